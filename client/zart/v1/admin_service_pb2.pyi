@@ -897,7 +897,7 @@ class ListRunsResponse(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Run]:
         """The runs by run_number."""
@@ -961,7 +961,7 @@ class ListInDoubtResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. With a filter a page may have fewer attempts than page_size, even none,
-    although others follow: go on until this is empty.
+    although others follow, and it ends early at 8 MiB: go on until this is empty.
     """
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_in_doubt_pb2.InDoubtAttempt]:
@@ -1977,7 +1977,8 @@ class ListPauseRulesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. With several fields of the scope, a page may have fewer rules than
-    page_size, even none, although others follow: go on until this is empty.
+    page_size, even none, although others follow, and it ends early at 8 MiB: go on until this is
+    empty.
     """
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:

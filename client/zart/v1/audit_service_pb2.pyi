@@ -293,7 +293,8 @@ class ListOperationsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. With several fields set, and of the kind START, a page may have fewer
-    operations than page_size, even none, although others follow: go on until this is empty.
+    operations than page_size, even none, although others follow, and it ends early at 8 MiB: go on
+    until this is empty.
     """
     @_builtins.property
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:

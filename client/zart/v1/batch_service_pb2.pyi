@@ -228,7 +228,7 @@ class ListBatchesResponse(_message.Message):
     BATCHES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.Batch]:
         """The batches, newest first; their outcomes are left out."""
@@ -298,7 +298,7 @@ class ListBatchItemsResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[_batch_pb2.BatchItem]:
         """The items. With step_statuses a page may have fewer than page_size, even none, although others

@@ -169,7 +169,7 @@ class ListBreakersResponse(_message.Message):
     BREAKERS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def breakers(self) -> _containers.RepeatedCompositeFieldContainer[_breaker_pb2.Breaker]:
         """The breakers, newest first."""

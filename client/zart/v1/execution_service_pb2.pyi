@@ -551,8 +551,8 @@ class ListExecutionsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page. By the states of steps, a page may have fewer executions than
-    page_size, even none, although others follow: it ends where it has looked at enough executions.
-    Go on until this is empty.
+    page_size, even none, although others follow: it ends where it has looked at enough executions,
+    and early at 8 MiB. Go on until this is empty.
     """
     @_builtins.property
     def executions(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Execution]:
@@ -733,7 +733,7 @@ class ListErrorGroupsResponse(_message.Message):
     ERROR_GROUPS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def error_groups(self) -> _containers.RepeatedCompositeFieldContainer[_error_group_pb2.ErrorGroup]:
         """The groups, those of the most dead steps first, as of this page."""
@@ -949,7 +949,7 @@ class ListTaskDefinitionsResponse(_message.Message):
     TASK_DEFINITIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def task_definitions(self) -> _containers.RepeatedCompositeFieldContainer[_task_definition_pb2.TaskDefinition]:
         """The definitions by task_name."""

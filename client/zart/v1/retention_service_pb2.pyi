@@ -197,7 +197,7 @@ class ListRetentionResponse(_message.Message):
     KEEP_FOR_FIELD_NUMBER: _builtins.int
     KEEP_OPERATIONS_FOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty on the last page."""
+    """Empty on the last page. A page ends early at 8 MiB."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[_retention_pb2.TaskRetention]:
         """What is set for tasks, by name."""

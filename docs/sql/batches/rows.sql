@@ -31,17 +31,25 @@ SELECT FROM zart.batches WHERE batch_id = $1 FOR NO KEY UPDATE;
 -- store/batches/rows.py: list_batches
 -- List batches with one of the statuses, or with any, newest first.
 -- Locks: nothing.
--- Parameters: statuses=$1, before=$2, limit=$3.
-SELECT b.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
-    SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
-        prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
-        canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-        created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
-    FROM zart.batches
-    WHERE (batches.status, batch_key) < (s.status, $2::bigint)
-        AND batches.status = s.status
-    ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b
-ORDER BY batch_key DESC LIMIT $3;
+-- Parameters: statuses=$1, before=$2, limit=$3, page_bytes=$4.
+WITH found AS (
+    SELECT b.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
+        SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+            prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
+            canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
+            created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
+        FROM zart.batches
+        WHERE (batches.status, batch_key) < (s.status, $2::bigint)
+            AND batches.status = s.status
+        ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b
+    ORDER BY batch_key DESC LIMIT $3
+)
+SELECT * FROM (
+    SELECT *, count(*) OVER () AS n_rows, sum(octet_length(operation::text) + octet_length(selection::text)) OVER (
+        ORDER BY batch_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM found) sized
+WHERE COALESCE(bytes_before, 0) <= $4::bigint
+ORDER BY batch_key DESC;
 
 -- store/batches/rows.py: insert_batch
 -- Insert a batch without items.

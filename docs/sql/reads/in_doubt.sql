@@ -4,7 +4,7 @@
 -- Parameters: before=$1, looked=$2, task_name=$3, prefix=$4, step_regex=$5, ended_after=$6,
 --   ended_before=$7, step_statuses=$8, contains=$9, error_group_id=$10, of_executions=$11,
 --   id_prefix=$12, triggered_by=$13, batch_id=$14, created_after=$15, created_before=$16,
---   statuses=$17, limit=$18.
+--   statuses=$17, limit=$18, page_bytes=$19.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL AND in_doubt_key < $1::bigint
     ORDER BY in_doubt_key DESC LIMIT $2::bigint
@@ -56,10 +56,17 @@ WITH looked AS MATERIALIZED (
     ORDER BY in_doubt_key DESC LIMIT $18::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, n, until FROM (
+SELECT f.*, n, until FROM (
     SELECT count(*) AS n,
         CASE WHEN count(*) = $2 THEN min(in_doubt_key) END AS until
-    FROM looked) l LEFT JOIN found ON true
+    FROM looked) l LEFT JOIN (
+        SELECT * FROM (
+            SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(late_result::text), 0)
+                    + COALESCE(octet_length(late_error::text), 0)) OVER (
+                        ORDER BY in_doubt_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM found) sized
+        WHERE COALESCE(bytes_before, 0) <= $19::bigint
+    ) f ON true
 ORDER BY in_doubt_key DESC;
 
 -- store/reads/in_doubt.py: list_in_doubt (lists of a task)
@@ -68,7 +75,7 @@ ORDER BY in_doubt_key DESC;
 -- Parameters: task_name=$1, before=$2, looked=$3, prefix=$4, step_regex=$5, ended_after=$6,
 --   ended_before=$7, step_statuses=$8, contains=$9, error_group_id=$10, of_executions=$11,
 --   id_prefix=$12, triggered_by=$13, batch_id=$14, created_after=$15, created_before=$16,
---   statuses=$17, limit=$18.
+--   statuses=$17, limit=$18, page_bytes=$19.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
         AND (task_name, in_doubt_key) < ($1::text, $2::bigint)
@@ -122,10 +129,17 @@ WITH looked AS MATERIALIZED (
     ORDER BY in_doubt_key DESC LIMIT $18::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, n, until FROM (
+SELECT f.*, n, until FROM (
     SELECT count(*) AS n,
         CASE WHEN count(*) = $3 THEN min(in_doubt_key) END AS until
-    FROM looked) l LEFT JOIN found ON true
+    FROM looked) l LEFT JOIN (
+        SELECT * FROM (
+            SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(late_result::text), 0)
+                    + COALESCE(octet_length(late_error::text), 0)) OVER (
+                        ORDER BY in_doubt_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM found) sized
+        WHERE COALESCE(bytes_before, 0) <= $19::bigint
+    ) f ON true
 ORDER BY in_doubt_key DESC;
 
 -- store/reads/in_doubt.py: list_in_doubt (lists of few executions)
@@ -134,7 +148,7 @@ ORDER BY in_doubt_key DESC;
 -- Parameters: prefix=$1, last=$2, looked=$3, before=$4, task_name=$5, step_regex=$6,
 --   ended_after=$7, ended_before=$8, step_statuses=$9, contains=$10, error_group_id=$11,
 --   of_executions=$12, id_prefix=$13, triggered_by=$14, batch_id=$15, created_after=$16,
---   created_before=$17, statuses=$18, limit=$19.
+--   created_before=$17, statuses=$18, limit=$19, page_bytes=$20.
 WITH looked AS MATERIALIZED (
     SELECT * FROM (
         SELECT * FROM zart.in_doubt WHERE resolved_at IS NULL
@@ -189,10 +203,17 @@ WITH looked AS MATERIALIZED (
     ORDER BY in_doubt_key DESC LIMIT $19::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, n, until FROM (
+SELECT f.*, n, until FROM (
     SELECT count(*) AS n,
         CASE WHEN count(*) = $3 THEN min(in_doubt_key) END AS until
-    FROM looked) l LEFT JOIN found ON true
+    FROM looked) l LEFT JOIN (
+        SELECT * FROM (
+            SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(late_result::text), 0)
+                    + COALESCE(octet_length(late_error::text), 0)) OVER (
+                        ORDER BY in_doubt_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM found) sized
+        WHERE COALESCE(bytes_before, 0) <= $20::bigint
+    ) f ON true
 ORDER BY in_doubt_key DESC;
 
 -- store/reads/in_doubt.py: list_in_doubt

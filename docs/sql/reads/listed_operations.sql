@@ -3,7 +3,7 @@
 -- Locks: nothing.
 -- Parameters: kinds=$1, execution_id=$2, before=$3, since=$4, looked=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, with_items=$14, statuses=$15, limit=$16.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operations
@@ -27,9 +27,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $5 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by batch_id)
@@ -37,7 +43,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: batch_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE batch_id <> '' AND kind <> 'start' AND (batch_id, operation_key) < ($1::text, $2::bigint)
@@ -59,9 +65,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by breaker_id)
@@ -69,7 +81,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE breaker_id <> ''
@@ -93,9 +105,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by rule_id)
@@ -103,7 +121,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: rule_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE rule_id <> '' AND kind <> 'start' AND (rule_id, operation_key) < ($1::text, $2::bigint)
@@ -125,9 +143,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by incident)
@@ -135,7 +159,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: incident=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE incident <> '' AND kind <> 'start' AND (incident, operation_key) < ($1::text, $2::bigint)
@@ -157,9 +181,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by triggered_by)
@@ -167,7 +197,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: triggered_by=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE triggered_by <> ''
@@ -191,9 +221,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by principal)
@@ -201,7 +237,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: principal=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE principal <> ''
@@ -225,9 +261,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by kind)
@@ -235,7 +277,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, with_items=$14, statuses=$15, limit=$16.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operations
@@ -259,9 +301,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operations by key)
@@ -269,7 +317,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: before=$1, since=$2, looked=$3, execution_id=$4, batch_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operations
     WHERE operation_key < $1::bigint AND operation_key >= $2::bigint
@@ -290,9 +338,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $3 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by execution_id)
@@ -300,7 +354,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, execution_id=$2, before=$3, since=$4, looked=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, with_items=$14, statuses=$15, limit=$16.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operation_attempts
@@ -324,9 +378,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $5 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by batch_id)
@@ -334,7 +394,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: batch_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE batch_id <> '' AND (batch_id, operation_key) < ($1::text, $2::bigint)
@@ -356,9 +416,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by breaker_id)
@@ -366,7 +432,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: breaker_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE breaker_id <> '' AND (breaker_id, operation_key) < ($1::text, $2::bigint)
@@ -388,9 +454,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by rule_id)
@@ -398,7 +470,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: rule_id=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE rule_id <> '' AND (rule_id, operation_key) < ($1::text, $2::bigint)
@@ -420,9 +492,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by incident)
@@ -430,7 +508,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: incident=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, triggered_by=$9, principal=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE incident <> '' AND (incident, operation_key) < ($1::text, $2::bigint)
@@ -452,9 +530,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by triggered_by)
@@ -462,7 +546,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: triggered_by=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE triggered_by <> '' AND (triggered_by, operation_key) < ($1::text, $2::bigint)
@@ -484,9 +568,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by principal)
@@ -494,7 +584,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: principal=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, created_after=$11,
---   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   created_before=$12, with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE principal <> '' AND (principal, operation_key) < ($1::text, $2::bigint)
@@ -516,9 +606,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by kind)
@@ -526,7 +622,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: kinds=$1, before=$2, since=$3, looked=$4, execution_id=$5, batch_id=$6,
 --   breaker_id=$7, rule_id=$8, incident=$9, triggered_by=$10, principal=$11, created_after=$12,
---   created_before=$13, with_items=$14, statuses=$15, limit=$16.
+--   created_before=$13, with_items=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT o.* FROM unnest($1::text[]) k(kind) CROSS JOIN LATERAL (
         SELECT * FROM zart.operation_attempts
@@ -550,9 +646,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $4 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: read_part (lists operation_attempts by key)
@@ -560,7 +662,7 @@ ORDER BY operation_key DESC;
 -- Locks: nothing.
 -- Parameters: before=$1, since=$2, looked=$3, execution_id=$4, batch_id=$5, breaker_id=$6,
 --   rule_id=$7, incident=$8, triggered_by=$9, principal=$10, created_after=$11, created_before=$12,
---   with_items=$13, kinds=$14, statuses=$15, limit=$16.
+--   with_items=$13, kinds=$14, statuses=$15, limit=$16, page_bytes=$17.
 WITH looked AS MATERIALIZED (
     SELECT * FROM zart.operation_attempts
     WHERE operation_key < $1::bigint AND operation_key >= $2::bigint
@@ -581,9 +683,15 @@ WITH looked AS MATERIALIZED (
     ORDER BY operation_key DESC LIMIT $16::bigint
 )
 -- One row at least. `until`: the last that was looked at, if others may follow.
-SELECT found.*, until FROM (
+SELECT f.*, until FROM (
     SELECT CASE WHEN count(*) = $3 THEN min(operation_key) END AS until FROM looked
-) l LEFT JOIN found ON true
+) l LEFT JOIN (
+    SELECT * FROM (
+        SELECT *, count(*) OVER () AS n_rows, sum(COALESCE(octet_length(refusal::text), 0)) OVER (
+            ORDER BY operation_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM found) sized
+    WHERE COALESCE(bytes_before, 0) <= $17::bigint
+) f ON true
 ORDER BY operation_key DESC;
 
 -- store/reads/listed_operations.py: _first_since (first since operations)

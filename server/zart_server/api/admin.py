@@ -26,9 +26,11 @@ from zart_server.api.mutations.admin import (
 from zart_server.api.mutations.by_hand import COMPLETE_STEP, FAIL_STEP
 from zart_server.api.mutations.doubt import RESOLVE_IN_DOUBT
 from zart_server.api.mutations.mutations import Mutations
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.api.verifying import Verifying
+from zart_server.domain.commands import Page
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.store import reads
@@ -97,10 +99,9 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.transaction() as tx:
             page = await reads.list_runs(tx, execution_id, cursor, size)
-        return pb.ListRunsResponse(
-            runs=map(encode.run, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
-        )
+        response = pb.ListRunsResponse()
+        response.next_page_token = await add_page(request, page, encode.run, response.runs.append)
+        return response
 
     async def CompareRuns(  # noqa: N802 - the proto's name
         self, request: pb.CompareRunsRequest, context: Context
@@ -120,10 +121,11 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.connection() as connection:
             page = await reads.list_in_doubt(connection, wanted, cursor, size)
-        return pb.ListInDoubtResponse(
-            items=map(doubt.attempt, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        response = pb.ListInDoubtResponse()
+        response.next_page_token = await add_page(
+            request, page, doubt.attempt, response.items.append
         )
+        return response
 
     async def ResolveInDoubt(  # noqa: N802 - the proto's name
         self, request: pb.ResolveInDoubtRequest, context: Context
@@ -185,10 +187,12 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             )
             withheld = await withheld_steps(connection, active_of(page.items))
         rules = await self._drains.counted(page.items, withheld)
-        return pb.ListPauseRulesResponse(
-            rules=map(encode.pause_rule, rules),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        counted = Page(tuple(rules), page.cursors, page.next_cursor)
+        response = pb.ListPauseRulesResponse()
+        response.next_page_token = await add_page(
+            request, counted, encode.pause_rule, response.rules.append
         )
+        return response
 
     async def WatchPauseRule(  # noqa: N802 - the proto's name
         self, request: pb.WatchPauseRuleRequest, context: Context

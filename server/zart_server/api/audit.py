@@ -10,7 +10,8 @@ from zart_server.api.checks import Checks
 from zart_server.api.context import Context
 from zart_server.api.encode_operation import operation, rule_hold
 from zart_server.api.fields import name_of
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.store import reads
 
@@ -30,10 +31,11 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.transaction() as tx:
             page = await reads.list_operations(tx, wanted, cursor, size)
-        return pb.ListOperationsResponse(
-            operations=map(operation, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        response = pb.ListOperationsResponse()
+        response.next_page_token = await add_page(
+            request, page, operation, response.operations.append
         )
+        return response
 
     async def ListRuleHolds(  # noqa: N802 - the proto's name
         self, request: pb.ListRuleHoldsRequest, context: Context

@@ -19,7 +19,8 @@ from zart_server.api.mutations.batch import (
     UPDATE_BATCH,
 )
 from zart_server.api.mutations.mutations import Mutations
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.domain.errors import BatchNotFound
 from zart_server.engine.background.batch_watches import BatchWatches
@@ -57,10 +58,9 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.connection() as connection:
             page = await list_batches(connection, statuses, cursor, size)
-        return pb.ListBatchesResponse(
-            batches=map(batch, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
-        )
+        response = pb.ListBatchesResponse()
+        response.next_page_token = await add_page(request, page, batch, response.batches.append)
+        return response
 
     async def ListBatchItems(  # noqa: N802 - the proto's name
         self, request: pb.ListBatchItemsRequest, context: Context
@@ -74,10 +74,9 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
             if row is None:
                 raise BatchNotFound(batch_id)
             page = await list_items(tx, row, statuses, step_statuses, cursor, size)
-        return pb.ListBatchItemsResponse(
-            items=map(batch_item, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
-        )
+        response = pb.ListBatchItemsResponse()
+        response.next_page_token = await add_page(request, page, batch_item, response.items.append)
+        return response
 
     async def UpdateBatch(  # noqa: N802 - the proto's name
         self, request: pb.UpdateBatchRequest, context: Context

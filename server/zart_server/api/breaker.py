@@ -16,7 +16,8 @@ from zart_server.api.mutations.breaker import (
     trip_mutation,
 )
 from zart_server.api.mutations.mutations import Mutations
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.domain.errors import BreakerNotFound
 from zart_server.store.breaking.rows import find_breaker, list_breakers
@@ -57,10 +58,9 @@ class BreakerServicer(breaker_service_pb2_grpc.BreakerServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.connection() as connection:
             page = await list_breakers(connection, cursor, size)
-        return pb.ListBreakersResponse(
-            breakers=map(breaker, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
-        )
+        response = pb.ListBreakersResponse()
+        response.next_page_token = await add_page(request, page, breaker, response.breakers.append)
+        return response
 
     async def UpdateBreaker(  # noqa: N802 - the proto's name
         self, request: pb.UpdateBreakerRequest, context: Context

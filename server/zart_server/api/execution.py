@@ -21,7 +21,8 @@ from zart_server.api.mutations.execution import (
     start_mutation,
 )
 from zart_server.api.mutations.mutations import Mutations
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.api.responses import Responses
 from zart_server.domain.commands import ExecutionView
@@ -101,10 +102,11 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             size, cursor = check(page_of, request)
         async with self._reading.transaction(snapshot=True) as tx:
             page = await reads.list_executions(tx, wanted, cursor, size)
-        return pb.ListExecutionsResponse(
-            executions=map(encode.execution, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        response = pb.ListExecutionsResponse()
+        response.next_page_token = await add_page(
+            request, page, encode.execution, response.executions.append
         )
+        return response
 
     async def CountExecutions(  # noqa: N802 - the proto's name
         self, request: pb.CountExecutionsRequest, context: Context
@@ -124,10 +126,11 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             size, cursor = check(page_of, request, str)
         async with self._reading.transaction(snapshot=True) as tx:
             page = await reads.list_error_groups(tx, wanted, cursor, size)
-        return pb.ListErrorGroupsResponse(
-            error_groups=map(encode_filtered.error_group, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        response = pb.ListErrorGroupsResponse()
+        response.next_page_token = await add_page(
+            request, page, encode_filtered.error_group, response.error_groups.append
         )
+        return response
 
     async def CancelExecution(  # noqa: N802 - the proto's name
         self, request: pb.CancelExecutionRequest, context: Context
@@ -179,13 +182,14 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         size, cursor = page_of(request, str)
         async with self._reading.transaction() as tx:
             page = await reads.list_task_definitions(tx, cursor, size)
-        return await aside.done(
-            _STEP_BYTES * sum(len(definition.steps) for definition in page.items),
-            lambda: pb.ListTaskDefinitionsResponse(
-                task_definitions=[encode.task_definition(d, with_inputs=False) for d in page.items],
-                next_page_token=encode_cursor(request, page.next_cursor),
-            ),
+        response = pb.ListTaskDefinitionsResponse()
+        response.next_page_token = await add_page(
+            request,
+            page,
+            lambda found: encode.task_definition(found, with_inputs=False),
+            response.task_definitions.append,
         )
+        return response
 
     async def GetTaskDefinition(  # noqa: N802 - the proto's name
         self, request: pb.GetTaskDefinitionRequest, context: Context

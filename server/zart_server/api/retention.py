@@ -10,7 +10,8 @@ from zart_server.api.encode import duration
 from zart_server.api.encode_retention import stats, task_retention
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.mutations.retention import PURGE_EXECUTIONS, SET_RETENTION, UNSET_RETENTION
-from zart_server.api.page_tokens import encode_cursor, page_of
+from zart_server.api.page_tokens import page_of
+from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.domain.retention import Kept
 from zart_server.store.reads.stats import read_stats
@@ -45,12 +46,14 @@ class RetentionServicer(retention_service_pb2_grpc.RetentionServiceServicer):
             size, cursor = check(page_of, request, str)
         async with self._reading.connection() as connection:
             page = await list_task_retention(connection, cursor, size)
-        return pb.ListRetentionResponse(
-            tasks=map(task_retention, page.items),
-            next_page_token=encode_cursor(request, page.next_cursor),
+        response = pb.ListRetentionResponse(
             keep_for=duration(self._kept.executions),
             keep_operations_for=duration(self._kept.operations),
         )
+        response.next_page_token = await add_page(
+            request, page, task_retention, response.tasks.append
+        )
+        return response
 
     async def PurgeExecutions(  # noqa: N802 - the proto's name
         self, request: pb.PurgeExecutionsRequest, context: Context

@@ -281,10 +281,16 @@ class ExecutionView:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """One page of a list. ``next_cursor`` None: the last one."""
+    """One page of a list. ``next_cursor`` None: the last one.
+
+    ``cursors`` say where to go on after each of its items, for an answer may not have room for all.
+    ``size`` is about how many bytes they have, where these may be many.
+    """
 
     items: tuple[T, ...]
+    cursors: tuple[tuple[int | str, ...], ...]
     next_cursor: tuple[int | str, ...] | None
+    size: int = 0
 
 
 StartResult: TypeAlias = Execution | ZartError

@@ -153,6 +153,7 @@ async def list_items(
             )
             for r in found
         ),
+        tuple((r["item_no"],) for r in found),
         None if until is None else (until,),
     )
 

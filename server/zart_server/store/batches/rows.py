@@ -24,6 +24,7 @@ from zart_server.domain.commands import Caller, Page
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.operations import OperationKind
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.heavy_rows import PAGE_BYTES, first_of
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.statement import Statement
 
@@ -152,14 +153,19 @@ async def lock_batch(tx: Tx, batch_id: str) -> BatchRow | None:
     return await read_batch(tx, batch_id)
 
 
+# What it does may have megabytes: a payload, an input or a result, or names of steps.
+_SIZE = "octet_length(operation::text) + octet_length(selection::text)"
 _LIST = Statement(
     f"""
-    SELECT b.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
-        SELECT {COLUMNS} FROM zart.batches
-        WHERE (batches.status, batch_key) < (s.status, :before::bigint)
-          AND batches.status = s.status
-        ORDER BY batches.status DESC, batch_key DESC LIMIT :limit::integer) b
-    ORDER BY batch_key DESC LIMIT :limit
+    WITH found AS (
+        SELECT b.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
+            SELECT {COLUMNS} FROM zart.batches
+            WHERE (batches.status, batch_key) < (s.status, :before::bigint)
+              AND batches.status = s.status
+            ORDER BY batches.status DESC, batch_key DESC LIMIT :limit::integer) b
+        ORDER BY batch_key DESC LIMIT :limit
+    )
+    {first_of("found", _SIZE, "batch_key DESC")} ORDER BY batch_key DESC
     """
 )
 
@@ -170,15 +176,24 @@ async def list_batches(
     cursor: tuple[int | str, ...] | None,
     limit: int,
 ) -> Page[Batch]:
-    """List batches with one of the statuses, or with any, newest first."""
+    """List batches with one of the statuses, or with any, newest first.
+
+    Of heavy ones a page has no more than one beyond 8 MiB.
+    """
     values = _LIST.arguments(
         statuses=[status.value for status in statuses or tuple(BatchStatus)],
         before=2**63 - 1 if cursor is None else int(cursor[0]),
         limit=limit + 1,
+        page_bytes=PAGE_BYTES,
     )
-    rows = [BatchRow.from_row(row) for row in await connection.fetch(_LIST.text, *values)]
-    until = (rows[limit - 1].batch_key,) if len(rows) > limit else None
-    return Page(tuple(row.batch for row in rows[:limit]), until)
+    found = (await connection.fetch(_LIST.text, *values))[:limit]
+    size = sum(len(row["operation"]) + len(row["selection"]) for row in found)
+    items = await connection.aside(
+        size, lambda: tuple(BatchRow.from_row(row).batch for row in found)
+    )
+    cursors = tuple((row["batch_key"],) for row in found)
+    has_more = bool(found) and found[0]["n_rows"] > len(found)
+    return Page(items, cursors, cursors[-1] if has_more else None, size)
 
 
 _INSERT = Statement(

@@ -92,8 +92,10 @@ async def list_breakers(
     """List breakers, newest first."""
     before = 2**63 - 1 if cursor is None else int(cursor[0])
     rows = [BreakerRow.from_row(row) for row in await connection.fetch(_LIST, before, limit + 1)]
-    until = (rows[limit - 1].breaker_key,) if len(rows) > limit else None
-    return Page(tuple(row.breaker for row in rows[:limit]), until)
+    shown = rows[:limit]
+    cursors = tuple((row.breaker_key,) for row in shown)
+    until = cursors[-1] if len(rows) > limit else None
+    return Page(tuple(row.breaker for row in shown), cursors, until)
 
 
 _INSERT = Statement(

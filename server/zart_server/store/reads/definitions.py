@@ -9,9 +9,7 @@ from zart_server.domain.errors import TaskDefinitionNotFound
 from zart_server.domain.graph import from_json
 from zart_server.domain.model import TaskDefinition
 from zart_server.store.connection import Connection
-
-# Definitions may be large, and a page of them is one message.
-_PAGE_BYTES = 8 * 1024 * 1024
+from zart_server.store.heavy_rows import PAGE_BYTES
 
 
 async def list_task_definitions(
@@ -37,13 +35,13 @@ async def list_task_definitions(
         """,
         "" if cursor is None else cursor[0],
         limit + 1,
-        _PAGE_BYTES,
+        PAGE_BYTES,
     )
     shown = [row for row in rows[:limit] if row["steps"] is not None]
-    definitions = await connection.aside(
-        sum(len(row["steps"]) for row in shown), lambda: tuple(map(_of_row, shown))
-    )
-    return Page(definitions, (shown[-1]["task_name"],) if len(rows) > len(shown) else None)
+    size = sum(len(row["steps"]) for row in shown)
+    definitions = await connection.aside(size, lambda: tuple(map(_of_row, shown)))
+    cursors = tuple((row["task_name"],) for row in shown)
+    return Page(definitions, cursors, cursors[-1] if len(rows) > len(shown) else None, size)
 
 
 async def get_task_definition(

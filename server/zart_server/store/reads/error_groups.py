@@ -68,16 +68,15 @@ async def list_error_groups(
     created = wanted.created_after, wanted.created_before
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
     if not groups or part is None:
-        return Page((), None)
+        return Page((), (), None)
     counts = await count_groups(tx, groups, wanted, part)
     after = _place_of(cursor)
     found = sorted(by_group(one for one in counts if one.dead_steps), key=lambda one: one.place)
     rest = [one for one in found if after is None or one.place > after]
     page = rest[:limit]
     items = await _with_details(tx, page, wanted, part)
-    if len(rest) <= limit:
-        return Page(tuple(items), None)
-    return Page(tuple(items), (f"{-page[-1].place[0]}:{page[-1].place[1]}",))
+    cursors = tuple((f"{-one.place[0]}:{one.place[1]}",) for one in page)
+    return Page(tuple(items), cursors, cursors[-1] if len(rest) > limit else None)
 
 
 def _place_of(cursor: Cursor) -> tuple[int, int] | None:

@@ -31,9 +31,10 @@ async def list_executions(
         found = await find_filtered(tx, wanted, after_key, limit + 1)
     else:
         found = await _find(tx, wanted, after_key, limit + 1)
-    items = await _executions(tx, [run.run_key for run in found.runs[:limit]])
-    until = found.next_key(limit)
-    return Page(tuple(items), None if until is None else (until,))
+    shown, until = found.runs[:limit], found.next_key(limit)
+    items = await _executions(tx, [run.run_key for run in shown])
+    cursors = tuple((run.position.execution_key,) for run in shown)
+    return Page(tuple(items), cursors, None if until is None else (until,))
 
 
 async def _find(tx: Tx, wanted: ListExecutions, after_key: int | None, limit: int) -> FoundRuns:

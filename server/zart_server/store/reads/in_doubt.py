@@ -12,6 +12,7 @@ from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.globs import to_regex
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.rows import COLUMNS, doubt_of
+from zart_server.store.heavy_rows import PAGE_BYTES, first_of
 from zart_server.store.reads.dead_groups import expect_group
 from zart_server.store.reads.filtered import batch_key_of
 from zart_server.store.reads.fitting import CONTAINS, PLAIN, plain_arguments
@@ -19,6 +20,9 @@ from zart_server.store.statement import Statement
 
 _LOOKED_AT = 2_000
 _LAST = "\U0010ffff"  # after every other character
+# What a dispatcher told too late has up to 64 KiB.
+_SIZE = """COALESCE(octet_length(late_result::text), 0)
+    + COALESCE(octet_length(late_error::text), 0)"""
 
 # What is looked at, by index. Of executions only a few: they have no order by time together.
 _LOOKED = {
@@ -80,10 +84,10 @@ def _list(looked: str) -> Statement:
             ORDER BY in_doubt_key DESC LIMIT :limit::bigint
         )
         -- One row at least. `until`: the last that was looked at, if others may follow.
-        SELECT found.*, n, until FROM (
+        SELECT f.*, n, until FROM (
             SELECT count(*) AS n,
                 CASE WHEN count(*) = :looked THEN min(in_doubt_key) END AS until
-            FROM looked) l LEFT JOIN found ON true
+            FROM looked) l LEFT JOIN ({first_of("found", _SIZE, "in_doubt_key DESC")}) f ON true
         ORDER BY in_doubt_key DESC
         """
     )
@@ -129,6 +133,7 @@ async def list_in_doubt(
             before=2**63 - 1 if cursor is None else int(cursor[0]),
             looked=looked,
             limit=limit + 1,
+            page_bytes=PAGE_BYTES,
             task_name=wanted.task_name,
             prefix=prefix,
             step_regex=to_regex(wanted.step_pattern) if wanted.step_pattern else "",
@@ -151,8 +156,10 @@ async def list_in_doubt(
         ),
     )
     until: int | None = rows[0]["until"]
-    found = [row for row in rows if row["in_doubt_key"] is not None]
-    if len(found) > limit:
-        until = found[limit - 1]["in_doubt_key"]
-    items = tuple(doubt_of(row) for row in found[:limit])
-    return Page(items, None if until is None else (until,))
+    found = [row for row in rows if row["in_doubt_key"] is not None][:limit]
+    if found and found[0]["n_rows"] > len(found):
+        until = found[-1]["in_doubt_key"]
+    size = sum(len(row["late_result"] or "") + len(row["late_error"] or "") for row in found)
+    items = await connection.aside(size, lambda: tuple(map(doubt_of, found)))
+    cursors = tuple((row["in_doubt_key"],) for row in found)
+    return Page(items, cursors, None if until is None else (until,), size)

@@ -15,6 +15,7 @@ import asyncpg
 
 from zart_server.domain.operations import ListOperations, OperationKind, OperationStatus
 from zart_server.store.connection import Connection
+from zart_server.store.heavy_rows import first_of
 from zart_server.store.statement import Statement
 
 # What operations are found by, the rarest first; each has an index that begins with it.
@@ -58,11 +59,16 @@ _FOUND = """
         ORDER BY operation_key DESC LIMIT :limit::bigint
     )
     -- One row at least. `until`: the last that was looked at, if others may follow.
-    SELECT found.*, until FROM (
+    SELECT f.*, until FROM (
         SELECT CASE WHEN count(*) = :looked THEN min(operation_key) END AS until FROM looked
-    ) l LEFT JOIN found ON true
+    ) l LEFT JOIN ({first}) f ON true
     ORDER BY operation_key DESC
 """
+# What makes one heavy: each step of a run may be named in it, and who was at work on it.
+_SIZE = {
+    DONE: "COALESCE(octet_length(replaced::text), 0) + COALESCE(octet_length(made::text), 0)",
+    ATTEMPTED: "COALESCE(octet_length(refusal::text), 0)",
+}
 
 
 def _lists(table: str) -> dict[str, Statement]:
@@ -86,8 +92,9 @@ def _lists(table: str) -> dict[str, Statement]:
         "key": _ALL.format(table=table),
     }
     status = "'done'" if is_done else "status"
+    first = first_of("found", _SIZE[table], "operation_key DESC")
     return {
-        f"{table} by {by}": Statement(_FOUND.format(looked=each, status=status))
+        f"{table} by {by}": Statement(_FOUND.format(looked=each, status=status, first=first))
         for by, each in looked.items()
     }
 
@@ -135,9 +142,17 @@ class Part(NamedTuple):
 
 
 async def read_part(
-    connection: Connection, table: str, wanted: ListOperations, before: int, limit: int
+    connection: Connection,
+    table: str,
+    wanted: ListOperations,
+    before: int,
+    limit: int,
+    page_bytes: int,
 ) -> Part:
-    """Return the operations of one table before a key, newest first."""
+    """Return the operations of one table before a key, newest first.
+
+    Few where they have many bytes: those after the first that passes ``page_bytes`` are left out.
+    """
     since = 0
     if wanted.created_after is not None:
         since = await _first_since(connection, table, wanted.created_after, -_UNDER_WAY) or 0
@@ -161,12 +176,13 @@ async def read_part(
             since=since,
             looked=_most_looked_at(table, wanted, by, limit + 1),
             limit=limit + 1,
+            page_bytes=page_bytes,
         ),
     )
     until = rows[0]["until"]
-    found = [row for row in rows if row["operation_key"] is not None]
-    if len(found) > limit:
-        return Part(found[:limit], found[limit - 1]["operation_key"])
+    found = [row for row in rows if row["operation_key"] is not None][:limit]
+    if found and found[0]["n_rows"] > len(found):
+        until = found[-1]["operation_key"]
     return Part(found, until)
 
 

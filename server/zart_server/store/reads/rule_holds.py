@@ -24,6 +24,7 @@ _RUNS = 10
 _MOST = 1_000
 _LOOKED_AT = 5_000  # rules, the newest
 _BYTES = 200  # about, of a rule or a step that is looked at
+_ANY_BYTES = 2**62
 # Rules that may have held a step of an execution.
 _MATCHES = """(execution_id IS NULL OR execution_id = :execution_id::text)
     AND (task_name IS NULL OR task_name = :task_name::text)"""
@@ -160,7 +161,9 @@ async def _records(
     """Return what is on record of each run, by its number."""
     revived = OperationKind.RETRY_STEP, OperationKind.COMPLETE_STEP
     kinds = (*revived, OperationKind.UPDATE_PAUSE_RULE)
-    page = await list_operations(connection, ListOperations(execution_id, kinds), None, _LOOKED_AT)
+    page = await list_operations(
+        connection, ListOperations(execution_id, kinds), None, _LOOKED_AT, _ANY_BYTES
+    )
     retried: dict[int, dict[str, list[datetime]]] = defaultdict(lambda: defaultdict(list))
     exempted: dict[str, list[tuple[datetime, bool]]] = defaultdict(list)
     for done in page.items:

@@ -106,7 +106,8 @@ async def list_pause_rules(
     rows = [RuleRow.from_row(row) for row in found if row["rule_key"] is not None]
     if len(rows) > limit:
         until = rows[limit - 1].rule_key
-    return Page(tuple(rows[:limit]), None if until is None else (until,))
+    cursors = tuple((row.rule_key,) for row in rows[:limit])
+    return Page(tuple(rows[:limit]), cursors, None if until is None else (until,))
 
 
 _FIND = Statement(

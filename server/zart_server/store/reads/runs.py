@@ -46,4 +46,5 @@ async def list_runs(
         )
         for row in rows[:limit]
     )
-    return Page(runs, (runs[-1].run_number,) if len(rows) > limit else None)
+    cursors = tuple((run.run_number,) for run in runs)
+    return Page(runs, cursors, cursors[-1] if len(rows) > limit else None)

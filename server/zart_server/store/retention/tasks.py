@@ -83,5 +83,5 @@ async def list_task_retention(
     """List what is set by task, by name."""
     after = "" if cursor is None else str(cursor[0])
     found = [TaskRetention(*row) for row in await connection.fetch(_LIST, after, limit + 1)]
-    until = (found[limit - 1].task_name,) if len(found) > limit else None
-    return Page(tuple(found[:limit]), until)
+    cursors = tuple((one.task_name,) for one in found[:limit])
+    return Page(tuple(found[:limit]), cursors, cursors[-1] if len(found) > limit else None)
