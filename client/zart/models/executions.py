@@ -92,6 +92,7 @@ class Step:
     """One step of a run.
 
     ``input_corrections`` counts how many times an operator has corrected its input in this run.
+    Where ``result_omitted`` or ``input_omitted`` is true, ``get_step`` has what was left out.
     """
 
     step_name: str

@@ -494,7 +494,7 @@ class Step(_message.Message):
     step's idempotency key.
     """
     input_omitted: _builtins.bool
-    """True where the corrected input was left out for size: GetStep has it."""
+    """True where the input was left out for size: GetStep has it."""
     errors_omitted: _builtins.bool
     """True where its errors were cut for size, to their type and 200 characters: GetStep has them, as far
     as those of one step fit.

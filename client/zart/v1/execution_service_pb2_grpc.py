@@ -142,7 +142,8 @@ class ExecutionServiceServicer(object):
 
     def GetExecution(self, request, context):
         """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-        moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
+        moment. Results are left out past 4 MiB together, inputs likewise, and errors are cut past as
+        much: see Step.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -204,8 +205,9 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchExecution(self, request, context):
-        """Streams a run: the first message is its whole state, the next ones what changed. Without
-        run_number it follows the execution across a restart. Ends when the watched run is terminal.
+        """Streams a run: the first message is its whole state, the next ones what changed; what is left out
+        for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
+        when the watched run is terminal.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
         again).
         """

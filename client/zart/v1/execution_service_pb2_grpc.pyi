@@ -56,7 +56,8 @@ class ExecutionServiceStub:
     """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-    moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
+    moment. Results are left out past 4 MiB together, inputs likewise, and errors are cut past as
+    much: see Step.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
     """
     GetStep: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetStepRequest, _execution_service_pb2.GetStepResponse]
@@ -90,8 +91,9 @@ class ExecutionServiceStub:
     (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]
-    """Streams a run: the first message is its whole state, the next ones what changed. Without
-    run_number it follows the execution across a restart. Ends when the watched run is terminal.
+    """Streams a run: the first message is its whole state, the next ones what changed; what is left out
+    for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
+    when the watched run is terminal.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
     again).
     """
@@ -130,7 +132,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     GetExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-    moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
+    moment. Results are left out past 4 MiB together, inputs likewise, and errors are cut past as
+    much: see Step.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
     """
     GetStep: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetStepRequest, _execution_service_pb2.GetStepResponse]  # type: ignore[assignment]
@@ -164,8 +167,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]  # type: ignore[assignment]
-    """Streams a run: the first message is its whole state, the next ones what changed. Without
-    run_number it follows the execution across a restart. Ends when the watched run is terminal.
+    """Streams a run: the first message is its whole state, the next ones what changed; what is left out
+    for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
+    when the watched run is terminal.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
     again).
     """
@@ -225,7 +229,8 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetExecutionResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionResponse]]:
         """Reads an execution, one of its runs, and the run's steps with their attempts, as of one
-        moment. Results are left out past 4 MiB together, and errors cut past as much: see Step.
+        moment. Results are left out past 4 MiB together, inputs likewise, and errors are cut past as
+        much: see Step.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND).
         """
 
@@ -301,8 +306,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_service_pb2.WatchExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_service_pb2.WatchExecutionResponse], _abc.AsyncIterator[_execution_service_pb2.WatchExecutionResponse]]:
-        """Streams a run: the first message is its whole state, the next ones what changed. Without
-        run_number it follows the execution across a restart. Ends when the watched run is terminal.
+        """Streams a run: the first message is its whole state, the next ones what changed; what is left out
+        for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
+        when the watched run is terminal.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
         again).
         """

@@ -8,10 +8,8 @@ from typing import TypeAlias
 
 import asyncpg
 
-from zart_server.domain.model import (
-    Step,
-    StepStatus,
-)
+from zart_server.domain.json_text import utf8_size
+from zart_server.domain.model import Step, StepStatus
 from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.connection import Connection
 from zart_server.store.doubt.reading import InDoubt, in_doubt, open_doubts
@@ -26,7 +24,7 @@ from zart_server.store.stored_graph import Definition
 StepRow: TypeAlias = asyncpg.Record
 """A row that a step is made of."""
 
-# Results and corrected inputs are left out past this many bytes together, and errors cut.
+# Results are left out past this many bytes together, inputs likewise, and errors are cut.
 RESULT_BYTES = 4 * 1024 * 1024
 
 _INPUT = """(SELECT {what} FROM zart.step_inputs i WHERE i.run_key = made_in
@@ -220,15 +218,41 @@ def queued_step(row: StepRow, identity: RunIdentity) -> Step:
 def steps_of(
     rows: Sequence[asyncpg.Record], identity: RunIdentity, doubts: InDoubt | None
 ) -> list[Step]:
-    """Make the steps of a whole run, of the rows of ``STEPS``."""
+    """Make the steps of a whole run, of the rows of ``STEPS``, with as many inputs as are told."""
     known = {row["step_no"]: row["status"] for row in rows}
-    return [in_doubt(_step(row, identity, known), row["step_no"], doubts) for row in rows]
+    end = _inputs_end(rows, identity.definition)
+    return [
+        in_doubt(_step(row, identity, known, has_room=n < end), n, doubts)
+        for n, row in ((row["step_no"], row) for row in rows)
+    ]
+
+
+def _inputs_end(rows: Sequence[asyncpg.Record], definition: Definition) -> int:
+    """Return the number of the first step of a run that has no room for its input any more.
+
+    Corrected inputs count with those of the definition. The rows have as much of them, and no more.
+    """
+    room = RESULT_BYTES
+    for row in rows:
+        number: int = row["step_no"]
+        corrected = row["shown_input"]
+        if row["correction"] is None:
+            room -= definition.input_bytes[number]
+        elif corrected is None:
+            return number
+        else:
+            room -= utf8_size(corrected)
+        if room < 0:
+            return number
+    return len(definition.graph.steps)
 
 
 _RESOLUTIONS = {None: StepResolution.EXECUTED} | {each.value: each for each in StepResolution}
 
 
-def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) -> Step:
+def _step(
+    row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str], *, has_room: bool = True
+) -> Step:
     graph = identity.definition.graph
     spec = graph.steps[row["step_no"]]
     task = task_of(row, identity.run_key, identity.task_name, graph, statuses)
@@ -241,6 +265,10 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
     if last_error is None and not is_completed:
         last_error = next((a.error for a in reversed(attempts) if a.error is not None), None)
     result, correction = row["shown_result"], row["correction"]
+    input_json = None
+    if has_room:
+        input_json = spec.input_json if correction is None else row["shown_input"]
+    has_input = correction is not None or spec.input_json is not None
     return Step(
         step_name=spec.step_name,
         status=task.status,
@@ -248,7 +276,7 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         handler=spec.handler,
         attempt=task.attempt if is_open else row["attempt"],
         max_attempts=task.max_attempts or row["max_attempts"] or spec.retry_policy.max_attempts,
-        input_json=spec.input_json if correction is None else row["shown_input"],
+        input_json=input_json,
         result_json=result,
         result_omitted=result is None and row["has_result"],
         last_error=last_error,
@@ -265,7 +293,7 @@ def _step(row: asyncpg.Record, identity: RunIdentity, statuses: dict[int, str]) 
         completed_at=row["completed_at"],
         attempts=tuple(attempts),
         input_corrections=correction or 0,
-        input_omitted=correction is not None and row["shown_input"] is None,
+        input_omitted=has_input and input_json is None,
         errors_omitted=bool(row["errors_omitted"]),
         resolution=_RESOLUTIONS[row["resolution"]] if is_completed else None,
     )
