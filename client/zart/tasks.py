@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast, overload
 
 from typing_extensions import TypeVar as TypeVarWithDefault
 
+from zart.calls.several import several
 from zart.models import IfInDoubt, Json, Retry, StepSpec
 from zart.step_context import Payload, Step, StepContext
 
@@ -90,9 +91,10 @@ class Task(Generic[Payload, Result]):
         later at the latest. ``once``: for what must not happen twice. If nobody can tell whether an
         attempt had its effect, the step is DEAD and in doubt, and is run again only if an operator
         says so; it has one attempt, unless ``retry`` says otherwise. Raises ValueError for a name
-        taken twice or a dependency that is not declared before.
+        taken twice or a dependency that is not declared before, TypeError for one name alone as
+        ``depends_on``.
         """
-        given = None if depends_on is None else list(depends_on)
+        given = None if depends_on is None else list(several(depends_on))
 
         def make(function: Callable[[StepContext[Payload]], Any]) -> Step[Any, Any]:
             step_name = name or function.__name__.replace("_", "-")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
 from zart.calls.resuming import fields_of_rule
+from zart.calls.several import several
 from zart.decoding import decode
 from zart.models import (
     Paused,
@@ -96,8 +97,8 @@ def update_pause_rule(
         raise ValueError("give one of expires_at, expires_in and never_expires")
     request = pb.UpdatePauseRuleRequest(
         rule_id=rule_id,
-        add_exempt_execution_ids=exempt,
-        remove_exempt_execution_ids=unexempt,
+        add_exempt_execution_ids=several(exempt),
+        remove_exempt_execution_ids=several(unexempt),
         expires_at=None if expires_at is None else moment(expires_at),
         expires_in=None if expires_in is None else span(expires_in),
         validate_only=validate_only,

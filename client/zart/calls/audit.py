@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from zart.calls.call import Call, ListCall, moment, page_reader, reader
+from zart.calls.several import several
 from zart.models import Operation, OperationKind, OperationStatus, RuleHolds
 from zart.v1 import audit_service_pb2 as pb
 
@@ -40,7 +41,7 @@ def list_operations(
     request = pb.ListOperationsRequest(
         execution_id=execution_id,
         kind=_operation_kind("UNSPECIFIED" if kind is None else kind),
-        kinds=map(_operation_kind, kinds),
+        kinds=map(_operation_kind, several(kinds)),
         triggered_by=triggered_by,
         principal=principal,
         created_after=None if created_after is None else moment(created_after),
@@ -49,7 +50,9 @@ def list_operations(
         batch_id=batch_id,
         rule_id=rule_id,
         breaker_id=breaker_id,
-        statuses=[pb.OperationStatus.Value(f"OPERATION_STATUS_{s.upper()}") for s in statuses],
+        statuses=[
+            pb.OperationStatus.Value(f"OPERATION_STATUS_{s.upper()}") for s in several(statuses)
+        ],
         include_batch_items=include_batch_items,
         page_size=page_size,
         page_token=page_token,

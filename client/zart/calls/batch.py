@@ -8,6 +8,7 @@ from zart.calls.batch_operations import operation_of
 from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
 from zart.calls.filters import ExecutionFilter
 from zart.calls.payload import UNSET, Unset
+from zart.calls.several import several
 from zart.models import (
     Batch,
     BatchItem,
@@ -76,7 +77,7 @@ def _selection(
         return filter_pb2.ExecutionSelection(filter=wanted.to_message())
     if execution_ids is None:
         return filter_pb2.ExecutionSelection(everything=True)
-    ids = filter_pb2.ExecutionIds(execution_ids=execution_ids)
+    ids = filter_pb2.ExecutionIds(execution_ids=several(execution_ids))
     return filter_pb2.ExecutionSelection(execution_ids=ids)
 
 
@@ -93,7 +94,8 @@ def list_batches(
     """List batches, newest first, without what became of their items."""
     request = pb.ListBatchesRequest(
         statuses=[
-            batch_pb2.BatchStatus.Value(f"BATCH_STATUS_{status.upper()}") for status in statuses
+            batch_pb2.BatchStatus.Value(f"BATCH_STATUS_{status.upper()}")
+            for status in several(statuses)
         ],
         page_size=page_size,
         page_token=page_token,
@@ -117,11 +119,11 @@ def list_batch_items(
         batch_id=batch_id,
         statuses=[
             batch_pb2.BatchItemStatus.Value(f"BATCH_ITEM_STATUS_{status.upper()}")
-            for status in statuses
+            for status in several(statuses)
         ],
         step_statuses=[
             execution_pb2.StepStatus.Value(f"STEP_STATUS_{status.upper()}")
-            for status in step_statuses
+            for status in several(step_statuses)
         ],
         page_size=page_size,
         page_token=page_token,

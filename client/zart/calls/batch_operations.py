@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zart.calls.payload import json_text
+from zart.calls.several import several
 from zart.models.batch_operations import (
     SAME,
     BatchOperation,
@@ -49,8 +50,8 @@ def _restart(operation: Restart) -> batch_pb2.BatchOperation:
 
 def _rerun(operation: Rerun) -> batch_pb2.BatchOperation:
     rerun = batch_pb2.BatchRerun(
-        force_rerun=operation.force_rerun,
-        preserve=operation.preserve,
+        force_rerun=several(operation.force_rerun),
+        preserve=several(operation.preserve),
         include_downstream=operation.include_downstream,
         if_running=_if_running(operation.if_running),
         accept_in_doubt=operation.accept_in_doubt,

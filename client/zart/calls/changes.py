@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
+from zart.calls.several import several
 from zart.models import ComparedRuns, EndedStep, IfRunning, Json, Rerun, Restarted, RetriedStep, Run
 from zart.v1 import admin_service_pb2 as pb
 
@@ -210,8 +211,8 @@ def rerun(
     """
     request = pb.RerunRequest(
         execution_id=execution_id,
-        force_rerun=force_rerun,
-        preserve=preserve,
+        force_rerun=several(force_rerun),
+        preserve=several(preserve),
         include_downstream=include_downstream,
         accept_in_doubt=accept_in_doubt,
         validate_only=validate_only,

@@ -9,6 +9,7 @@ from datetime import timedelta
 from zart.calls.call import Call, reader, span
 from zart.calls.execution import step_spec
 from zart.calls.payload import json_text
+from zart.calls.several import several
 from zart.decoding import decode
 from zart.json_values import value_of
 from zart.models import ExtendResult, Json, LeasedTask, ReportResult, StepError, StepSpec
@@ -139,8 +140,8 @@ def lease_tasks(
     waiting = span(wait)
     request = pb.LeaseTasksRequest(
         dispatcher_id=dispatcher_id,
-        task_names=task_names,
-        handlers=handlers,
+        task_names=several(task_names),
+        handlers=several(handlers),
         max_tasks=max_tasks,
         wait=waiting,
         lease_duration=span(lease_duration),
@@ -156,7 +157,7 @@ def lease_tasks(
 def get_step_results(lease: Lease, step_names: Iterable[str]) -> Call[Mapping[str, Json]]:
     """Read results of direct dependencies that lease_tasks left out for size."""
     request = pb.GetStepResultsRequest(
-        task_id=lease.task_id, lease_token=lease.lease_token, step_names=step_names
+        task_id=lease.task_id, lease_token=lease.lease_token, step_names=several(step_names)
     )
     return Call(_METHODS["GetStepResults"], request, step_results)
 

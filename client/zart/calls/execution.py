@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from zart.calls.call import Call, plan_reader, reader, span
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
+from zart.calls.several import several
 from zart.decoding import decode
 from zart.errors import Refused, from_status
 from zart.models import (
@@ -57,7 +58,7 @@ def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
     """Encode one step of a graph."""
     encoded = task_definition_pb2.StepSpec(
         step_name=spec.step_name,
-        depends_on=spec.depends_on,
+        depends_on=several(spec.depends_on),
         handler=spec.handler,
         retry_policy=_retry_policy(spec.retry),
         timeout=span(spec.timeout),

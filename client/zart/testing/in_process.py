@@ -11,6 +11,7 @@ from typing import Any
 
 from zart.calls.call import span
 from zart.calls.payload import json_text
+from zart.calls.several import several
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.threads import Threads
@@ -43,7 +44,7 @@ def context(
     ``results`` are those of the steps that it depends on, by step or by name; ``skipped`` are those
     of them that an operator skipped.
     """
-    names = list(map(_name, skipped))
+    names = list(map(_name, several(skipped)))
     task = pb.LeasedTask(
         upstream_json=dict.fromkeys(names, "null"),
         upstream_skipped=names,
