@@ -130,7 +130,8 @@ def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec
             policy.max_backoff.ToTimedelta(),
         ),
         spec.timeout.ToTimedelta(),
-        IfInDoubt(_value_name(spec, "if_in_doubt")),
+        # Unset is RETRY; what is none of ours, of a newer server, is not to be taken for it.
+        IfInDoubt(_value_name(spec, "if_in_doubt")) if spec.if_in_doubt else IfInDoubt.RETRY,
     )
 
 

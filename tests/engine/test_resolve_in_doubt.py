@@ -10,6 +10,7 @@ from doubts import ONE, STOP, in_doubt
 from rig import CHAIN, Rig
 
 import zart
+from zart.calls.doubts import resolve_in_doubt
 from zart.cli.main import main
 from zart.errors import (
     AttemptNotFound,
@@ -229,8 +230,10 @@ async def test_what_is_not_there_or_not_in_doubt_is_refused(rig: Rig) -> None:
             await rig.client.resolve_in_doubt(
                 execution_id, step_name, HAPPENED, run_number=run_number, attempt=attempt
             )
+    call = resolve_in_doubt("x", "a", HAPPENED, run_number=0, attempt=1)
+    call.request.ClearField("finding")  # which our client never leaves out
     with pytest.raises(InvalidField, match="finding"):
-        await rig.client.resolve_in_doubt("x", "a", "unspecified", run_number=0, attempt=1)
+        await rig.client.send(call)
     with pytest.raises(ValueError, match="MAYBE"):
         await rig.client.resolve_in_doubt("x", "a", "maybe", run_number=0, attempt=1)
 

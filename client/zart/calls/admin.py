@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from zart.calls.call import Call, ListCall, moment, page_reader, plan_reader, reader, span
+from zart.calls.choices import number_of
 from zart.calls.resuming import fields_of_rule
 from zart.calls.several import several
 from zart.decoding import decode
@@ -160,7 +161,7 @@ def watch_pause_rule(
 
     Raises PauseRuleNotFound.
     """
-    wanted = pb.WatchUntil.Value(f"WATCH_UNTIL_{WatchUntil(until.upper()).value}")
+    wanted = number_of(pb.WatchUntil, until, "until")
     request = pb.WatchPauseRuleRequest(rule_id=rule_id, until=wanted)
     return Call(_METHODS["WatchPauseRule"], request, _watched)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from zart.calls.call import Call, ListCall, moment, page_reader, reader
-from zart.calls.several import several
+from zart.calls.choices import number_of, numbers_of
 from zart.models import Operation, OperationKind, OperationStatus, RuleHolds
 from zart.v1 import audit_service_pb2 as pb
 
@@ -40,8 +40,10 @@ def list_operations(
     """
     request = pb.ListOperationsRequest(
         execution_id=execution_id,
-        kind=_operation_kind("UNSPECIFIED" if kind is None else kind),
-        kinds=map(_operation_kind, several(kinds)),
+        kind=pb.OPERATION_KIND_UNSPECIFIED
+        if kind is None
+        else number_of(pb.OperationKind, kind, "kind"),
+        kinds=numbers_of(pb.OperationKind, kinds, "kinds"),
         triggered_by=triggered_by,
         principal=principal,
         created_after=None if created_after is None else moment(created_after),
@@ -50,9 +52,7 @@ def list_operations(
         batch_id=batch_id,
         rule_id=rule_id,
         breaker_id=breaker_id,
-        statuses=[
-            pb.OperationStatus.Value(f"OPERATION_STATUS_{s.upper()}") for s in several(statuses)
-        ],
+        statuses=numbers_of(pb.OperationStatus, statuses, "statuses"),
         include_batch_items=include_batch_items,
         page_size=page_size,
         page_token=page_token,
@@ -67,7 +67,3 @@ def list_rule_holds(execution_id: str) -> Call[RuleHolds]:
     """
     request = pb.ListRuleHoldsRequest(execution_id=execution_id)
     return Call(_METHODS["ListRuleHolds"], request, reader(RuleHolds))
-
-
-def _operation_kind(kind: OperationKind | str) -> pb.OperationKind.ValueType:
-    return pb.OperationKind.Value(f"OPERATION_KIND_{kind.upper()}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from zart.calls.batch_operations import operation_of
 from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
+from zart.calls.choices import number_of, numbers_of
 from zart.calls.filters import ExecutionFilter
 from zart.calls.payload import UNSET, Unset
 from zart.calls.several import several
@@ -93,10 +94,7 @@ def list_batches(
 ) -> ListCall[Batch]:
     """List batches, newest first, without what became of their items."""
     request = pb.ListBatchesRequest(
-        statuses=[
-            batch_pb2.BatchStatus.Value(f"BATCH_STATUS_{status.upper()}")
-            for status in several(statuses)
-        ],
+        statuses=numbers_of(batch_pb2.BatchStatus, statuses, "statuses"),
         page_size=page_size,
         page_token=page_token,
     )
@@ -117,14 +115,8 @@ def list_batch_items(
     """
     request = pb.ListBatchItemsRequest(
         batch_id=batch_id,
-        statuses=[
-            batch_pb2.BatchItemStatus.Value(f"BATCH_ITEM_STATUS_{status.upper()}")
-            for status in several(statuses)
-        ],
-        step_statuses=[
-            execution_pb2.StepStatus.Value(f"STEP_STATUS_{status.upper()}")
-            for status in several(step_statuses)
-        ],
+        statuses=numbers_of(batch_pb2.BatchItemStatus, statuses, "statuses"),
+        step_statuses=numbers_of(execution_pb2.StepStatus, step_statuses, "step_statuses"),
         page_size=page_size,
         page_token=page_token,
     )
@@ -231,7 +223,7 @@ def watch_batch(batch_id: str, *, until: WatchUntil | str = WatchUntil.ENDED) ->
     With ``until`` DRAINED until besides nothing that it has made runs, or is about to. Raises
     BatchNotFound.
     """
-    wanted = admin_service_pb2.WatchUntil.Value(f"WATCH_UNTIL_{WatchUntil(until.upper()).value}")
+    wanted = number_of(admin_service_pb2.WatchUntil, until, "until")
     read = reader(Batch)
     request = pb.WatchBatchRequest(batch_id=batch_id, until=wanted)
     return Call(_METHODS["WatchBatch"], request, lambda answer: read(answer.batch))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zart.calls.choices import number_of
 from zart.calls.payload import json_text
 from zart.calls.several import several
 from zart.models.batch_operations import (
@@ -17,7 +18,6 @@ from zart.models.batch_operations import (
     Restart,
     RetryStep,
 )
-from zart.models.statuses import IfRunning
 from zart.v1 import admin_service_pb2, batch_pb2
 
 
@@ -40,7 +40,7 @@ def _retry_step(operation: RetryStep) -> batch_pb2.BatchOperation:
 
 def _restart(operation: Restart) -> batch_pb2.BatchOperation:
     restart = batch_pb2.BatchRestart(
-        if_running=_if_running(operation.if_running),
+        if_running=number_of(admin_service_pb2.IfRunning, operation.if_running, "if_running"),
         accept_in_doubt=operation.accept_in_doubt,
     )
     if operation.payload is not SAME:
@@ -53,7 +53,7 @@ def _rerun(operation: Rerun) -> batch_pb2.BatchOperation:
         force_rerun=several(operation.force_rerun),
         preserve=several(operation.preserve),
         include_downstream=operation.include_downstream,
-        if_running=_if_running(operation.if_running),
+        if_running=number_of(admin_service_pb2.IfRunning, operation.if_running, "if_running"),
         accept_in_doubt=operation.accept_in_doubt,
     )
     return batch_pb2.BatchOperation(rerun=rerun)
@@ -85,7 +85,3 @@ _ENCODERS: Mapping[type[BatchOperation], Callable[[Any], batch_pb2.BatchOperatio
     CompleteStep: _complete_step,
     FailStep: _fail_step,
 }
-
-
-def _if_running(choice: IfRunning | str) -> admin_service_pb2.IfRunning.ValueType:
-    return admin_service_pb2.IfRunning.Value(f"IF_RUNNING_{IfRunning(choice.upper()).value}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from zart.calls.call import Call, ListCall, page_reader, plan_reader, reader
+from zart.calls.choices import number_of
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.calls.several import several
 from zart.models import ComparedRuns, EndedStep, IfRunning, Json, Rerun, Restarted, RetriedStep, Run
@@ -14,8 +15,10 @@ _METHODS = pb.DESCRIPTOR.services_by_name["AdminService"].methods_by_name
 
 
 def _if_running(choice: IfRunning | str | None) -> pb.IfRunning.ValueType:
-    name = "UNSPECIFIED" if choice is None else IfRunning(choice.upper()).value
-    return pb.IfRunning.Value(f"IF_RUNNING_{name}")
+    if choice is None:
+        return pb.IF_RUNNING_UNSPECIFIED
+    number: pb.IfRunning.ValueType = number_of(pb.IfRunning, choice, "if_running")
+    return number
 
 
 def retry_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zart.calls.call import Call, ListCall, page_reader, reader
+from zart.calls.choices import number_of
 from zart.calls.filters import ExecutionFilter
 from zart.models import InDoubtAttempt, InDoubtFinding, ResolvedInDoubt
 from zart.v1 import admin_service_pb2 as pb
@@ -46,13 +47,12 @@ def resolve_in_doubt(
 
     Raises NotInDoubt, AttemptNotFound or another NotFound, and ValueError for another finding.
     """
-    name = f"IN_DOUBT_FINDING_{finding.upper().replace('-', '_')}"
     request = pb.ResolveInDoubtRequest(
         execution_id=execution_id,
         run_number=run_number,
         step_name=step_name,
         attempt=attempt,
-        finding=in_doubt_pb2.InDoubtFinding.Value(name),
+        finding=number_of(in_doubt_pb2.InDoubtFinding, finding, "finding"),
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,

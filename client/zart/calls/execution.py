@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from zart.calls.call import Call, plan_reader, reader, span
+from zart.calls.choices import number_of
 from zart.calls.payload import UNSET, JsonText, Unset, json_text
 from zart.calls.several import several
 from zart.decoding import decode
@@ -17,7 +18,6 @@ from zart.models import (
     ExecutionState,
     Explanation,
     IfExists,
-    IfInDoubt,
     Json,
     Retry,
     Step,
@@ -42,12 +42,13 @@ class Start:
 
 
 def _start_request(item: Start) -> pb.StartExecutionRequest:
-    name = "UNSPECIFIED" if item.if_exists is None else IfExists(item.if_exists.upper()).value
     request = pb.StartExecutionRequest(
         execution_id=item.execution_id,
         task_name=item.task_name,
         steps=map(step_spec, item.steps),
-        if_exists=pb.IfExists.Value(f"IF_EXISTS_{name}"),
+        if_exists=pb.IF_EXISTS_UNSPECIFIED
+        if item.if_exists is None
+        else number_of(pb.IfExists, item.if_exists, "if_exists"),
     )
     if not isinstance(item.payload, Unset):
         request.payload_json = json_text(item.payload)
@@ -55,16 +56,14 @@ def _start_request(item: Start) -> pb.StartExecutionRequest:
 
 
 def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
-    """Encode one step of a graph."""
+    """Encode one step of a graph. Raises ValueError for an ``if_in_doubt`` that is none."""
     encoded = task_definition_pb2.StepSpec(
         step_name=spec.step_name,
         depends_on=several(spec.depends_on),
         handler=spec.handler,
         retry_policy=_retry_policy(spec.retry),
         timeout=span(spec.timeout),
-        if_in_doubt=in_doubt_pb2.IfInDoubt.Value(
-            f"IF_IN_DOUBT_{IfInDoubt[spec.if_in_doubt.upper()]}"
-        ),
+        if_in_doubt=number_of(in_doubt_pb2.IfInDoubt, spec.if_in_doubt, "if_in_doubt"),
     )
     if spec.input is not None:
         encoded.input_json = json_text(spec.input)

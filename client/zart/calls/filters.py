@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart.calls.call import moment
-from zart.calls.several import several
+from zart.calls.choices import numbers_of
 from zart.models import RunStatus, StepStatus
 from zart.v1 import execution_pb2, filter_pb2
 
@@ -58,11 +58,9 @@ class ExecutionFilter:
 
 def run_statuses(names: Sequence[RunStatus | str]) -> list[execution_pb2.RunStatus.ValueType]:
     """Encode statuses of runs by their names. Raises ValueError."""
-    return [execution_pb2.RunStatus.Value(f"RUN_STATUS_{name.upper()}") for name in several(names)]
+    return numbers_of(execution_pb2.RunStatus, names, "statuses")
 
 
 def step_statuses(names: Sequence[StepStatus | str]) -> list[execution_pb2.StepStatus.ValueType]:
     """Encode statuses of steps by their names. Raises ValueError."""
-    return [
-        execution_pb2.StepStatus.Value(f"STEP_STATUS_{name.upper()}") for name in several(names)
-    ]
+    return numbers_of(execution_pb2.StepStatus, names, "step_statuses")

@@ -5,11 +5,18 @@ from __future__ import annotations
 import enum
 
 
-class _Status(enum.StrEnum):
+class _Choice(enum.StrEnum):
     @classmethod
-    def _missing_(cls, value: object) -> _Status:  # noqa: ARG003 - enum asks for it
+    def _missing_(cls, value: object) -> enum.StrEnum | None:
+        """Take a name in whatever case for what it is."""
+        return cls.__members__.get(value.upper()) if isinstance(value, str) else None
+
+
+class _Status(_Choice):
+    @classmethod
+    def _missing_(cls, value: object) -> enum.StrEnum:
         """Take a value that a newer server sends for what it is: not known here."""
-        return cls["UNSPECIFIED"]
+        return super()._missing_(value) or cls["UNSPECIFIED"]
 
 
 class RunStatus(_Status):
@@ -192,7 +199,7 @@ class WarningKind(_Status):
     EQUAL_RULE = "EQUAL_RULE"
 
 
-class WatchUntil(enum.StrEnum):
+class WatchUntil(_Choice):
     """How long a pause rule or a batch is watched: until it is drained, or until it has ended."""
 
     DRAINED = "DRAINED"
@@ -208,7 +215,7 @@ class OperationStatus(_Status):
     REFUSED = "REFUSED"
 
 
-class IfRunning(enum.StrEnum):
+class IfRunning(_Choice):
     """What to do when the current run is unfinished."""
 
     SUPERSEDE = "SUPERSEDE"
@@ -231,7 +238,7 @@ class InDoubtFinding(_Status):
     DID_NOT_HAPPEN = "DID_NOT_HAPPEN"
 
 
-class IfExists(enum.StrEnum):
+class IfExists(_Choice):
     """What to do when the execution id is taken."""
 
     FAIL = "FAIL"
