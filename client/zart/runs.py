@@ -49,6 +49,8 @@ class Runs:
 
         One call, which is faster than two. Raises what ``start`` does, RunFailed where the run
         ended FAILED or CANCELLED, and TimeoutError after ``timeout`` seconds: the run goes on.
+        Unreachable in its place if no server has answered the start by then: it may have happened,
+        and the error has the ``request_id`` by which to ask again.
         """
         start = execution.start(task, payload, **options)
         async with within(timeout), aclosing(streams.run(self, start)) as told:
@@ -86,7 +88,8 @@ class SyncRuns:
     ) -> Any:
         """Start an execution, wait until its run is finished and return its result, as ``Client``.
 
-        Raises what ``start`` does, RunFailed, and TimeoutError after ``timeout`` seconds.
+        Raises what ``start`` does, RunFailed, and TimeoutError after ``timeout`` seconds, or
+        Unreachable if no server has answered the start by then.
         """
         start = execution.start(task, payload, **options)
         told = last_in(streams.run_sync(self, start, timeout))

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from zart.calls import execution
 from zart.calls.call import Call
+from zart.calls.start_groups import TOO_LATE
 from zart.errors import Unavailable, UnknownMethod, Unreachable, ZartError, from_call
 from zart.models import Execution
 from zart.trace_context import traced
@@ -110,7 +111,8 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     """Start an execution and yield the answer, then its states, until its current run has ended.
 
     A stream that breaks once the execution is started goes on as a watch; a server that does not
-    know the call is asked for the start and for the watch. Raises what these do.
+    know the call is asked for the start and for the watch. Raises what these do. A CancelledError
+    has Unreachable as its cause where no server has answered the start: it may have happened.
     """
     start = start.completed(client.triggered_by)
     started = None
@@ -120,6 +122,10 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         async for message in stream:
             started = started or message.started
             yield message
+    except asyncio.CancelledError as cancelled:
+        if started is None:
+            _tell_unanswered(cancelled, start)
+        raise
     except grpc.RpcError as error:
         problem = _curable(from_call(error, start.request), started)
     else:
@@ -128,7 +134,11 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         stream.cancel()
     again = Reconnecting()
     if started is None:
-        answer: Any = await client.send_raw(start)
+        try:
+            answer: Any = await client.send_raw(start)
+        except asyncio.CancelledError as cancelled:
+            _tell_unanswered(cancelled, start)
+            raise
         started = answer
         yield pb.RunExecutionResponse(started=started)
     else:
@@ -147,7 +157,10 @@ def run_sync(
     timeout: float | None,
     on_break: Callable[[], object] | None = None,
 ) -> Iterator[pb.RunExecutionResponse]:
-    """Start an execution and follow it, as ``run``; after ``timeout`` seconds as ``watch_sync``."""
+    """Start an execution and follow it, as ``run``; after ``timeout`` seconds as ``watch_sync``.
+
+    Raises Unreachable in place of TimeoutError where no server has answered the start by then.
+    """
     start = start.completed(client.triggered_by)
     deadline = None if timeout is None else time.monotonic() + timeout
     started = None
@@ -158,7 +171,7 @@ def run_sync(
             started = started or message.started
             yield message
     except grpc.RpcError as error:
-        if _is_late(error, deadline):
+        if started is not None and _is_late(error, deadline):
             raise TimeoutError(f"the run was not over after {timeout} s") from error
         problem = _curable(from_call(error, start.request), started)
     else:
@@ -213,6 +226,13 @@ def _given_up(again: Reconnecting, timeout: float | None) -> Exception:
 def _end(stream: Any) -> None:  # noqa: ANN401 - a call, or what stands for it
     # Interceptors (OpenTelemetry's) make a generator of a call.
     (stream.cancel if hasattr(stream, "cancel") else stream.close)()
+
+
+def _tell_unanswered(cancelled: asyncio.CancelledError, start: Call[Execution]) -> None:
+    """Have who gives up waiting know that no server has answered the start: as ``explaining``."""
+    unanswered = Unreachable(TOO_LATE)
+    unanswered.request_id = getattr(start.request, "request_id", "")
+    cancelled.__cause__ = unanswered
 
 
 def _curable(problem: ZartError, started: pb.StartExecutionResponse | None) -> ZartError:

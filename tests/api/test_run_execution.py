@@ -60,7 +60,7 @@ async def test_run_returns_the_result_or_raises_how_the_run_ended(rig: Rig) -> N
 async def test_a_repeat_starts_nothing_and_follows_what_was_started(rig: Rig) -> None:
     await rig.client.register_task("t", specs(CHAIN))
     with pytest.raises(TimeoutError):
-        await rig.client.run("t", request_id="once", timeout=0.2)
+        await rig.client.run("t", request_id="once", timeout=1.0)
     running = asyncio.create_task(rig.client.run("t", request_id="once"))
     (task,) = await rig.lease(wait=LONG)
     await rig.complete(task)
@@ -137,5 +137,5 @@ async def test_a_run_that_waits_takes_a_place_of_calls_that_wait(
 ) -> None:
     await rig.client.register_task("t", specs(CHAIN))
     with pytest.raises(TimeoutError):
-        await rig.client.run("t", timeout=0.2)
+        await rig.client.run("t", timeout=1.0)
     await until(lambda: not zart_server.running.runtime.watches)
