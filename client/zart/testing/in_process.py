@@ -18,7 +18,7 @@ from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
 from zart.json_values import value_of
-from zart.models import Json, Run, RunStatus, RunTrigger
+from zart.models import IfInDoubt, Json, Run, RunStatus, RunTrigger
 from zart.step_context import Payload, Step, StepContext
 from zart.tasks import Result, Task
 from zart.v1 import dispatch_service_pb2 as pb
@@ -78,7 +78,8 @@ async def run(
     """Run a whole task in process and return the run's result.
 
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
-    limits hold. ``results`` stand for steps that are not to run. Raises RunFailed.
+    limits hold; a step declared ``once`` that runs into its limit is not repeated. ``results``
+    stand for steps that are not to run. Raises RunFailed.
     """
     found: Result = await _InProcess(task, payload, results or {}, execution_id).run()
     return found
@@ -122,14 +123,18 @@ class _InProcess:
         return self._result()
 
     async def _step(self, step: Step[Any, Any], threads: Threads) -> None:
+        stops = step.spec.if_in_doubt == IfInDoubt.STOP
         for attempt in range(1, step.spec.retry.max_attempts + 1):
             outcome = await self._attempt(step, attempt, threads)
             if outcome.HasField("completed"):
                 self._results[step.name] = outcome.completed.result_json
                 return
-            if outcome.HasField("failed") and not outcome.failed.retryable:
+            is_dead = stops if outcome.HasField("timed_out") else not outcome.failed.retryable
+            if is_dead:
                 break
-        error = outcome.failed.error.message if outcome.HasField("failed") else "timed out"
+        error = outcome.failed.error.message
+        if outcome.HasField("timed_out"):
+            error = "timed out: it may have had its effect" if stops else "timed out"
         self._dead[step.name] = f"{step.name}: {error}"
 
     async def _attempt(
