@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from waiting import block_until, for_ever
+from client.test_dispatcher_cancelled import AtWork
+from waiting import block_until, for_ever, until
 
 import zart
 
@@ -43,3 +45,48 @@ async def test_such_a_step_is_repeated_where_it_says_that_it_failed() -> None:
         return ctx.attempt
 
     assert await zart.testing.run(task) == 3
+
+
+async def test_cancelled_it_ends_and_breaks_off_what_is_at_work() -> None:
+    work = AtWork()
+    running = asyncio.create_task(zart.testing.run(work.task))
+    await until(lambda: len(work.begun) == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await until(lambda: work.broken_off == {"async", "plain"})
+    assert asyncio.all_tasks() <= work.tasks
+
+
+async def test_cancelled_it_ends_whatever_its_steps_do() -> None:
+    task = zart.Task("t")
+    stubborn: set[str] = set()
+    is_over = asyncio.Event()
+    are_over: list[bool] = []
+    ended: list[str] = []
+
+    @task.step(name="async")
+    async def waits(ctx: zart.StepContext) -> None:
+        while not is_over.is_set():
+            stubborn.add(ctx.step_name)
+            try:
+                await is_over.wait()
+            except asyncio.CancelledError:
+                continue
+
+    @task.step(name="plain")
+    def blocks(ctx: zart.StepContext) -> None:
+        stubborn.add(ctx.step_name)
+        try:
+            block_until(lambda: are_over)
+        finally:
+            ended.append(ctx.step_name)
+
+    running = asyncio.create_task(zart.testing.run(task))
+    await until(lambda: len(stubborn) == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not ended
+    is_over.set()
+    are_over.append(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,7 @@ from zart.tasks import Result, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
+_CLEAN_UP = 1.0  # seconds that steps have which are broken off, as those of a dispatcher
 
 
 def context(
@@ -79,7 +80,8 @@ async def run(
 
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
     limits hold; a step declared ``once`` that runs into its limit is not repeated. ``results``
-    stand for steps that are not to run. Raises RunFailed.
+    stand for steps that are not to run. If it is cancelled, steps are broken off as a dispatcher's
+    are. Raises RunFailed.
     """
     found: Result = await _InProcess(task, payload, results or {}, execution_id).run()
     return found
@@ -103,24 +105,43 @@ class _InProcess:
 
     async def run(self) -> Json:
         begun = datetime.now(UTC)
-        with ThreadPoolExecutor() as pool:
-            threads = Threads(pool)
-            running: dict[asyncio.Task[None], str] = {}
-            begun_steps = set(self._results)
-            while True:
-                for name, step in self._task.steps.items():
-                    if name not in begun_steps and self._results.keys() >= {*step.spec.depends_on}:
-                        begun_steps.add(name)
-                        running[asyncio.create_task(self._step(step, threads))] = name
-                if not running:
-                    break
-                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for ended in done:
-                    del running[ended]
-                    ended.result()
+        pool = ThreadPoolExecutor()
+        running: dict[asyncio.Task[None], str] = {}
+        try:
+            await self._run_steps(running, Threads(pool))
+        finally:
+            await self._break_off(running)
+            pool.shutdown(wait=False, cancel_futures=True)
         if self._dead:
             raise RunFailed(self._failed(begun))
         return self._result()
+
+    async def _run_steps(self, running: dict[asyncio.Task[None], str], threads: Threads) -> None:
+        begun_steps = set(self._results)
+        while True:
+            for name, step in self._task.steps.items():
+                if name not in begun_steps and self._results.keys() >= {*step.spec.depends_on}:
+                    begun_steps.add(name)
+                    running[asyncio.create_task(self._step(step, threads))] = name
+            if not running:
+                break
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                del running[ended]
+                ended.result()
+
+    async def _break_off(self, running: Collection[asyncio.Task[None]]) -> None:
+        """Stop what is still at work: the run is cancelled, or has failed.
+
+        A plain function cannot be stopped, and is left behind: it may look at ``ctx.cancelled``.
+        """
+        self._limits.stop()
+        for in_hand in self._running:
+            in_hand.lose()
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=_CLEAN_UP)
 
     async def _step(self, step: Step[Any, Any], threads: Threads) -> None:
         stops = step.spec.if_in_doubt == IfInDoubt.STOP
@@ -165,6 +186,8 @@ class _InProcess:
             await in_hand.running
         finally:
             self._running.discard(in_hand)
+        if in_hand.lost:  # the run is broken off
+            raise asyncio.CancelledError
         return told[0]
 
     def _result(self) -> Json:
