@@ -90,3 +90,16 @@ async def test_cancelled_it_ends_whatever_its_steps_do() -> None:
     assert not ended
     is_over.set()
     are_over.append(True)
+
+
+async def test_each_plain_step_has_a_thread() -> None:
+    task = zart.Task("t")
+    at_work: set[str] = set()
+
+    def meets(ctx: zart.StepContext) -> None:
+        at_work.add(ctx.step_name)
+        block_until(lambda: len(at_work) == 50)
+
+    for number in range(50):
+        task.step(name=f"s-{number}", retry=zart.Retry(max_attempts=1))(meets)
+    await zart.testing.run(task)

@@ -105,7 +105,8 @@ class _InProcess:
 
     async def run(self) -> Json:
         begun = datetime.now(UTC)
-        pool = ThreadPoolExecutor()
+        # A thread for each step: the time of one that has none would pass all the same.
+        pool = ThreadPoolExecutor(max(1, len(self._task.steps)), "zart-step")
         running: dict[asyncio.Task[None], str] = {}
         try:
             await self._run_steps(running, Threads(pool))
