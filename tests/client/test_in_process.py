@@ -103,3 +103,17 @@ async def test_each_plain_step_has_a_thread() -> None:
     for number in range(50):
         task.step(name=f"s-{number}", retry=zart.Retry(max_attempts=1))(meets)
     await zart.testing.run(task)
+
+
+async def test_a_result_of_a_step_that_the_task_has_not_is_refused() -> None:
+    task = zart.Task("t")
+    ran: list[str] = []
+
+    @task.step()
+    def charge_card(ctx: zart.StepContext) -> None:
+        ran.append(ctx.step_name)
+
+    with pytest.raises(ValueError, match=r"<Task 't': charge-card> has no step 'charge_card'"):
+        await zart.testing.run(task, results={"charge_card": "stub"})
+    assert not ran
+    assert await zart.testing.run(task, results={charge_card: "stub"}) == "stub"

@@ -81,7 +81,7 @@ async def run(
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
     limits hold; a step declared ``once`` that runs into its limit is not repeated. ``results``
     stand for steps that are not to run. If it is cancelled, steps are broken off as a dispatcher's
-    are. Raises RunFailed.
+    are. Raises RunFailed, and ValueError for the result of a step that the task has not.
     """
     found: Result = await _InProcess(task, payload, results or {}, execution_id).run()
     return found
@@ -99,6 +99,8 @@ class _InProcess:
         self._payload = json_text(payload)
         self._execution_id = execution_id
         self._results = {_name(step): json_text(value) for step, value in results.items()}
+        if unknown := self._results.keys() - task.steps.keys():
+            raise ValueError(f"{task!r} has no step {', '.join(map(repr, sorted(unknown)))}")
         self._dead: dict[str, str] = {}
         self._running: set[InHand] = set()
         self._limits = TimeLimits(self._running)
