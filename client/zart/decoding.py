@@ -29,6 +29,8 @@ from zart.models import batch_operations as batches
 M = TypeVar("M")
 Reader = Callable[[Any], Any]
 
+_NOT_SET = Retry()  # what 0 stands for
+
 
 def decode(kind: type[M], message: Message) -> M:
     """Make a dataclass of a message.
@@ -124,9 +126,9 @@ def _step_spec(spec: Any) -> StepSpec:  # noqa: ANN401 - a proto StepSpec
         spec.handler,
         _json("input_json", spec),
         Retry(
-            policy.max_attempts,
+            policy.max_attempts or _NOT_SET.max_attempts,
             policy.initial_backoff.ToTimedelta(),
-            policy.backoff_multiplier,
+            policy.backoff_multiplier or _NOT_SET.backoff_multiplier,
             policy.max_backoff.ToTimedelta(),
         ),
         spec.timeout.ToTimedelta(),

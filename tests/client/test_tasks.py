@@ -9,7 +9,9 @@ import pytest
 from waiting import block_until, for_ever
 
 import zart
-from zart.models import RunStatus
+from zart.decoding import decode
+from zart.models import RunStatus, TaskDefinition
+from zart.v1 import task_definition_pb2
 
 
 def order() -> zart.Task:
@@ -61,6 +63,33 @@ def test_mistakes_are_found_when_the_step_is_declared() -> None:
         task.step(name="a")(lambda _: None)
     with pytest.raises(ValueError, match="depends on 'z', which task 't' has not declared"):
         task.step(name="b", depends_on=["z"])(lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_attempts": 0}, "max_attempts is 0, must be at least 1"),
+        ({"max_attempts": -1}, "max_attempts is -1"),
+        ({"backoff_multiplier": 0.0}, "backoff_multiplier is 0.0, must be at least 1"),
+        ({"backoff_multiplier": 0.5}, "backoff_multiplier is 0.5"),
+        ({"backoff_multiplier": float("nan")}, "backoff_multiplier is nan"),
+    ],
+)
+def test_what_a_server_takes_as_not_given_or_refuses_is_no_retry(
+    given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        zart.Retry(**given)
+
+
+def test_a_retry_that_is_not_set_is_read_as_what_it_means() -> None:
+    policy = task_definition_pb2.RetryPolicy()
+    policy.initial_backoff.FromSeconds(1)
+    policy.max_backoff.FromSeconds(60)
+    definition = task_definition_pb2.TaskDefinition()
+    definition.steps.add(step_name="a", retry_policy=policy)
+    (read,) = decode(TaskDefinition, definition).steps
+    assert (read.retry.max_attempts, read.retry.backoff_multiplier) == (3, 2.0)
 
 
 async def test_steps_stay_callable() -> None:

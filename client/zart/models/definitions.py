@@ -15,13 +15,20 @@ class Retry:
 
     ``max_attempts`` may count before the step is dead. The wait before the next attempt starts
     with ``initial_backoff`` and grows by ``backoff_multiplier`` up to ``max_backoff``, with
-    jitter; both are seconds or a timedelta.
+    jitter; both are seconds or a timedelta. Raises ValueError for no attempt at all, or a
+    multiplier below 1: to servers 0 is as not given.
     """
 
     max_attempts: int = 3
     initial_backoff: float | timedelta = 1.0
     backoff_multiplier: float = 2.0
     max_backoff: float | timedelta = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.max_attempts >= 1:
+            raise ValueError(f"max_attempts is {self.max_attempts}, must be at least 1")
+        if not self.backoff_multiplier >= 1:
+            raise ValueError(f"backoff_multiplier is {self.backoff_multiplier}, must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
