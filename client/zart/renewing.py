@@ -47,7 +47,10 @@ class _Renewed(Generic[C]):
         self._token_stamp = credentials.token_stamp()
         self._look_at = time.monotonic() + _LOOK_EVERY
         self._metadata = self._read_metadata()
-        self.channel = make(credentials.to_grpc())
+        tls = credentials.to_grpc()
+        if tls is not None:
+            credentials.check_tls()
+        self.channel = make(tls)
         self.before: list[tuple[float, C]] = []  # and since when they are not used
 
     def look(self) -> None:

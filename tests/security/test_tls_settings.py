@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,21 @@ def test_files_that_do_not_fit_stop_the_start(zart_database: str, authority: Aut
         serving(zart_database, tls_cert=folder / "server.pem", tls_key=folder / "other.key"),
     ):
         pass
+
+
+@pytest.mark.parametrize("connect", [zart.connect, zart.connect_sync])
+async def test_files_that_do_not_fit_are_told_when_connecting(
+    authority: Authority, connect: Callable[..., Any]
+) -> None:
+    authority.issue("alice", "alice")
+    authority.issue("bob", "bob")
+    folder = authority.folder
+    (folder / "half.pem").write_text(authority.ca.read_text()[:200])
+    misfits: list[dict[str, Any]] = [
+        {"ca": authority.ca, "certificate": folder / "alice.pem", "key": folder / "bob.key"},
+        {"ca": "system", "certificate": folder / "alice.pem", "key": folder / "bob.key"},
+        {"ca": folder / "half.pem"},
+    ]
+    for given in misfits:
+        with pytest.raises(ValueError, match="cannot be used together"):
+            connect(credentials=zart.Credentials(**given))
