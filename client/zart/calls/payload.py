@@ -15,6 +15,9 @@ class Unset:
     def __repr__(self) -> str:
         return "UNSET"
 
+    def __reduce__(self) -> str:
+        return "UNSET"  # a copy of it, in another process too, is this very one
+
 
 UNSET: Final = Unset()
 

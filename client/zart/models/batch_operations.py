@@ -16,6 +16,9 @@ class _Same:
     def __repr__(self) -> str:
         return "SAME"
 
+    def __reduce__(self) -> str:
+        return "SAME"  # a copy of it, in another process too, is this very one
+
 
 SAME: Final = _Same()
 
