@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from zart.testing.server import ServerUnderTest
 
 _numbers = itertools.count(1)
+# These are the drivers' for each database of which its URL does not say otherwise. It says all else
+# that PG… may: which one is meant, and that it has no TLS.
+_OF_OTHER_DATABASES = ("PGSSLNEGOTIATION", "PGTARGETSESSIONATTRS")
 
 
 def database_url(url: str, database: str) -> str:
@@ -42,11 +44,11 @@ def execute(url: str, statement: str) -> None:
 
 
 @contextlib.contextmanager
-def _without_pg() -> Iterator[None]:
-    """Take what says of other databases how to reach them out of the environment."""
+def _reached_by_its_url() -> Iterator[None]:
+    """Take what says of other databases how to reach them out of the environment, for so long."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("PG")]:
-            patch.delenv(name)
+        for name in _OF_OTHER_DATABASES:
+            patch.delenv(name, raising=False)
         yield
 
 
@@ -58,15 +60,13 @@ def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     folder: Path = tmp_path_factory.mktemp("postgres")
     settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
-    with (
-        _without_pg(),
-        postgres.running(
-            folder, durable=False, settings=settings, attributes=["CREATEDB"]
-        ) as running,
-    ):
-        execute(running.url, "CREATE DATABASE template")
+    with postgres.running(
+        folder, durable=False, settings=settings, attributes=["CREATEDB"]
+    ) as running:
         template = database_url(running.url, "template")
-        asyncio.run(migrate(template))
+        with _reached_by_its_url():
+            execute(running.url, "CREATE DATABASE template")
+            asyncio.run(migrate(template))
         yield template
 
 
@@ -75,9 +75,10 @@ def zart_database(zart_postgres: str) -> Iterator[str]:
     """The URL of a database with the schema and nothing in it; it is dropped after the test."""
     name = f"test_{next(_numbers)}"
     other = database_url(zart_postgres, "zart")
-    execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
-    yield database_url(zart_postgres, name)
-    execute(other, f"DROP DATABASE {name} WITH (FORCE)")
+    with _reached_by_its_url():
+        execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
+        yield database_url(zart_postgres, name)
+        execute(other, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""The fixtures for tests of others: what their environment says is of their databases and servers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from waiting import GIVE_UP
+
+THEIRS = """
+import os
+
+import zart
+
+GIVEN = {given!r}
+
+
+def given():
+    return {{name: os.environ.get(name) for name in GIVEN}}
+
+
+def test_a_server_is_there(zart_server):
+    with zart.connect_sync(zart_server.address) as client:
+        assert list(client.list_executions()) == []
+    assert given().items() >= {{name: GIVEN[name] for name in {stays!r}}}.items()
+
+
+def test_what_it_says_is_as_it_was():
+    assert given() == GIVEN
+"""
+
+
+def passes(folder: Path, stays: Sequence[str], **given: str) -> None:
+    """Run two tests of somebody's in whose environment all this is, and what ``stays`` all along."""
+    theirs = folder / "test_theirs.py"
+    theirs.write_text(THEIRS.format(given=given, stays=stays))
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(theirs)],
+        cwd=folder,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP,
+        check=False,
+    )
+    assert (run.returncode, "2 passed" in run.stdout) == (0, True), run.stdout + run.stderr
+
+
+def test_what_says_how_to_reach_other_databases_is_left_to_other_tests(tmp_path: Path) -> None:
+    passes(
+        tmp_path,
+        ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE"],
+        PGHOST="elsewhere",
+        PGPORT="1",
+        PGUSER="somebody",
+        PGPASSWORD="theirs",
+        PGDATABASE="theirs",
+        PGSSLMODE="require",
+        PGSSLNEGOTIATION="direct",
+        PGSSLROOTCERT="/none",
+        PGTARGETSESSIONATTRS="standby",
+    )
