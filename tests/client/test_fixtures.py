@@ -23,7 +23,8 @@ def given():
 
 
 def test_a_server_is_there(zart_server):
-    with zart.connect_sync(zart_server.address) as client:
+    credentials = zart.Credentials()  # what it says of these is a client's
+    with zart.connect_sync(zart_server.address, credentials=credentials) as client:
         assert list(client.list_executions()) == []
     assert given().items() >= {{name: GIVEN[name] for name in {stays!r}}}.items()
 
@@ -63,3 +64,20 @@ def test_what_says_how_to_reach_other_databases_is_left_to_other_tests(tmp_path:
         PGSSLROOTCERT="/none",
         PGTARGETSESSIONATTRS="standby",
     )
+
+
+def test_what_says_how_to_run_another_server_is_nothing_to_the_one_under_test(
+    tmp_path: Path,
+) -> None:
+    given = {
+        "ZART_TLS_CERT": "/none",
+        "ZART_TLS_KEY": "/none",
+        "ZART_AUTH_TOKENS": "/none",
+        "ZART_AUTH_JWKS": "https://example.com/keys",
+        "ZART_AUTH_ISSUER": "theirs",
+        "ZART_AUTH_AUDIENCE": "theirs",
+        "ZART_DATABASE_URL_FILE": "/none",
+        "ZART_POOL_SIZE": "none",
+        "ZART_RETENTION": "1s",
+    }
+    passes(tmp_path, list(given), **given)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from zart_server.app import Running
 
 
+_NO_VARIABLE = "="  # what the name of no variable can begin with
+
+
 @dataclass(frozen=True, slots=True)
 class ServerUnderTest:
     """A running server: where it listens and which database it uses."""
@@ -25,7 +28,10 @@ class ServerUnderTest:
 
 @contextlib.contextmanager
 def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  # noqa: ANN401
-    """Run a server on a free port of loopback until the context is left."""
+    """Run a server on a free port of loopback until the context is left.
+
+    Its settings are those given, by their names without ZART_; the environment says nothing of it.
+    """
     from zart_server.app import running  # noqa: PLC0415 - only here is the server needed
     from zart_server.settings import Settings  # noqa: PLC0415 - likewise
 
@@ -36,6 +42,7 @@ def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  #
             "pool_size": 5,
             "drain_notice": 0.0,  # nobody here asks for its health before it stops
             "drain_grace": 1.0,
+            "_env_prefix": _NO_VARIABLE,  # what ZART_… says here is of another server
             **settings,
         }
     )
