@@ -81,3 +81,35 @@ def test_what_says_how_to_run_another_server_is_nothing_to_the_one_under_test(
         "ZART_RETENTION": "1s",
     }
     passes(tmp_path, list(given), **given)
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+
+from zart.testing.server import serving
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def interrupt():
+    while "zart-server" not in [thread.name for thread in threading.enumerate()]:
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+threading.Thread(target=interrupt, daemon=True).start()
+with serving(sys.argv[1]):
+    signal.pause()
+"""
+
+
+def test_ctrl_c_while_a_server_starts_leaves_nothing_behind(zart_database: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, zart_database],
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "KeyboardInterrupt" in run.stderr

@@ -49,13 +49,15 @@ def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  #
     started = threading.Event()
     found: list[ServerUnderTest] = []
     problems: list[BaseException] = []
-    stopping: list[asyncio.Event] = []
+    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    is_unwanted = threading.Event()
 
     async def serve() -> None:
-        stop = asyncio.Event()
-        stopping.append(stop)
-        async with running(loaded) as server:
-            loop = asyncio.get_running_loop()
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
+        stopping.append((loop, stop))
+        if is_unwanted.is_set():
+            return
+        async with running(loaded, stop=stop) as server:
             found.append(ServerUnderTest(server.address, database_url, server, loop))
             started.set()
             await stop.wait()
@@ -69,15 +71,18 @@ def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  #
             started.set()
 
     running_thread = threading.Thread(target=thread, name="zart-server")
-    running_thread.start()
-    started.wait()
-    try:
+    try:  # Ctrl-C may come at any moment
+        running_thread.start()
+        started.wait()
         if problems:
             raise problems[0]
         yield found[0]
     finally:
-        if found:
-            found[0].loop.call_soon_threadsafe(stopping[0].set)
-        running_thread.join()
+        is_unwanted.set()
+        for loop, stop in stopping:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(stop.set)
+        if running_thread.is_alive():
+            running_thread.join()
     if problems:
         raise problems[0]
