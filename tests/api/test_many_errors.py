@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from rig import Rig
 
@@ -32,6 +35,11 @@ _LOAD = f"""
 """
 
 
+async def _dead(rig: Rig, wanted: ExecutionFilter) -> list[tuple[str, int, bool]]:
+    groups = rig.client.list_error_groups(wanted)
+    return [(g.error_group_id, g.dead_steps, g.dead_steps_is_lower_bound) async for g in groups]
+
+
 @pytest.mark.parametrize("fillfactor", [100, 10], ids=["few pages", "many pages"])
 async def test_groups_are_counted_whatever_the_size_of_the_table(rig: Rig, fillfactor: int) -> None:
     await rig.client.register_task("order", [zart.StepSpec("pay")])
@@ -43,18 +51,55 @@ async def test_groups_are_counted_whatever_the_size_of_the_table(rig: Rig, fillf
     assert (pages > 3_000) == (fillfactor == 10)
     now = await rig.db.fetchval("SELECT now() - interval '1 hour'")
 
-    async def dead(wanted: ExecutionFilter) -> list[tuple[str, int, bool]]:
-        groups = rig.client.list_error_groups(wanted)
-        return [(g.error_group_id, g.dead_steps, g.dead_steps_is_lower_bound) async for g in groups]
-
-    assert await dead(ExecutionFilter()) == [("eg-1", DEAD, False), ("eg-2", DEAD, False)]
-    recent = await dead(ExecutionFilter(dead_after=now))
+    assert await _dead(rig, ExecutionFilter()) == [("eg-1", DEAD, False), ("eg-2", DEAD, False)]
+    recent = await _dead(rig, ExecutionFilter(dead_after=now))
     assert recent == [("eg-1", DEAD // 2, False), ("eg-2", DEAD // 2, False)]
     # Each has to be looked at: some are, and what is found is told as the least there is.
-    for group_id, found, is_lower_bound in await dead(ExecutionFilter(statuses=["FAILED"])):
+    for group_id, found, is_lower_bound in await _dead(rig, ExecutionFilter(statuses=["FAILED"])):
         assert group_id in {"eg-1", "eg-2"}
         assert is_lower_bound
         assert 0 < found < DEAD
+
+
+_BATCH = """
+    WITH made AS (
+        INSERT INTO zart.batches (batch_id, status, operation, selection, as_of, created_by,
+            principal, reason, incident, completed_at)
+        VALUES ('ba-few', 'cancelled', '{}', '{}', now(), '', '', '', '', now())
+        RETURNING batch_key
+    )
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key)
+    SELECT batch_key, row_number() OVER (ORDER BY execution_key), execution_id, execution_key
+    FROM made, zart.executions WHERE execution_id LIKE 'x-77_'
+"""
+_DIED_LONG_AGO = """
+    UPDATE zart.dead_steps SET died_at = '2020-01-01Z' FROM zart.executions e
+    WHERE e.execution_key = dead_steps.execution_key AND e.execution_id LIKE 'x-5_'
+"""
+
+
+async def test_no_group_is_left_out_whose_steps_are_not_among_the_newest(rig: Rig) -> None:
+    await rig.client.register_task("order", [zart.StepSpec("pay")])
+    for statement in (_LOAD, _BATCH, _DIED_LONG_AGO):
+        await rig.db.execute(statement)
+    long_ago = ExecutionFilter(dead_before=datetime(2021, 1, 1, tzinfo=UTC), statuses=["FAILED"])
+    for wanted, dead in (
+        (ExecutionFilter(execution_id_prefix="x-77"), 111),
+        (ExecutionFilter(batch_id="ba-few"), 10),
+        (ExecutionFilter(batch_id="ba-few", execution_id_prefix="x-1"), 0),
+        (long_ago, 10),
+        (replace(long_ago, statuses=["RUNNING"]), 0),
+    ):
+        groups = await _dead(rig, wanted)
+        assert sum(found for _, found, _ in groups) == dead
+        assert not any(is_lower_bound for _, _, is_lower_bound in groups)
+    # Of more than a thousand it is told that there may be some: nobody has found out.
+    assert await _dead(rig, ExecutionFilter(execution_id_prefix="x-1")) == [
+        ("eg-1", 0, True),
+        ("eg-2", 0, True),
+    ]
+    pages = rig.client.list_error_groups(ExecutionFilter(execution_id_prefix="x-1"), page_size=1)
+    assert [len(page.items) async for page in pages.pages()] == [1, 1]
 
 
 async def test_counts_are_right_or_lower_bounds(rig: Rig) -> None:

@@ -162,11 +162,15 @@ async def filtering_by_a_rule(tx: Explained) -> None:
 
 @scenario(MANY // 5)
 async def counting_errors(tx: Explained) -> None:
+    await tx.sql.execute(_BATCH)
     for wanted in (
         ExecutionFilter(),
         ExecutionFilter("many", error_group_id="eg-1"),
         ExecutionFilter(dead_after=_LONG_AGO),
         ExecutionFilter(statuses=(RunStatus.FAILED,), error_contains="no"),
+        ExecutionFilter(execution_id_prefix="x-1234"),
+        ExecutionFilter(batch_id="ba-many"),
+        ExecutionFilter(dead_after=_LONG_AGO, created_after=_LONG_AGO),
     ):
         await list_error_groups(tx.tx, wanted, None, BATCH)
 

@@ -32,6 +32,8 @@ def errors(session: Session, wanted: ExecutionFilter, limit: Limit = 0) -> None:
     """List the kinds of errors that steps are dead of, those of the most steps first.
 
     Options of list, retry-step in batches and others take the id of a group as --error-group.
+
+    A count with a + may be more, and 0+ be some: where there are many, not all are looked at.
     """
     session.run_list(filtered.list_error_groups(wanted), limit, _GROUPS, _row)
 

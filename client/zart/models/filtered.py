@@ -40,7 +40,7 @@ class ErrorGroup:
     """Errors of one kind that steps of current runs are DEAD of.
 
     ``template`` is their message with placeholders, ``sample_execution_ids`` up to five executions,
-    the newest first.
+    the newest first. Where ``dead_steps_is_lower_bound``, there may be more, or some where it is 0.
     """
 
     error_group_id: str

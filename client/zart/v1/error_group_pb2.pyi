@@ -53,7 +53,7 @@ class ErrorGroup(_message.Message):
     dead_steps: _builtins.int
     """How many steps that the filter matches are DEAD of it."""
     dead_steps_is_lower_bound: _builtins.bool
-    """There are more than that."""
+    """There may be more: of many, only some are looked at. Where none of these fits, dead_steps is 0."""
     @_builtins.property
     def first_seen(self) -> _timestamp_pb2.Timestamp:
         """When such an error was seen first."""

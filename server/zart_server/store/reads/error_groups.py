@@ -13,7 +13,7 @@ from zart_server.domain.filters import ErrorGroup, ExecutionFilter
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.reads.dead_groups import expect_group, find_groups
 from zart_server.store.reads.execution_pages import Cursor
-from zart_server.store.reads.filtered import batch_key_of
+from zart_server.store.reads.few_runs import batch_key_of
 from zart_server.store.reads.group_counts import (
     DIED,
     IN_ORDER,
@@ -57,8 +57,7 @@ async def list_error_groups(
 
     Raises FilterTooBroad, ErrorGroupNotFound or BatchNotFound.
     """
-    if wanted.batch_id:
-        await batch_key_of(tx, wanted.batch_id)
+    batch_key = await batch_key_of(tx, wanted.batch_id) if wanted.batch_id else 0
     groups = await find_groups(tx, wanted, _GROUPS)
     if groups is None:
         field = "filter.step_pattern" if wanted.task_name else "filter.task_name"
@@ -69,9 +68,11 @@ async def list_error_groups(
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
     if not groups or part is None:
         return Page((), (), None)
-    counts = await count_groups(tx, groups, wanted, part)
+    counts = await count_groups(tx, groups, wanted, part, batch_key)
     after = _place_of(cursor)
-    found = sorted(by_group(one for one in counts if one.dead_steps), key=lambda one: one.place)
+    # Of what cannot be told to have none, as only some were looked at, it is told that it may.
+    told = by_group(one for one in counts if one.dead_steps or one.is_lower_bound)
+    found = sorted(told, key=lambda one: one.place)
     rest = [one for one in found if after is None or one.place > after]
     page = rest[:limit]
     items = await _with_details(tx, page, wanted, part)

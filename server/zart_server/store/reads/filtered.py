@@ -9,15 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zart_server.domain.errors import (
-    BatchNotFound,
-    FilterTooBroad,
-    PauseRuleNotFound,
-)
+from zart_server.domain.errors import FilterTooBroad
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.matching import tasks_matched
 from zart_server.store.reads.dead_groups import (
     Group,
     count_dead,
@@ -25,7 +20,15 @@ from zart_server.store.reads.dead_groups import (
     find_groups,
     runs_that_died_between,
 )
-from zart_server.store.reads.fitting import WORK, fitting_arguments
+from zart_server.store.reads.few_runs import (
+    FEW,
+    batch_key_of,
+    keys_of_batch,
+    keys_of_prefix,
+    keys_of_rule,
+    rule_key_of,
+)
+from zart_server.store.reads.fitting import fitting_arguments
 from zart_server.store.reads.listed_by_steps import (
     UNFINISHED,
     FoundRuns,
@@ -40,62 +43,11 @@ from zart_server.store.reads.listed_runs import (
 )
 from zart_server.store.reads.looking import MOST_RUNS, look_at
 from zart_server.store.reads.of_batches import OF_BATCH, OF_KEYS_BY_KEY, OfBatch
-from zart_server.store.statement import Statement
 
-_FEW = 1_000  # runs that are read as a whole
 _GROUPS = 400  # that are told apart
 _OF_GROUPS = 10_000  # dead steps that are read of all groups together, for a page
 _UNFINISHED = 10_000  # executions in which steps are looked for without a task's name
 _SEARCHED = 10_000  # dead steps whose errors are searched without their group
-_BEYOND = "\U0010ffff" * 64  # an id has at most 255 bytes
-
-
-_OF_PREFIX = Statement("""
-    SELECT r.run_key FROM (
-        SELECT execution_key FROM zart.executions
-        WHERE execution_id >= :prefix::text AND execution_id < :beyond::text
-        ORDER BY execution_id LIMIT :most::bigint) e
-    CROSS JOIN LATERAL (
-        SELECT run_key FROM zart.runs WHERE execution_key = e.execution_key
-        ORDER BY run_number DESC LIMIT 1) r
-""")
-# A row for each item: its execution may have been removed, and then has no run.
-_OF_ITEMS = Statement("""
-    SELECT r.run_key FROM (
-        SELECT execution_key FROM zart.batch_items
-        WHERE batch_key = :batch_key::bigint AND execution_key IS NOT NULL
-        LIMIT :most::bigint) i
-    LEFT JOIN LATERAL (
-        SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
-        ORDER BY run_number DESC LIMIT 1) r ON true
-""")
-# Of all that the rule matches, for other rules may have what it withholds, too.
-_OF_RULE = Statement(f"""
-    (SELECT t.run_key, false FROM (
-        SELECT * FROM zart.pause_rules WHERE rule_key = :rule_key::bigint OFFSET 0) r
-    CROSS JOIN LATERAL ({tasks_matched("held", ":most::bigint")}) t LIMIT :most)
-    UNION ALL SELECT NULL, true WHERE {WORK.format("settle")}
-""")
-
-
-async def rule_key_of(connection: Connection, rule_id: str) -> int:
-    """Return the key of a rule that stands, 0: of one that has ended. Raises PauseRuleNotFound."""
-    row = await connection.fetchrow(
-        "SELECT rule_key, deleted_at IS NULL FROM zart.pause_rules WHERE rule_id = $1", rule_id
-    )
-    if row is None:
-        raise PauseRuleNotFound(rule_id)
-    return row[0] if row[1] else 0
-
-
-async def batch_key_of(connection: Connection, batch_id: str) -> int:
-    """Return the key of a batch. Raises BatchNotFound."""
-    found: int | None = await connection.fetchval(
-        "SELECT batch_key FROM zart.batches WHERE batch_id = $1", batch_id
-    )
-    if found is None:
-        raise BatchNotFound(batch_id)
-    return found
 
 
 async def find_filtered(
@@ -140,9 +92,9 @@ class _Search:
         wanted, states = self._wanted, self._wanted.states
         keys = None
         if wanted.execution_id_prefix:
-            keys = await _keys_of_prefix(self._connection, wanted)
+            keys = await keys_of_prefix(self._connection, wanted)
         if self._batch_key and keys is None:
-            keys = await _keys_of_batch(self._connection, self._batch_key)
+            keys = await keys_of_batch(self._connection, self._batch_key)
         self._is_by_batch = self._is_by_key and keys is None
         if wanted.rule_id:
             return await self._withheld(keys)
@@ -190,7 +142,7 @@ class _Search:
             return FoundRuns([])
         is_by_time = wanted.dead_after or wanted.dead_before
         if keys is None and groups and (is_by_time or self._is_by_batch):
-            keys = await runs_that_died_between(self._connection, groups, wanted, _FEW)
+            keys = await runs_that_died_between(self._connection, groups, wanted, FEW)
         if keys is None:
             await self._refuse_many_dead(groups)
         is_by_groups = keys is None and not self._is_by_batch
@@ -203,7 +155,7 @@ class _Search:
         if not rule_key:
             return FoundRuns([])
         if keys is None:
-            keys = await _keys_of_rule(self._connection, rule_key)
+            keys = await keys_of_rule(self._connection, rule_key)
         self._part = self._part._replace(statuses=_unfinished(self._part))
         return await self._look("current", keys, "withheld", rule_key)
 
@@ -263,26 +215,3 @@ class _Search:
 
 def _unfinished(part: Range) -> list[RunStatus]:
     return [status for status in part.statuses if status in UNFINISHED]
-
-
-async def _keys_of_prefix(connection: Connection, wanted: ExecutionFilter) -> list[int] | None:
-    """Return the runs of executions whose id begins as is wanted; None: of too many."""
-    prefix = wanted.execution_id_prefix
-    values = _OF_PREFIX.arguments(prefix=prefix, beyond=prefix + _BEYOND, most=_FEW + 1)
-    rows = await connection.fetch(_OF_PREFIX.text, *values)
-    return None if len(rows) > _FEW else [row[0] for row in rows]
-
-
-async def _keys_of_batch(connection: Connection, batch_key: int) -> list[int] | None:
-    """Return the current runs of the executions of a batch; None: of too many items."""
-    values = _OF_ITEMS.arguments(batch_key=batch_key, most=_FEW + 1)
-    rows = await connection.fetch(_OF_ITEMS.text, *values)
-    return None if len(rows) > _FEW else list({row[0] for row in rows if row[0] is not None})
-
-
-async def _keys_of_rule(connection: Connection, rule_key: int) -> list[int] | None:
-    """Return the runs of paused steps that a rule matches; None: of too many, or others too."""
-    values = _OF_RULE.arguments(rule_key=rule_key, most=_FEW + 1)
-    rows = await connection.fetch(_OF_RULE.text, *values)
-    is_known = len(rows) <= _FEW and not any(row[1] for row in rows)
-    return list({row[0] for row in rows if row[0] is not None}) if is_known else None

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.store.connection import Tx
-from zart_server.store.reads.dead_groups import Group
+from zart_server.store.reads.dead_groups import Group, runs_that_died_between
+from zart_server.store.reads.few_runs import FEW, keys_of_batch, keys_of_prefix
 from zart_server.store.reads.fitting import CONTAINS, PLAIN, dead_arguments, plain_arguments
 from zart_server.store.reads.listed_runs import Range
 from zart_server.store.statement import Statement
@@ -106,36 +107,61 @@ _ARE_FEW_PAGES = f"""
     SELECT pg_relation_size('zart.dead_steps')
         <= {_PAGES} * current_setting('block_size')::bigint
 """
-_LOOK = Statement(f"""
-    WITH candidates AS MATERIALIZED (
-        SELECT g.n, d.*, r.listed_task,
-            CASE WHEN r.status = ANY(:statuses::text[]) THEN
-                d.died_at >= :died_from::timestamptz AND d.died_at < :died_before::timestamptz
-            ELSE false END AS is_wanted
-        FROM unnest(:group_keys::bigint[]) WITH ORDINALITY g(group_key, n) CROSS JOIN LATERAL (
-            SELECT listed_at, execution_key, run_key, step_no, died_at FROM zart.dead_steps
-            WHERE {IN_ORDER}
-            ORDER BY group_key DESC, listed_at DESC, execution_key DESC LIMIT :most::bigint) d
-        CROSS JOIN LATERAL (
-            SELECT status, listed_task FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
-    ), looked AS MATERIALIZED (
-        SELECT c.*, CASE WHEN is_wanted THEN {PLAIN} AND {CONTAINS.format("c")}
-            ELSE false END AS fits
-        FROM candidates c
-    )
-    SELECT n, count(*), count(*) FILTER (WHERE fits),
-        (array_agg(execution_key ORDER BY listed_at DESC, execution_key DESC)
-            FILTER (WHERE fits))[1:{SAMPLES}]
-    FROM looked GROUP BY n
+
+
+def _looking(source: str, *, first: str = "", then: str = "") -> Statement:
+    """Return the query that looks at dead steps d of a source, and counts by groups what fits."""
+    return Statement(f"""
+        WITH {first} candidates AS MATERIALIZED (
+            SELECT d.*, r.listed_task,
+                CASE WHEN r.status = ANY(:statuses::text[]) THEN
+                    d.died_at >= :died_from::timestamptz AND d.died_at < :died_before::timestamptz
+                ELSE false END AS is_wanted
+            FROM {source} CROSS JOIN LATERAL (
+                SELECT status, listed_task FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
+        ), looked AS MATERIALIZED (
+            SELECT c.*, CASE WHEN is_wanted THEN {PLAIN} AND {CONTAINS.format("c")}
+                ELSE false END AS fits
+            FROM candidates c
+        )
+        SELECT group_key, count(*), count(*) FILTER (WHERE fits),
+            (array_agg(execution_key ORDER BY listed_at DESC, execution_key DESC)
+                FILTER (WHERE fits))[1:{SAMPLES}]
+        FROM looked GROUP BY group_key {then}
+    """)
+
+
+_COLUMNS = "group_key, listed_at, execution_key, run_key, step_no, died_at"
+_LOOK_AT_NEWEST = _looking(f"""
+    unnest(:group_keys::bigint[]) g(group_key) CROSS JOIN LATERAL (
+        SELECT {_COLUMNS} FROM zart.dead_steps WHERE {IN_ORDER}
+        ORDER BY group_key DESC, listed_at DESC, execution_key DESC LIMIT :most::bigint) d
 """)
+# A last row says how many were looked at, whatever their groups are.
+_LOOK_AT_RUNS = _looking(
+    f"""(
+        SELECT {_COLUMNS} FROM of_runs
+        WHERE group_key IS NOT NULL AND listed_at >= :created_from::timestamptz
+          AND (listed_at, execution_key) < (:before::timestamptz, :before_key::bigint)) d""",
+    first=f"""of_runs AS MATERIALIZED (
+        SELECT x.* FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT {_COLUMNS} FROM zart.dead_steps WHERE run_key = u.run_key OFFSET 0) x
+        LIMIT :most::bigint
+    ),""",
+    then="UNION ALL SELECT NULL, count(*), 0, NULL FROM of_runs",
+)
 
 
 async def count_groups(
-    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range, batch_key: int
 ) -> list[GroupCount]:
-    """Count the dead steps of groups that a filter matches. ``tx`` is a snapshot."""
+    """Count the dead steps of groups that a filter matches. ``tx`` is a snapshot.
+
+    ``batch_key`` is that of the batch that it names, 0: of none.
+    """
     if _asks_more(wanted):
-        return await _looked_at(tx, groups, wanted, part)
+        run_keys = await _few_runs(tx, groups, wanted, batch_key)
+        return await _looked_at(tx, groups, wanted, part, run_keys)
     counts = await _counted(tx, groups, wanted, part, _FEW)
     if not any(one.is_lower_bound for one in counts):
         return counts
@@ -189,25 +215,50 @@ async def _counted(
     ]
 
 
+async def _few_runs(
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, batch_key: int
+) -> list[int] | None:
+    """Return the runs that all can only be among, if something says so, and they are few."""
+    found = None
+    if wanted.execution_id_prefix:
+        found = await keys_of_prefix(tx, wanted)
+    if found is None and batch_key:
+        found = await keys_of_batch(tx, batch_key)
+    if found is None and (wanted.dead_after or wanted.dead_before):
+        found = await runs_that_died_between(tx, groups, wanted, FEW)
+    return found
+
+
 async def _looked_at(
-    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range
+    tx: Tx,
+    groups: Sequence[Group],
+    wanted: ExecutionFilter,
+    part: Range,
+    run_keys: Sequence[int] | None,
 ) -> list[GroupCount]:
-    """Look at the newest of each group."""
+    """Look at the dead steps of some runs; None: at the newest of each group."""
     asked = dead_arguments(wanted)
-    most = max(_LOOKED_AT // len(groups), 1)
-    rows = await tx.fetch(
-        _LOOK.text,
-        *_LOOK.arguments(
-            group_keys=[group.key for group in groups],
-            most=most,
-            statuses=[status.value for status in part.statuses],
-            contains=asked["contains"],
-            **range_arguments(wanted, part, by_time=True),
-            **range_arguments(wanted, part, by_time=False),
-            **plain_arguments(wanted),
-        ),
-    )
-    return [
-        GroupCount(groups[n - 1], fitting, looked >= most, samples or ())
-        for n, looked, fitting, samples in rows
-    ]
+    values: dict[str, object] = {
+        "statuses": [status.value for status in part.statuses],
+        "contains": asked["contains"],
+        **range_arguments(wanted, part, by_time=True),
+        **range_arguments(wanted, part, by_time=False),
+        **plain_arguments(wanted),
+    }
+    if run_keys is None:
+        statement, most = _LOOK_AT_NEWEST, max(_LOOKED_AT // len(groups), 1)
+        values["group_keys"] = [group.key for group in groups]
+    else:
+        statement, most = _LOOK_AT_RUNS, _LOOKED_AT
+        values["run_keys"] = sorted(run_keys, reverse=True)
+    rows = await tx.fetch(statement.text, *statement.arguments(most=most, **values))
+    found: dict[int | None, tuple[int, int, Sequence[int] | None]] = {
+        row[0]: (row[1], row[2], row[3]) for row in rows
+    }
+    of_all = found.pop(None, None)
+    counts = []
+    for group in groups:
+        looked, fitting, samples = found.get(group.key, (0, 0, None))
+        seen = looked if of_all is None else of_all[0]
+        counts.append(GroupCount(group, fitting, seen >= most, samples or ()))
+    return counts

@@ -14,7 +14,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.doubt.rows import COLUMNS, doubt_of
 from zart_server.store.heavy_rows import PAGE_BYTES, first_of
 from zart_server.store.reads.dead_groups import expect_group
-from zart_server.store.reads.filtered import batch_key_of
+from zart_server.store.reads.few_runs import batch_key_of
 from zart_server.store.reads.fitting import CONTAINS, PLAIN, plain_arguments
 from zart_server.store.statement import Statement
 

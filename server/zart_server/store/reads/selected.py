@@ -9,7 +9,8 @@ from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
 from zart_server.store.reads.as_of import ENDED, WAS_SCHEDULED, WAS_WITHHELD, was_paused
-from zart_server.store.reads.filtered import find_filtered, rule_key_of
+from zart_server.store.reads.few_runs import rule_key_of
+from zart_server.store.reads.filtered import find_filtered
 from zart_server.store.reads.fitting import (
     DEAD_THAT_FIT,
     EXECUTION_ID,

@@ -1,14 +1,14 @@
--- store/reads/filtered.py: rule_key_of
+-- store/reads/few_runs.py: rule_key_of
 -- Return the key of a rule that stands, 0: of one that has ended.
 -- Locks: nothing.
 SELECT rule_key, deleted_at IS NULL FROM zart.pause_rules WHERE rule_id = $1;
 
--- store/reads/filtered.py: batch_key_of
+-- store/reads/few_runs.py: batch_key_of
 -- Return the key of a batch.
 -- Locks: nothing.
 SELECT batch_key FROM zart.batches WHERE batch_id = $1;
 
--- store/reads/filtered.py: _keys_of_prefix
+-- store/reads/few_runs.py: keys_of_prefix
 -- Return the runs of executions whose id begins as is wanted; None: of too many.
 -- Locks: nothing.
 -- Parameters: prefix=$1, beyond=$2, most=$3.
@@ -20,7 +20,7 @@ CROSS JOIN LATERAL (
     SELECT run_key FROM zart.runs WHERE execution_key = e.execution_key
     ORDER BY run_number DESC LIMIT 1) r;
 
--- store/reads/filtered.py: _keys_of_batch
+-- store/reads/few_runs.py: keys_of_batch
 -- Return the current runs of the executions of a batch; None: of too many items.
 -- Locks: nothing.
 -- Parameters: batch_key=$1, most=$2.
