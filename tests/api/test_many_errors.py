@@ -12,7 +12,7 @@ import zart
 from zart import ExecutionFilter
 
 DEAD = 16_000  # of each of two groups
-_LOAD = f"""
+LOAD = f"""
     WITH kinds AS (
         INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
                                        template)
@@ -44,7 +44,7 @@ async def _dead(rig: Rig, wanted: ExecutionFilter) -> list[tuple[str, int, bool]
 async def test_groups_are_counted_whatever_the_size_of_the_table(rig: Rig, fillfactor: int) -> None:
     await rig.client.register_task("order", [zart.StepSpec("pay")])
     await rig.db.execute(f"ALTER TABLE zart.dead_steps SET (fillfactor = {fillfactor})")
-    await rig.db.execute(_LOAD)
+    await rig.db.execute(LOAD)
     pages = await rig.db.fetchval(
         "SELECT pg_relation_size('zart.dead_steps') / current_setting('block_size')::int"
     )
@@ -80,7 +80,7 @@ _DIED_LONG_AGO = """
 
 async def test_no_group_is_left_out_whose_steps_are_not_among_the_newest(rig: Rig) -> None:
     await rig.client.register_task("order", [zart.StepSpec("pay")])
-    for statement in (_LOAD, _BATCH, _DIED_LONG_AGO):
+    for statement in (LOAD, _BATCH, _DIED_LONG_AGO):
         await rig.db.execute(statement)
     long_ago = ExecutionFilter(dead_before=datetime(2021, 1, 1, tzinfo=UTC), statuses=["FAILED"])
     for wanted, dead in (
@@ -104,7 +104,7 @@ async def test_no_group_is_left_out_whose_steps_are_not_among_the_newest(rig: Ri
 
 async def test_counts_are_right_or_lower_bounds(rig: Rig) -> None:
     await rig.client.register_task("order", [zart.StepSpec("pay")])
-    await rig.db.execute(_LOAD)
+    await rig.db.execute(LOAD)
     for wanted in (ExecutionFilter(), ExecutionFilter(step_statuses=["DEAD"])):
         found = await rig.client.count_executions(wanted)
         assert 5_000 <= found.total <= 2 * DEAD

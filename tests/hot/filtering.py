@@ -95,7 +95,13 @@ async def filtering_by_states_of_steps(tx: Explained) -> None:
     await find_filtered(tx.tx, of_batch, None, BATCH)
     states = (StepStatus.DEAD, StepStatus.PENDING)
     await find_filtered(tx.tx, replace(of_batch, step_statuses=states), _MIDDLE, BATCH)
-    await find_filtered(tx.tx, ExecutionFilter(error_contains="yes"), None, BATCH)
+    for rest in (
+        ExecutionFilter(),
+        ExecutionFilter(dead_after=_LONG_AGO),
+        ExecutionFilter(batch_id="ba-many"),
+        ExecutionFilter(execution_id_prefix="x-"),
+    ):
+        await find_filtered(tx.tx, replace(rest, error_contains="yes"), None, BATCH)
     with contextlib.suppress(FilterTooBroad):
         await find_filtered(tx.tx, replace(paused, task_name=""), None, BATCH)
 

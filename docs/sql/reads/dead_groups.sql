@@ -49,6 +49,18 @@ SELECT d.run_key FROM unnest($1::bigint[]) g(group_key) CROSS JOIN LATERAL (
     ORDER BY group_key + 0, died_at LIMIT $4::bigint) d
 LIMIT $4;
 
+-- store/reads/dead_groups.py: count_died_between
+-- Count the steps that died of these groups at the time, ``most`` at most.
+-- Locks: nothing.
+-- Parameters: group_keys=$1, died_from=$2, died_before=$3, most=$4.
+SELECT count(*) FROM (
+    SELECT FROM unnest($1::bigint[]) g(group_key) CROSS JOIN LATERAL (
+        SELECT FROM zart.dead_steps
+        WHERE (group_key + 0, died_at) >= (g.group_key, $2::timestamptz)
+            AND (group_key + 0, died_at) < (g.group_key, $3::timestamptz)
+        ORDER BY group_key + 0, died_at LIMIT $4::bigint) d
+    LIMIT $4) d;
+
 -- store/reads/dead_groups.py: count_dead
 -- Count the dead steps of groups in a range of executions, ``most`` at most.
 -- Locks: nothing.

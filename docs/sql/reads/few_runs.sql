@@ -31,3 +31,21 @@ SELECT r.run_key FROM (
 LEFT JOIN LATERAL (
     SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
     ORDER BY run_number DESC LIMIT 1) r ON true;
+
+-- store/reads/few_runs.py: count_of_prefix
+-- Count the executions whose id begins as is wanted, ``most`` at most.
+-- Locks: nothing.
+-- Parameters: prefix=$1, beyond=$2, most=$3.
+SELECT count(*) FROM (
+    SELECT FROM zart.executions
+    WHERE execution_id >= $1::text AND execution_id < $2::text
+    ORDER BY execution_id LIMIT $3::bigint) e;
+
+-- store/reads/few_runs.py: count_of_batch
+-- Count the items of a batch that have an execution, ``most`` at most.
+-- Locks: nothing.
+-- Parameters: batch_key=$1, most=$2.
+SELECT count(*) FROM (
+    SELECT FROM zart.batch_items
+    WHERE batch_key = $1::bigint AND execution_key >= 0
+    ORDER BY batch_key, execution_key LIMIT $2::bigint) i;

@@ -132,6 +132,34 @@ async def runs_that_died_between(
     return None if len(rows) > most else list({row[0] for row in rows})
 
 
+_COUNT_BETWEEN = Statement("""
+    SELECT count(*) FROM (
+        SELECT FROM unnest(:group_keys::bigint[]) g(group_key) CROSS JOIN LATERAL (
+            SELECT FROM zart.dead_steps
+            WHERE (group_key + 0, died_at) >= (g.group_key, :died_from::timestamptz)
+              AND (group_key + 0, died_at) < (g.group_key, :died_before::timestamptz)
+            ORDER BY group_key + 0, died_at LIMIT :most::bigint) d
+        LIMIT :most) d
+""")
+
+
+async def count_died_between(
+    connection: Connection, groups: Sequence[Group], wanted: ExecutionFilter, most: int
+) -> int:
+    """Count the steps that died of these groups at the time, ``most`` at most."""
+    asked = dead_arguments(wanted)
+    found: int = await connection.fetchval(
+        _COUNT_BETWEEN.text,
+        *_COUNT_BETWEEN.arguments(
+            group_keys=[group.key for group in groups],
+            died_from=asked["died_from"],
+            died_before=asked["died_before"],
+            most=most,
+        ),
+    )
+    return found
+
+
 _COUNT = Statement("""
     SELECT count(*) FROM (
         SELECT FROM unnest(:group_keys::bigint[]) g(group_key) CROSS JOIN LATERAL (

@@ -35,6 +35,18 @@ _OF_ITEMS = Statement("""
         SELECT run_key FROM zart.runs WHERE execution_key = i.execution_key
         ORDER BY run_number DESC LIMIT 1) r ON true
 """)
+_COUNT_PREFIX = Statement("""
+    SELECT count(*) FROM (
+        SELECT FROM zart.executions
+        WHERE execution_id >= :prefix::text AND execution_id < :beyond::text
+        ORDER BY execution_id LIMIT :most::bigint) e
+""")
+_COUNT_ITEMS = Statement("""
+    SELECT count(*) FROM (
+        SELECT FROM zart.batch_items
+        WHERE batch_key = :batch_key::bigint AND execution_key >= 0
+        ORDER BY batch_key, execution_key LIMIT :most::bigint) i
+""")
 # Of all that the rule matches, for other rules may have what it withholds, too.
 _OF_RULE = Statement(f"""
     (SELECT t.run_key, false FROM (
@@ -77,6 +89,21 @@ async def keys_of_batch(connection: Connection, batch_key: int) -> list[int] | N
     values = _OF_ITEMS.arguments(batch_key=batch_key, most=FEW + 1)
     rows = await connection.fetch(_OF_ITEMS.text, *values)
     return None if len(rows) > FEW else list({row[0] for row in rows if row[0] is not None})
+
+
+async def count_of_prefix(connection: Connection, wanted: ExecutionFilter, most: int) -> int:
+    """Count the executions whose id begins as is wanted, ``most`` at most."""
+    prefix = wanted.execution_id_prefix
+    values = _COUNT_PREFIX.arguments(prefix=prefix, beyond=prefix + _BEYOND, most=most)
+    found: int = await connection.fetchval(_COUNT_PREFIX.text, *values)
+    return found
+
+
+async def count_of_batch(connection: Connection, batch_key: int, most: int) -> int:
+    """Count the items of a batch that have an execution, ``most`` at most."""
+    values = _COUNT_ITEMS.arguments(batch_key=batch_key, most=most)
+    found: int = await connection.fetchval(_COUNT_ITEMS.text, *values)
+    return found
 
 
 async def keys_of_rule(connection: Connection, rule_key: int) -> list[int] | None:

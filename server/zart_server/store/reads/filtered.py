@@ -16,6 +16,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.reads.dead_groups import (
     Group,
     count_dead,
+    count_died_between,
     expect_group,
     find_groups,
     runs_that_died_between,
@@ -23,6 +24,8 @@ from zart_server.store.reads.dead_groups import (
 from zart_server.store.reads.few_runs import (
     FEW,
     batch_key_of,
+    count_of_batch,
+    count_of_prefix,
     keys_of_batch,
     keys_of_prefix,
     keys_of_rule,
@@ -201,16 +204,28 @@ class _Search:
         """Refuse to search the errors of many dead steps."""
         if self._wanted.error_group_id or not self._wanted.error_contains:
             return
-        if groups is None:
-            runs = await find_runs(self._connection, self._part, _SEARCHED + 1, is_dead=True)
-            found = len(runs)
-        else:
-            found = await count_dead(self._connection, groups, self._part, _SEARCHED + 1)
-        if found > _SEARCHED:
+        if not await self._are_few(groups):
             raise FilterTooBroad(
                 "filter.error_group_id",
-                f"is needed beside error_contains: the rest matches more than {_SEARCHED:,}",
+                f"is needed beside error_contains: the rest may match more than {_SEARCHED:,}",
             )
+
+    async def _are_few(self, groups: Sequence[Group] | None) -> bool:
+        """Return whether any of the other conditions alone says that few errors are searched."""
+        connection, wanted, most = self._connection, self._wanted, _SEARCHED + 1
+        if wanted.execution_id_prefix and await count_of_prefix(connection, wanted, most) < most:
+            return True
+        if self._batch_key and await count_of_batch(connection, self._batch_key, most) < most:
+            return True
+        if groups is not None:
+            is_timed = wanted.dead_after or wanted.dead_before
+            if is_timed and await count_died_between(connection, groups, wanted, most) < most:
+                return True
+            if await count_dead(connection, groups, self._part, most) < most:
+                return True
+            if not wanted.statuses:
+                return False
+        return len(await find_runs(connection, self._part, most, is_dead=True)) < most
 
 
 def _unfinished(part: Range) -> list[RunStatus]:
