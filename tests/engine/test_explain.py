@@ -84,6 +84,24 @@ async def test_every_rule_that_matches(rig: Rig, follow: Follow) -> None:
     assert [task.step_name for task in await rig.lease(wait=LONG)] == ["a"]
 
 
+async def test_a_rule_that_begins_to_let_steps_go_does_not_end_then(rig: Rig) -> None:
+    await asked(rig)
+    made = await rig.client.pause(task_name="t", expires_in=3600, release_on_expiry=2.5)
+    assert made.rule.expires_at is not None
+    await rig.start("x", {"a": ()})
+    step = await why(rig, "a")
+
+    [cause] = step.causes
+    begins = f"begins at {made.rule.expires_at:%Y-%m-%dT%H:%M:%SZ} to let 2.5 steps a second go"
+    assert (cause.kind, cause.until) == ("PAUSE_RULE", None)
+    assert cause.text.endswith(f" withholds it; it {begins}")
+    assert step.next == f"It goes on once its pause rule is resumed, or {begins}."
+    await rig.client.update_pause_rule(made.rule_id, never_expires=True)
+    step = await why(rig, "a")
+    assert step.causes[0].text.endswith(" withholds it")
+    assert step.next == "It goes on once its pause rule is resumed."
+
+
 async def test_what_a_rule_will_withhold_once_it_is_retried(rig: Rig, follow: Follow) -> None:
     await rig.dead("x", {"a": ()}, step="a")
     await rig.client.pause(step_pattern="a")

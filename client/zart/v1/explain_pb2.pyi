@@ -113,8 +113,8 @@ class Cause(_message.Message):
 
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """When it ends by itself, or is expected to: the rule's expiry, its turn in a release, the end
-        of the backoff, of the lease unless that is extended.
+        """When it ends by itself, or is expected to: the rule's expiry, unless it only begins to let steps
+        go then, its turn in a release, the end of the backoff, of the lease unless that is extended.
         """
 
     @_builtins.property

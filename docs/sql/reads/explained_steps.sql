@@ -95,7 +95,8 @@ WHERE run_key = $1
 SELECT r.*, p.rate_per_second, p.is_waiting, b.status AS breaker_status, b.tries_at
 FROM unnest($1::bigint[]) u(rule_key)
 CROSS JOIN LATERAL (
-    SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, breaker_id
+    SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, expiry_rate,
+        breaker_id
     FROM zart.pause_rules
     WHERE pause_rules.rule_key = u.rule_key AND deleted_at IS NULL OFFSET 0) r
 LEFT JOIN LATERAL (

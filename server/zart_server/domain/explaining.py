@@ -16,7 +16,13 @@ from zart_server.domain.known_step import (
 )
 from zart_server.domain.model import RunStatus, StepError, StepStatus
 from zart_server.domain.next_step import next_of
-from zart_server.domain.waiting import STALE_AFTER, moment, waiting_for_rule, waiting_for_steps
+from zart_server.domain.waiting import (
+    STALE_AFTER,
+    letting_go,
+    moment,
+    waiting_for_rule,
+    waiting_for_steps,
+)
 
 _ERROR_CHARACTERS = 500
 
@@ -112,7 +118,9 @@ def _pause_rule(step: KnownStep, holding: Holding) -> Cause:
     text = f"{waiting_for_rule(rule.rule_id, rule.created_by, rule.reason)} {verb}"
     if rule.breaker is not None:
         text += f"; {_state_of(rule.breaker)}"
-    return Cause(CauseKind.PAUSE_RULE, text, rule.created_at, rule.expires_at, rule_id=rule.rule_id)
+    if rule.lets_go is not None:
+        text += f"; it {letting_go(*rule.lets_go)}"
+    return Cause(CauseKind.PAUSE_RULE, text, rule.created_at, rule.ends_at, rule_id=rule.rule_id)
 
 
 def _state_of(breaker: KnownBreaker) -> str:

@@ -53,7 +53,8 @@ class KnownRule:
     """An active pause rule.
 
     Of one that is RELEASING: its rate, and whether it waits for dispatchers. Of a breaker that is
-    not closed: that breaker.
+    not closed: that breaker. With ``expiry_rate`` its expiry ends nothing: from then on it is
+    RELEASING, so many steps a second.
     """
 
     rule_key: int
@@ -65,6 +66,19 @@ class KnownRule:
     rate_per_second: float | None
     is_waiting: bool
     breaker: KnownBreaker | None = None
+    expiry_rate: float | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it ends by itself; None: never, or nobody knows."""
+        return self.expires_at if self.expiry_rate is None else None
+
+    @property
+    def lets_go(self) -> tuple[datetime, float] | None:
+        """From when on it lets steps go by itself, and how many a second; None: at no time."""
+        if self.expires_at is None or self.expiry_rate is None:
+            return None
+        return self.expires_at, self.expiry_rate
 
 
 @dataclass(frozen=True, slots=True)

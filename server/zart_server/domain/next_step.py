@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zart_server.domain.causes import Cause, CauseKind, Next
-from zart_server.domain.known_step import KnownBreaker, KnownRun, KnownStep
-from zart_server.domain.waiting import moment
+from zart_server.domain.known_step import KnownBreaker, KnownRule, KnownRun, KnownStep
+from zart_server.domain.waiting import letting_go, moment
 
 
 def next_of(run: KnownRun, step: KnownStep, causes: Sequence[Cause]) -> Next:
@@ -108,8 +108,8 @@ def _dependencies(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
 
 def _pause_rule(_run: KnownRun, step: KnownStep, cause: Cause) -> Next:
     rules = len(step.holding) + step.more_rules
-    by = [held.rule.breaker for held in step.holding if held.rule.rule_id == cause.rule_id]
-    breaker = by[0] if by else None
+    by = [held.rule for held in step.holding if held.rule.rule_id == cause.rule_id]
+    breaker = by[0].breaker if by else None
     if rules > 1:
         sentence = f"It goes on once all {rules} pause rules that match it have let it go"
         if step.more_rules:
@@ -118,10 +118,17 @@ def _pause_rule(_run: KnownRun, step: KnownStep, cause: Cause) -> Next:
         return Next(*_by_breaker(breaker))
     else:
         sentence = "It goes on once its pause rule is resumed"
-        sentence += f", or ends by itself at {moment(cause.until)}" if cause.until else ""
+        sentence += _by_itself(by[0]) if by else ""
     if breaker is not None:
         return Next(f"{sentence}.", _by_breaker(breaker)[1])
     return Next(f"{sentence}.", ("zart", "resume", "--rule-id", cause.rule_id))
+
+
+def _by_itself(rule: KnownRule) -> str:
+    """Say what a rule does by itself, and when, as the end of a sentence."""
+    if rule.ends_at is not None:
+        return f", or ends by itself at {moment(rule.ends_at)}"
+    return f", or {letting_go(*rule.lets_go)}" if rule.lets_go is not None else ""
 
 
 def _by_breaker(breaker: KnownBreaker) -> tuple[str, tuple[str, ...]]:

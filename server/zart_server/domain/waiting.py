@@ -40,3 +40,8 @@ def waiting_in_queue(
 def moment(time: datetime) -> str:
     """Write a time in UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def letting_go(begins_at: datetime, rate: float) -> str:
+    """Say of a pause rule when it begins to let how many steps a second go."""
+    return f"begins at {moment(begins_at)} to let {rate:g} steps a second go"

@@ -190,7 +190,8 @@ _RULES = """
     SELECT r.*, p.rate_per_second, p.is_waiting, b.status AS breaker_status, b.tries_at
     FROM unnest($1::bigint[]) u(rule_key)
     CROSS JOIN LATERAL (
-        SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, breaker_id
+        SELECT rule_key, rule_id, created_by, reason, created_at, expires_at, expiry_rate,
+            breaker_id
         FROM zart.pause_rules
         WHERE pause_rules.rule_key = u.rule_key AND deleted_at IS NULL OFFSET 0) r
     LEFT JOIN LATERAL (
@@ -219,6 +220,7 @@ async def rules_for(tx: Tx, rule_keys: Sequence[int], execution_id: str) -> dict
             row["rate_per_second"],
             bool(row["is_waiting"]),
             _breaker_of(row),
+            row["expiry_rate"],
         )
         for row in await tx.fetch(_RULES, rule_keys, execution_id)
     }
