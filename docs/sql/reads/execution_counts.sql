@@ -1,8 +1,18 @@
 -- store/reads/execution_counts.py: _states_of
 -- Return the status of each run, and the states in which it has steps.
 -- Locks: nothing.
--- Parameters: run_keys=$1.
-WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes)
+-- Parameters: run_keys=$1, max_steps=$2.
+WITH settling AS MATERIALIZED (SELECT EXISTS (SELECT FROM zart.pause_work WHERE work = 'settle') AS yes), sized AS (
+    SELECT c.*, u.n, sum(z.size) OVER (
+        ORDER BY u.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
+        SELECT run_key, execution_key, listed_task, status, dead_steps FROM zart.runs
+        WHERE run_key = u.run_key OFFSET 0) c
+    CROSS JOIN LATERAL (
+        SELECT COALESCE((
+            SELECT step_no + 1 FROM zart.steps s WHERE s.run_key = c.run_key
+            ORDER BY step_no DESC LIMIT 1), 1) AS size OFFSET 0) z
+)
 SELECT c.status,
     CASE WHEN c.dead_steps > 0 THEN true ELSE false END AS dead,
     EXISTS (SELECT FROM zart.leases t
@@ -42,19 +52,19 @@ SELECT c.status,
                                 WHERE e.execution_key = c.execution_key), c.listed_task, t.step_name,
                                     t.run_key, t.step_no, t.attempt) IS NOT NULL
                             ELSE false END OFFSET 0) AS paused,
-    EXISTS (SELECT FROM zart.steps t
+    CASE WHEN c.status IN ('completed', 'cancelled') THEN false
+    ELSE EXISTS (SELECT FROM zart.steps t
         WHERE t.run_key = c.run_key
             AND t.status = 'open'
             AND NOT EXISTS (SELECT FROM zart.queue x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)
             AND NOT EXISTS (SELECT FROM zart.held x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0)
-            AND NOT EXISTS (SELECT FROM zart.leases x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0) OFFSET 0) AS pending,
-    EXISTS (SELECT FROM zart.steps t
-        WHERE t.run_key = c.run_key AND t.status = 'completed' OFFSET 0) AS completed,
-    EXISTS (SELECT FROM zart.steps t
-        WHERE t.run_key = c.run_key AND t.status = 'cancelled' OFFSET 0) AS cancelled
-FROM unnest($1::bigint[]) u(run_key) CROSS JOIN LATERAL (
-    SELECT run_key, execution_key, listed_task, status, dead_steps FROM zart.runs
-    WHERE run_key = u.run_key OFFSET 0) c;
+            AND NOT EXISTS (SELECT FROM zart.leases x WHERE x.run_key = t.run_key AND x.step_no = t.step_no OFFSET 0) OFFSET 0) END AS pending,
+    CASE WHEN c.status = 'completed' THEN true
+    ELSE EXISTS (SELECT FROM zart.steps t
+        WHERE t.run_key = c.run_key AND t.status = 'completed' OFFSET 0) END AS completed,
+    c.status = 'cancelled' AS cancelled
+FROM sized c WHERE before IS NULL OR before < $2::bigint
+ORDER BY n;
 
 -- store/reads/execution_counts.py: _counted (count current of all tasks)
 -- Count the runs of a range by status, so many of each at most.

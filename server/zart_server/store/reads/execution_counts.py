@@ -14,7 +14,8 @@ from zart_server.store.reads.fitting import HELD_PAUSED, NOWHERE, QUEUED_PAUSED,
 from zart_server.store.reads.listed_runs import CURRENT, DEAD, Range, key_order, key_range, range_of
 from zart_server.store.statement import Statement
 
-_PIECE = 250
+_PIECE = 250  # runs
+_STEPS = 5_000  # of the runs of a piece; the last one of them may have more
 _LOOKING = 0.05  # seconds, after which no further piece is looked at
 _COUNTING = 0.12  # seconds that all may take where more is counted by an index
 _MANY, _MOST = 5_000, 500_000  # of a status: at once, and where there is time for more
@@ -37,20 +38,33 @@ _COUNT = {
     for which, where in (("current", CURRENT), ("with dead steps", DEAD))
     for of in ("of all tasks", "of a task")
 }
+# Completed steps are in all completed runs, cancelled ones in all cancelled runs and in no others:
+# so nobody looks through the steps of wide runs for what cannot be there.
 _STATES = Statement(f"""
-    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes)
+    WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes), sized AS (
+        SELECT c.*, u.n, sum(z.size) OVER (
+            ORDER BY u.n ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n) CROSS JOIN LATERAL (
+            SELECT run_key, execution_key, listed_task, status, dead_steps FROM zart.runs
+            WHERE run_key = u.run_key OFFSET 0) c
+        CROSS JOIN LATERAL (
+            SELECT COALESCE((
+                SELECT step_no + 1 FROM zart.steps s WHERE s.run_key = c.run_key
+                ORDER BY step_no DESC LIMIT 1), 1) AS size OFFSET 0) z
+    )
     SELECT c.status,
         CASE WHEN c.dead_steps > 0 THEN true ELSE false END AS dead,
         {has_row("leases", "true")} AS running,
         {has_row("queue", f"NOT {QUEUED_PAUSED}")} OR {has_row("held", f"NOT {HELD_PAUSED}")}
             AS scheduled,
         {has_row("held", HELD_PAUSED)} OR {has_row("queue", QUEUED_PAUSED)} AS paused,
-        {has_row("steps", f"t.status = 'open' AND {NOWHERE}")} AS pending,
-        {has_row("steps", "t.status = 'completed'")} AS completed,
-        {has_row("steps", "t.status = 'cancelled'")} AS cancelled
-    FROM unnest(:run_keys::bigint[]) u(run_key) CROSS JOIN LATERAL (
-        SELECT run_key, execution_key, listed_task, status, dead_steps FROM zart.runs
-        WHERE run_key = u.run_key OFFSET 0) c
+        CASE WHEN c.status IN ('completed', 'cancelled') THEN false
+            ELSE {has_row("steps", f"t.status = 'open' AND {NOWHERE}")} END AS pending,
+        CASE WHEN c.status = 'completed' THEN true
+            ELSE {has_row("steps", "t.status = 'completed'")} END AS completed,
+        c.status = 'cancelled' AS cancelled
+    FROM sized c WHERE before IS NULL OR before < :max_steps::bigint
+    ORDER BY n
 """)
 
 
@@ -62,11 +76,11 @@ async def count_executions(tx: Tx, wanted: ExecutionFilter) -> ExecutionCounts:
     after_key: int | None = None
     while True:
         found = await find_filtered(tx, wanted, after_key, _PIECE + 1)
-        run_keys = [run.run_key for run in found.runs[:_PIECE]]
-        for status, of_run in await _states_of(tx, run_keys):
+        looked = await _states_of(tx, [run.run_key for run in found.runs[:_PIECE]])
+        for status, of_run in looked:
             by_status[status] += 1
             states.update(of_run)
-        after_key = found.next_key(_PIECE)
+        after_key = found.next_key(len(looked))
         if after_key is None or time.monotonic() >= begun + _LOOKING:
             break
     is_partial = is_lower_bound = after_key is not None
@@ -88,8 +102,12 @@ def _has_an_index(wanted: ExecutionFilter) -> bool:
 async def _states_of(
     connection: Connection, run_keys: Sequence[int]
 ) -> list[tuple[RunStatus, list[StepStatus]]]:
-    """Return the status of each run, and the states in which it has steps."""
-    rows = await connection.fetch(_STATES.text, *_STATES.arguments(run_keys=run_keys))
+    """Return the status of each run, and the states in which it has steps.
+
+    Of runs of many steps the first are looked at: as many runs as are answered.
+    """
+    values = _STATES.arguments(run_keys=run_keys, max_steps=_STEPS)
+    rows = await connection.fetch(_STATES.text, *values)
     return [
         (
             RunStatus(row["status"]),
