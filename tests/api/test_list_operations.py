@@ -29,6 +29,10 @@ ASKED: list[tuple[dict[str, Any], list[str]]] = [
     ({"execution_id": "x"}, ["RESTART", "START"]),
     ({"execution_id": "x", "kinds": ["START"]}, ["START"]),
     ({"execution_id": "x", "triggered_by": "bob"}, ["RESTART"]),
+    ({"execution_id": "x", "triggered_by": "tester"}, []),  # the start
+    ({"execution_id": "x", "triggered_by": "tester", "kinds": ["START"]}, ["START"]),
+    ({"execution_id": "x", "created_after": _EPOCH}, ["RESTART"]),
+    ({"execution_id": "x", "statuses": ["DONE", "REFUSED"]}, ["RETRY_STEP", "RESTART", "START"]),
     ({"created_after": _EPOCH}, ["RESUME", "CANCEL", "RESTART", "PAUSE"]),
     ({"created_before": _EPOCH}, []),
     ({"principal": "nobody"}, []),

@@ -197,8 +197,8 @@ Global___OperationStatus: _TypeAlias = OperationStatus  # noqa: Y015
 
 @_typing.final
 class ListOperationsRequest(_message.Message):
-    """Asks for operations: for those that match every field set. Starts are left out as soon as any field
-    but execution_id is set, unless kinds names them.
+    """Asks for operations: for those that match every field set. Starts are left out as soon as any
+    condition but execution_id and statuses is set, unless kinds names them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

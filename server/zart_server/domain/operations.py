@@ -132,7 +132,7 @@ class Operation:
 class ListOperations:
     """Which operations to list, newest first. Empty filters match all.
 
-    Starts are listed of an execution, where ``kinds`` names them, and where nothing else is asked.
+    Starts are listed where ``kinds`` names them, and where nothing but an execution is asked for.
     Items of batches are listed of a batch, of an execution, and with ``include_batch_items``.
     """
 

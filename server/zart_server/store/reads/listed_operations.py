@@ -192,13 +192,12 @@ def _found_by(table: str, wanted: ListOperations) -> tuple[str, Sequence[Operati
     is_timed = wanted.created_after is not None or wanted.created_before is not None
     is_narrow = bool(names) or is_timed
     kinds = wanted.kinds or tuple(OperationKind)
+    if table == DONE and is_narrow and not wanted.kinds:
+        kinds = tuple(kind for kind in kinds if kind is not OperationKind.START)
     if wanted.execution_id:
         return "execution_id", kinds
-    if table == DONE:
-        if is_narrow and not wanted.kinds:
-            kinds = tuple(kind for kind in kinds if kind is not OperationKind.START)
-        if OperationKind.START in kinds:  # which only the order of keys finds
-            return "key", kinds
+    if table == DONE and OperationKind.START in kinds:  # which only the order of keys finds
+        return "key", kinds
     if names:
         return names[0], kinds
     return "kind" if wanted.kinds or is_narrow else "key", kinds
