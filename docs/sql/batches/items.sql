@@ -31,7 +31,7 @@ FROM (
     SELECT n.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         SELECT * FROM zart.batch_items
         WHERE batch_key = $2 AND batch_items.status = s.status
-            AND item_no > $3::integer
+            AND item_no > $3::bigint
         ORDER BY item_no LIMIT $4::integer) n
     ORDER BY item_no LIMIT $4) i
 LEFT JOIN LATERAL (

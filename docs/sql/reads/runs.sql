@@ -9,5 +9,5 @@ SELECT execution_key FROM zart.executions WHERE execution_id = $1;
 SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.principal, r.reason, (SELECT version FROM zart.definitions d  WHERE d.definition_key = r.definition_key OFFSET 0) AS version, r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at
 FROM zart.runs r
 WHERE execution_key = $1
-    AND run_number > $2
+    AND run_number > $2::bigint
 ORDER BY run_number LIMIT $3;

@@ -81,7 +81,7 @@ _PAGE = Statement(
         SELECT n.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
             SELECT * FROM zart.batch_items
             WHERE batch_key = :batch_key AND batch_items.status = s.status
-              AND item_no > :after::integer
+              AND item_no > :after::bigint
             ORDER BY item_no LIMIT :limit::integer) n
         ORDER BY item_no LIMIT :limit) i
     LEFT JOIN LATERAL ({MADE}) m ON true

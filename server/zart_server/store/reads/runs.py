@@ -22,7 +22,7 @@ async def list_runs(
         " (SELECT version FROM zart.definitions d"
         "  WHERE d.definition_key = r.definition_key OFFSET 0) AS version,"
         " r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
-        " FROM zart.runs r WHERE execution_key = $1 AND run_number > $2"
+        " FROM zart.runs r WHERE execution_key = $1 AND run_number > $2::bigint"
         " ORDER BY run_number LIMIT $3",
         found,
         -1 if cursor is None else cursor[0],
