@@ -96,20 +96,23 @@ SELECT epoch, is_queued,
     WHERE task_names.task_name = revived.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
     CASE WHEN revived.is_queued THEN (
-        SELECT sum(octet_length(error::text)) > 4194304 FROM zart.attempts
-        WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no
+        SELECT sum(octet_length(error::text)) > 4194304 OR count(*) > 1000
+        FROM (SELECT error FROM zart.attempts
+            WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no
+            ORDER BY attempt DESC LIMIT 1001) a
     ) END AS errors_omitted,
     CASE WHEN revived.is_queued THEN (
         SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                 'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                 'started_at', started_at, 'completed_at', completed_at,
                 'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
-                        'type', error->>'type', 'message', left(error->>'message', 200)) END)
+                        'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END)
             ORDER BY attempt) FROM (
                 SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
                     <= 4194304 AS errors_fit
-                FROM zart.attempts
-                WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no OFFSET 0
+                FROM (SELECT * FROM zart.attempts
+                    WHERE attempts.run_key = revived.run_key AND attempts.step_no = revived.step_no
+                    ORDER BY attempt DESC LIMIT 1000) l OFFSET 0
             ) a
     ) END AS attempts
 FROM now LEFT JOIN revived ON true;

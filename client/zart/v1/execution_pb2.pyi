@@ -479,7 +479,9 @@ class Step(_message.Message):
     paused_by: _builtins.str
     """The pause rule that withholds it."""
     waiting_on: _builtins.str
-    """What it waits for, in words, while PENDING, SCHEDULED or PAUSED."""
+    """What it waits for, in words, while PENDING, SCHEDULED or PAUSED. Of the PAUSED steps of a run the
+    first 500 tell who made the rule, and why.
+    """
     preserved_from_run_number: _builtins.int
     """Of a preserved step: the run in which the result was made."""
     handler: _builtins.str
@@ -496,8 +498,8 @@ class Step(_message.Message):
     input_omitted: _builtins.bool
     """True where the input was left out for size: GetStep has it."""
     errors_omitted: _builtins.bool
-    """True where its errors were cut for size, to their type and 200 characters: GetStep has them, as far
-    as those of one step fit.
+    """True where its errors were cut for size, to 100 characters of their type and 200 of their text, or
+    where earlier attempts are left out: GetStep has them, as far as those of one step fit.
     """
     resolution: Global___StepResolution.ValueType
     """Of a COMPLETED step: who completed it."""
@@ -531,7 +533,10 @@ class Step(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """Its attempts by number; a preserved step shows those of its source."""
+        """Its attempts by number, of those that have ended the last 1,000; a preserved step shows those of its
+        source. In a run whose steps have more than 10,000 together, only the last one of each step from
+        there on. GetStep has more of them, zart_step_attempts all.
+        """
 
     def __init__(
         self,

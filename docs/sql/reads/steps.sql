@@ -22,8 +22,7 @@ WITH run AS MATERIALIZED (
         p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
         sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
         AS stored_bytes,
-    (SELECT sum(COALESCE(octet_length(a.error::text), 0)) FROM zart.attempts a
-        WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
+        ended.attempts AS ended_attempts, ended.error_bytes
     FROM run LEFT JOIN LATERAL (
         SELECT last_asked_at FROM zart.task_names
         WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
@@ -65,6 +64,11 @@ WITH run AS MATERIALIZED (
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS attempts, sum(COALESCE(octet_length(error::text), 0)) AS error_bytes
+        FROM (SELECT error FROM zart.attempts
+            WHERE attempts.run_key = o.run_key AND attempts.step_no = o.step_no
+            ORDER BY attempt DESC LIMIT 1001) a) ended ON true
 ), sized AS (
     SELECT *, sum(CASE WHEN stored_bytes <= $5 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $5 + 1 END) OVER w
@@ -75,18 +79,24 @@ WITH run AS MATERIALIZED (
         sum(CASE WHEN correction IS NOT NULL
                 THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
                         AND i.step_no = found.step_no AND i.correction = found.correction) END)
-        OVER w <= 4194304 AS inputs_fit
+        OVER w <= 4194304 AS inputs_fit,
+        sum(ended_attempts) OVER w <= 10000 AS attempts_fit,
+        count(rule_id) OVER w <= 500 AS reasons_fit
     FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT  steps_of, step_no, status, attempt, max_attempts, retryable,
         CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN json_build_object(
-                'type', error->>'type', 'message', left(error->>'message', 200)) END
-        AS error, NOT errors_fit AND error_bytes > 0 AS errors_omitted,
+                'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END
+        AS error,
+        NOT errors_fit
+        AND error_bytes > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
         leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
-        created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
+        CASE WHEN reasons_fit THEN created_by END AS created_by,
+        CASE WHEN reasons_fit THEN reason END AS reason, now, last_asked_at,
+        result IS NOT NULL AS has_result,
         CASE WHEN result_bytes <= $5 THEN result END AS shown_result, correction,
         CASE WHEN correction IS NOT NULL AND inputs_fit
         THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
@@ -96,9 +106,10 @@ WITH run AS MATERIALIZED (
                     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,
                     'error', CASE WHEN errors_fit THEN error ELSE json_build_object(
-                            'type', error->>'type', 'message', left(error->>'message', 200)) END)
-                ORDER BY attempt) FROM zart.attempts a
-            WHERE a.run_key = made_in AND a.step_no = sized.step_no
+                            'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END)
+                ORDER BY attempt) FROM (SELECT * FROM zart.attempts
+                    WHERE attempts.run_key = made_in AND attempts.step_no = sized.step_no
+                    ORDER BY attempt DESC LIMIT CASE WHEN attempts_fit THEN 1000 ELSE 1 END) a
         ) END AS attempts
     FROM sized
 )

@@ -104,7 +104,7 @@ def _waiting_on(
             ]
         )
     if status is StepStatus.PAUSED:
-        return waiting_for_rule(row["rule_id"], row["created_by"], row["reason"])
+        return waiting_for_rule(row["rule_id"], row["created_by"] or "", row["reason"] or "")
     if status is StepStatus.SCHEDULED:
         due = row["not_before"] or row["held_not_before"]
         return waiting_in_queue(task_name, due, row["now"], row["last_asked_at"])

@@ -26,16 +26,32 @@ StepRow: TypeAlias = asyncpg.Record
 
 # Results are left out past this many bytes together, inputs likewise, and errors are cut.
 RESULT_BYTES = 4 * 1024 * 1024
+_ATTEMPTS_OF_STEP = 1_000  # that are told, the last ones
+_ATTEMPTS_OF_RUN = 10_000  # after which only the last one of each step is told
+_REASONS = 500  # of rules that withhold steps of a run
 
 _INPUT = """(SELECT {what} FROM zart.step_inputs i WHERE i.run_key = made_in
     AND i.step_no = {of}.step_no AND i.correction = {of}.correction)"""
 _CUT = """json_build_object(
-        'type', error->>'type', 'message', left(error->>'message', 200))"""
+        'type', left(error->>'type', 100), 'message', left(error->>'message', 200))"""
 _ATTEMPTS = f"""SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
     'started_at', started_at, 'completed_at', completed_at,
     'error', CASE WHEN errors_fit THEN error ELSE {_CUT} END)
     ORDER BY attempt)"""
+_TOLD = f"CASE WHEN attempts_fit THEN {_ATTEMPTS_OF_STEP} ELSE 1 END"
+
+
+def _last_attempts(what: str, run_key: str, step_no: str, most: int | str) -> str:
+    return f"""(SELECT {what} FROM zart.attempts
+        WHERE attempts.run_key = {run_key} AND attempts.step_no = {step_no}
+        ORDER BY attempt DESC LIMIT {most})"""
+
+
+_LAST_ERRORS = _last_attempts("error", "o.run_key", "o.step_no", _ATTEMPTS_OF_STEP + 1)
+_LAST_TOLD = _last_attempts("*", "made_in", "sized.step_no", _TOLD)
+_ERRORS_OF_QUEUED = _last_attempts("error", "{of}.run_key", "{of}.step_no", _ATTEMPTS_OF_STEP + 1)
+_TOLD_OF_QUEUED = _last_attempts("*", "{of}.run_key", "{of}.step_no", _ATTEMPTS_OF_STEP)
 # WITH what it needs, the steps of {{run}}: a query that gives a run_key, the execution_id and
 # task_name that rules and dispatchers go by, and the number of the only_step, NULL: all. Each step
 # has {{columns}} of its run too; a run without steps has a row. :result_bytes is how many
@@ -57,8 +73,7 @@ STEPS = f"""
             p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
             sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
                 AS stored_bytes,
-            (SELECT sum(COALESCE(octet_length(a.error::text), 0)) FROM zart.attempts a
-             WHERE a.run_key = o.run_key AND a.step_no = o.step_no) AS error_bytes
+            ended.attempts AS ended_attempts, ended.error_bytes
         FROM run LEFT JOIN LATERAL (
             SELECT last_asked_at FROM zart.task_names
             WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
@@ -94,6 +109,9 @@ STEPS = f"""
             OFFSET 0) rule ON true
         LEFT JOIN LATERAL (
             SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
+        LEFT JOIN LATERAL (
+            SELECT count(*) AS attempts, sum(COALESCE(octet_length(error::text), 0)) AS error_bytes
+            FROM {_LAST_ERRORS} a) ended ON true
     ), sized AS (
         SELECT *, sum(CASE WHEN stored_bytes <= :result_bytes THEN octet_length(result::text)
                            WHEN result IS NOT NULL THEN :result_bytes + 1 END) OVER w
@@ -103,23 +121,27 @@ STEPS = f"""
                 OVER w <= {RESULT_BYTES} AS errors_fit,
             sum(CASE WHEN correction IS NOT NULL
                      THEN {_INPUT.format(what="octet_length(i.input::text)", of="found")} END)
-                OVER w <= {RESULT_BYTES} AS inputs_fit
+                OVER w <= {RESULT_BYTES} AS inputs_fit,
+            sum(ended_attempts) OVER w <= {_ATTEMPTS_OF_RUN} AS attempts_fit,
+            count(rule_id) OVER w <= {_REASONS} AS reasons_fit
         FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
     ), steps AS (
         SELECT {{columns}} steps_of, step_no, status, attempt, max_attempts, retryable,
             CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN {_CUT} END
-                AS error, NOT errors_fit AND error_bytes > 0 AS errors_omitted,
+                AS error,
+            NOT errors_fit AND error_bytes > 0 OR ended_attempts > {_TOLD} AS errors_omitted,
             started_at, completed_at, done_by, done_as, resolution, done_for,
             source_run_number, scheduled_at,
             queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
             leased_at, lease_expires_at, held_attempt, held_max, held_not_before, rule_id,
-            created_by, reason, now, last_asked_at, result IS NOT NULL AS has_result,
+            CASE WHEN reasons_fit THEN created_by END AS created_by,
+            CASE WHEN reasons_fit THEN reason END AS reason, now, last_asked_at,
+            result IS NOT NULL AS has_result,
             CASE WHEN result_bytes <= :result_bytes THEN result END AS shown_result, correction,
             CASE WHEN correction IS NOT NULL AND inputs_fit
                  THEN {_INPUT.format(what="i.input", of="sized")} END AS shown_input,
             CASE WHEN error_bytes IS NOT NULL THEN (
-                {_ATTEMPTS} FROM zart.attempts a
-                WHERE a.run_key = made_in AND a.step_no = sized.step_no
+                {_ATTEMPTS} FROM {_LAST_TOLD} a
             ) END AS attempts
         FROM sized
     )
@@ -140,15 +162,14 @@ JUST_QUEUED = f"""
      WHERE task_names.task_name = {{of}}.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
     CASE WHEN {{of}}.is_queued THEN (
-        SELECT sum(octet_length(error::text)) > {RESULT_BYTES} FROM zart.attempts
-        WHERE attempts.run_key = {{of}}.run_key AND attempts.step_no = {{of}}.step_no
+        SELECT sum(octet_length(error::text)) > {RESULT_BYTES} OR count(*) > {_ATTEMPTS_OF_STEP}
+        FROM {_ERRORS_OF_QUEUED} a
     ) END AS errors_omitted,
     CASE WHEN {{of}}.is_queued THEN (
         {_ATTEMPTS} FROM (
             SELECT *, sum(COALESCE(octet_length(error::text), 0)) OVER ()
                 <= {RESULT_BYTES} AS errors_fit
-            FROM zart.attempts
-            WHERE attempts.run_key = {{of}}.run_key AND attempts.step_no = {{of}}.step_no OFFSET 0
+            FROM {_TOLD_OF_QUEUED} l OFFSET 0
         ) a
     ) END AS attempts
 """
