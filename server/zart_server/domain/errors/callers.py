@@ -43,4 +43,4 @@ class RoleRequired(ZartError):
     reason = "ROLE_REQUIRED"
 
     def __init__(self, role: str, of_what: str = "") -> None:
-        super().__init__(f"role {role!r} is needed{of_what and ' '}{of_what}", role=role)
+        super().__init__(f"role '{role}' is needed{of_what and ' '}{of_what}", role=role)
