@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 from doubts import STOP
 from issuing import TokenFile
-from rig import CHAIN, Rig, until_polled
+from rig import CHAIN, Rig, specs, until_polled
 from streaming import Stream, completed, lease_request, waiting
 from waiting import eventually, until
 
@@ -217,6 +217,33 @@ async def test_each_request_is_judged_by_who_asks_now(
 
             await eventually(is_refused)
             assert waits not in stream.told
+
+
+async def test_a_report_within_a_stream_asks_for_no_task_that_its_dispatcher_may_not_have(
+    tokens: TokenFile, zart_database: str
+) -> None:
+    limited = zart.Credentials(token=tokens.add("limited", "dispatcher", tasks=["mine"]))
+    starter = zart.Credentials(token=tokens.add("beginner", "starter"))
+    with serving(zart_database, auth_tokens=tokens.path) as server:
+        async with (
+            zart.connect(server.address, credentials=starter) as starting,
+            zart.connect(server.address, credentials=limited) as client,
+        ):
+            await starting.start("mine", execution_id="x", steps=specs(CHAIN))
+            stream = Stream(client.channel)
+            (task,) = await stream.lease("mine")
+            wish = pb.LeaseNext(task_names=["mine", "others"], max_tasks=1)
+            asked = pb.ReportTasksRequest(
+                dispatcher_id="d", outcomes=[completed(task)], lease_next=wish
+            )
+            refused = await stream.ask(report=asked)
+            assert refused.error.code == Code.PERMISSION_DENIED.value[0]
+            # Nothing was recorded by then, and nothing leased.
+            wish = pb.LeaseNext(task_names=["mine"], max_tasks=1)
+            reported = await stream.report(completed(task), lease_next=wish)
+            assert [result.status for result in reported.results] == [pb.REPORT_STATUS_RECORDED]
+            assert [following.step_name for following in reported.tasks] == ["b"]
+            assert await stream.end() is Code.OK
 
 
 async def test_an_old_stream_and_one_of_a_server_that_stops_are_told_to_end(

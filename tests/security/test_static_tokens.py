@@ -16,6 +16,8 @@ import zart
 from zart import errors
 from zart.cli.main import main
 from zart.testing.server import serving
+from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from zart_server.app import StartError
 
 
@@ -148,9 +150,9 @@ def test_zart_token_refuses_what_the_server_would(arguments: list[str]) -> None:
     assert main(["token", *arguments]) == 2
 
 
-async def test_a_dispatcher_of_named_tasks_dispatches_no_others(
-    connect: Connect, tokens: TokenFile
-) -> None:
+@pytest.fixture
+async def of_t(connect: Connect, tokens: TokenFile) -> zart.Client:
+    """A dispatcher of one task, whom the server knows."""
     tokens.add("of-t", "dispatcher", tasks=["t"])
     client = connect("of-t")
 
@@ -162,7 +164,13 @@ async def test_a_dispatcher_of_named_tasks_dispatches_no_others(
         return True
 
     await eventually(known)
-    await client.register_task("t", [zart.StepSpec("a")])
+    return client
+
+
+async def test_a_dispatcher_of_named_tasks_dispatches_no_others(
+    connect: Connect, of_t: zart.Client
+) -> None:
+    await of_t.register_task("t", [zart.StepSpec("a")])
     await connect("dispatcher").register_task("other", [zart.StepSpec("a")])
     await connect("starter").start("other", execution_id="x")
 
@@ -170,11 +178,41 @@ async def test_a_dispatcher_of_named_tasks_dispatches_no_others(
     refusals: list[Any] = []
     for names in (["other"], ["absent"], ["t", "other"]):
         with pytest.raises(errors.RoleRequired) as caught:
-            await client.lease_tasks("d", names)
+            await of_t.lease_tasks("d", names)
         refusals.append((caught.value.message, dict(caught.value.metadata)))
     for name in ("other", "absent"):
         with pytest.raises(errors.RoleRequired) as caught:
-            await client.register_task(name, [zart.StepSpec("b")])
+            await of_t.register_task(name, [zart.StepSpec("b")])
         refusals.append((caught.value.message, dict(caught.value.metadata)))
     assert refusals == [refusals[0]] * 5
     assert (await connect("viewer").get_task_definition("other")).version == 1
+
+
+async def test_a_dispatcher_of_named_tasks_asks_for_no_others_with_a_report(
+    connect: Connect, of_t: zart.Client
+) -> None:
+    await of_t.register_task("t", [zart.StepSpec("a"), zart.StepSpec("b", ("a",))])
+    await connect("starter").start("t", execution_id="x")
+    (task,) = await of_t.lease_tasks("d", ["t"])
+    stub = DispatchServiceStub(of_t.channel)
+    done = pb.TaskOutcome(
+        task_id=task.task_id,
+        lease_token=task.lease_token,
+        completed=pb.TaskCompleted(result_json="1"),
+    )
+
+    def report(*task_names: str) -> pb.ReportTasksRequest:
+        more = pb.LeaseNext(task_names=task_names, max_tasks=1)
+        return pb.ReportTasksRequest(dispatcher_id="d", outcomes=[done], lease_next=more)
+
+    for names in (["other"], ["absent"], ["t", "other"]):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ReportTasks(report(*names))
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert isinstance(errors.from_call(caught.value), errors.RoleRequired)
+    steps = (await connect("viewer").get_execution("x")).steps
+    assert {step.step_name: step.status for step in steps} == {"a": "RUNNING", "b": "PENDING"}
+
+    answer = await stub.ReportTasks(report("t"))
+    assert [result.status for result in answer.results] == [pb.REPORT_STATUS_RECORDED]
+    assert [following.step_name for following in answer.tasks] == ["b"]
