@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from ports import free_port
 from rig import CHAIN, specs
@@ -22,6 +23,8 @@ from waiting import block_until
 import zart
 from zart.testing.server import serving
 from zart_server.app import StartError
+from zart_server.store.connecting import Connector
+from zart_server.store.sessions import Session, SessionRefused
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin")
 _USUAL = {b"user", b"database", b"client_encoding", b"application_name"}
@@ -54,9 +57,30 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def _pump_but(
+    setting: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Pass on what a client sends, but have its simple queries set another setting than this one.
+
+    That is how sessions are set; what they were set to is read back by a prepared statement.
+    """
+    name = f'"{setting}"'.encode()
+    with contextlib.suppress(asyncio.IncompleteReadError):  # it has left
+        while True:
+            head = await reader.readexactly(5)
+            said = await reader.readexactly(struct.unpack("!i", head[1:])[0] - 4)
+            if head.startswith(b"Q"):
+                said = said.replace(name, name[::-1])  # which PostgreSQL does not know
+            writer.write(head + said)
+    writer.close()
+
+
 @contextlib.asynccontextmanager
-async def refusing_parameters(database: str) -> AsyncIterator[str]:
-    """Refuse startup parameters that PgBouncer refuses too; gives the URL of the proxy."""
+async def proxied(database: str, losing: str = "") -> AsyncIterator[str]:
+    """Refuse startup parameters that PgBouncer refuses too; gives the URL of the proxy.
+
+    It may be ``losing`` a setting, so that no session is set to it.
+    """
     target = urlsplit(database)
 
     handlers: set[asyncio.Task[None]] = set()
@@ -86,7 +110,8 @@ async def refusing_parameters(database: str) -> AsyncIterator[str]:
         to = await asyncio.open_connection(target.hostname, target.port)
         writers.append(to[1])
         to[1].write(head + text)
-        await asyncio.gather(_pump(reader, to[1]), _pump(to[0], writer))
+        there = _pump_but(losing, reader, to[1]) if losing else _pump(reader, to[1])
+        await asyncio.gather(there, _pump(to[0], writer))
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
@@ -97,8 +122,36 @@ async def refusing_parameters(database: str) -> AsyncIterator[str]:
 
 
 async def test_no_setting_is_sent_as_a_startup_parameter(zart_database: str) -> None:
-    async with refusing_parameters(zart_database) as url:
+    async with proxied(zart_database) as url:
         await asyncio.to_thread(asyncio.run, work_through(url))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "default_transaction_isolation",
+        "synchronous_commit",
+        "search_path",
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+        "plan_cache_mode",
+        "enable_seqscan",
+    ],
+)
+async def test_a_session_in_which_a_setting_does_not_hold_is_refused_by_its_name(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record], setting: str
+) -> None:
+    """What a database has otherwise as its default, or PostgreSQL, and something has lost."""
+    name = urlsplit(zart_database).path[1:]
+    for default in ("default_transaction_isolation = 'serializable'", "synchronous_commit = off"):
+        await db.execute(f"ALTER DATABASE {name} SET {default}")
+    async with proxied(zart_database, losing="none") as url:
+        connection = await Connector(url, Session("test")).connect()
+        await connection.close()
+    async with proxied(zart_database, losing=setting) as url:
+        with pytest.raises(SessionRefused, match=f"does not keep the setting {setting}: "):
+            await Connector(url, Session("test")).connect()
 
 
 @contextlib.contextmanager
