@@ -9,7 +9,11 @@ from rig import LONG, Rig, eventually, until_polled
 
 import zart
 from zart.testing.server import ServerUnderTest
-from zart_server.domain.dispatch import LeasedTask, LeaseTasks
+from zart_server.domain.dispatch import LeasedTask, LeaseTasks, Lost, Outcome
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.store.db import Database
 
 
 async def test_a_released_attempt_does_not_count(rig: Rig) -> None:
@@ -135,3 +139,24 @@ async def test_who_reports_what_the_server_gave_back_is_told_that_it_is_not_reco
     assert [result.status.value for result in await rig.report(again)] == ["ALREADY_RECORDED"]
     statuses = [a.status.value for a in (await rig.client.get_step("x", "a")).attempts]
     assert statuses == ["RELEASED", "RELEASED"]
+
+
+async def test_a_lease_that_was_extended_since_the_sweep_looked_stays(
+    rig: Rig, zart_database: str
+) -> None:
+    await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=1))
+    (task,) = await rig.lease(lease_duration=200)
+    # What the sweep has found that looked before the dispatcher extended its lease.
+    found = Outcome(task.task_id, task.lease_token, Lost("d", is_overdue=False))
+    database = await Database.open(zart_database)
+    try:
+        async with database.transaction() as tx:
+            recorded = await record_in_general(tx, await find_batch(tx, [found]), swept=True)
+    finally:
+        await database.close()
+
+    assert recorded.statuses == {0: ReportStatus.LEASE_LOST}
+    assert await rig.statuses() == {"a": "RUNNING"}
+    assert await rig.complete(task) == ["RECORDED"]
+    step = await rig.client.get_step("x", "a")
+    assert [attempt.status.value for attempt in step.attempts] == ["COMPLETED"]
