@@ -6,10 +6,15 @@ import asyncpg
 import pytest
 from rig import CHAIN, Rig
 
+COMPLETED_IN_A_CURRENT_RUN = """
+    UPDATE zart.steps s SET result = '1' FROM zart.runs r
+    WHERE r.run_key = s.run_key AND r.is_current AND s.status = 'completed'
+"""
+
 
 @pytest.fixture
 async def history(rig: Rig) -> Rig:
-    """An archived run, ended attempts, a deleted rule, operations, and a queued task."""
+    """Archived runs, a completed step of a current one, ended attempts, a deleted rule, and so on."""
     await rig.start("x", CHAIN)
     await rig.fail(await rig.lease_one("a"), retryable=True)
     await rig.work()
@@ -19,6 +24,7 @@ async def history(rig: Rig) -> Rig:
     rule = await rig.client.pause(task_name="t")
     await rig.client.resume(rule_id=rule.rule_id)
     await rig.start("y", task="u")  # what the rule withheld is queued again in its own time
+    await rig.complete(*await rig.lease(task="u"))
     return rig
 
 
@@ -29,7 +35,7 @@ async def history(rig: Rig) -> Rig:
         "DELETE FROM zart.runs WHERE run_number = 0",
         "UPDATE zart.steps SET result = '1' WHERE run_key = (SELECT min(run_key) FROM zart.runs)",
         "DELETE FROM zart.steps WHERE run_key = (SELECT min(run_key) FROM zart.runs)",
-        "UPDATE zart.steps SET result = '1' WHERE status = 'completed'",
+        COMPLETED_IN_A_CURRENT_RUN,
         "UPDATE zart.attempts SET status = 'failed'",
         "DELETE FROM zart.attempts",
         "UPDATE zart.operations SET triggered_by = 'nobody'",
@@ -48,6 +54,20 @@ async def history(rig: Rig) -> Rig:
 )
 async def test_the_database_refuses(history: Rig, statement: str) -> None:
     with pytest.raises(asyncpg.PostgresError, match="cannot be changed or deleted"):
+        await history.db.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE zart.executions SET task_name = 'other'",
+        "DELETE FROM zart.executions",
+        "TRUNCATE zart.executions",
+    ],
+)
+async def test_the_database_keeps_executions(history: Rig, statement: str) -> None:
+    """Whatever else there is of them."""
+    with pytest.raises(asyncpg.PostgresError, match=r"executions? cannot be changed or deleted"):
         await history.db.execute(statement)
 
 
