@@ -6,6 +6,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from batching import until_batch
+from doubts import ONE, STOP
 from issuing import Connect, TokenFile
 from rig import CHAIN, eventually, specs
 
@@ -13,6 +15,13 @@ import zart
 from zart import errors
 from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
+
+
+@pytest.fixture
+def tokens(tokens: TokenFile) -> TokenFile:
+    """The usual ones, and one of an operator: attempts by hand have that word as their dispatcher."""
+    tokens.add("chief", "operator")
+    return tokens
 
 
 async def test_runs_attempts_rules_and_operations_name_the_identity(
@@ -62,6 +71,63 @@ async def test_runs_attempts_rules_and_operations_name_the_identity(
     ):
         found = {row["principal"] for row in await db.fetch(f"SELECT principal FROM {view}")}
         assert found == wanted, view
+
+
+async def test_steps_by_hand_name_the_identity_and_so_do_rules_and_doubts(connect: Connect) -> None:
+    starter, operator, viewer = connect("starter"), connect("operator"), connect("viewer")
+    worker, chief = connect("dispatcher"), connect("chief")
+    await starter.start("t", execution_id="x", steps=specs({"a": (), "b": ()}))
+    await chief.complete_step("x", "a", 1, triggered_by="eve")
+    await chief.fail_step("x", "b", "no", triggered_by="eve")
+    await starter.start("u", execution_id="doubtful", steps=specs(ONE, **STOP))
+    (task,) = await worker.lease_tasks("d", ["u"])
+    await worker.report_tasks("d", [zart.Outcome(task.task_id, task.lease_token, zart.Lost())])
+    await chief.resolve_in_doubt(
+        "doubtful", "a", "HAPPENED", run_number=0, attempt=1, triggered_by="eve"
+    )
+    rule_id = (await operator.pause(task_name="r")).rule_id
+    for execution_id in ("exempt", "released", "withheld"):
+        await starter.start("r", execution_id=execution_id, steps=specs(ONE))
+    await chief.update_pause_rule(rule_id, exempt=["exempt"], triggered_by="eve")
+    await operator.resume(rule_id=rule_id, rate_per_second=0.01, triggered_by="bob")
+    await chief.stop_release(rule_id, triggered_by="eve")
+
+    for name in ("a", "b"):
+        (attempt,) = (await viewer.get_step("x", name)).attempts
+        assert (attempt.dispatcher_id, attempt.principal) == ("operator", "chief"), name
+    by_chief = await viewer.list_operations(principal="chief")
+    assert sorted((o.kind.value, o.triggered_by) for o in by_chief) == [
+        ("COMPLETE_STEP", "eve"),
+        ("FAIL_STEP", "eve"),
+        ("RESOLVE_IN_DOUBT", "eve"),
+        ("STOP_RELEASE", "eve"),
+        ("UPDATE_PAUSE_RULE", "eve"),
+    ]
+
+
+async def test_the_items_of_a_batch_are_done_as_its_creator_whoever_has_it_go_on(
+    connect: Connect,
+) -> None:
+    chief, operator, viewer = connect("chief"), connect("operator"), connect("viewer")
+    for execution_id in ("x", "y"):
+        await connect("starter").start("t", execution_id=execution_id, steps=specs(ONE))
+        await operator.fail_step(execution_id, "a", "no")
+    created = await chief.create_batch(
+        zart.RetryStep(), execution_ids=["x", "y"], canary=1, triggered_by="eve"
+    )
+    await until_batch(viewer, created.batch_id, "PAUSED")
+    await operator.resume_batch(created.batch_id, triggered_by="bob")
+    batch = await until_batch(viewer, created.batch_id, "COMPLETED")
+
+    assert (batch.principal, batch.created_by, batch.counts.done) == ("chief", "eve", 2)
+    operations = await viewer.list_operations(batch_id=created.batch_id)
+    assert sorted((o.kind.value, o.principal, o.triggered_by) for o in operations) == [
+        ("CREATE_BATCH", "chief", "eve"),
+        ("PAUSE_BATCH", "chief", "eve"),
+        ("RESUME_BATCH", "operator", "bob"),
+        ("RETRY_STEP", "chief", "eve"),
+        ("RETRY_STEP", "chief", "eve"),
+    ]
 
 
 async def test_the_command_shows_it_where_there_is_one(
