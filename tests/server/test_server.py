@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -151,18 +152,53 @@ async def test_a_watch_that_finds_no_server_is_repeated_until_one_is_back(
         assert (await asyncio.wait_for(watching, GIVE_UP)).status == "CANCELLED"
 
 
-async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnderTest) -> None:
+async def load(rig: Rig, server: ServerUnderTest, name: str) -> None:
+    """Start executions, fail and complete their steps, watch them, and poll for more in vain."""
     for n in range(30):
-        await rig.start(f"x{n}", CHAIN)
+        retry = zart.Retry(max_attempts=2, initial_backoff=0.05)
+        await rig.start(f"{name}{n}", CHAIN, retry=retry)
+    for task in await rig.lease(5):
+        assert await rig.fail(task, retryable=True) == "RECORDED"
     await asyncio.gather(*(rig.work() for _ in range(5)))
-    watchers = [asyncio.create_task(rig.client.handle("x0").run()) for _ in range(5)]
+
+    async def all_are_completed() -> bool:
+        await rig.work()
+        left = await rig.db.fetchval("SELECT count(*) FROM zart.runs WHERE completed_at IS NULL")
+        return bool(left == 0)
+
+    await eventually(all_are_completed)
+    watchers = [asyncio.create_task(rig.client.handle(f"{name}0").run()) for _ in range(5)]
     await asyncio.gather(*watchers)
     polls = [asyncio.create_task(rig.client.lease_tasks("d", ["t"], wait=30)) for _ in range(20)]
-    await until_polled(zart_server, len(polls))
+    await until_polled(server, len(polls))
     for poll in polls:
         poll.cancel()
     await asyncio.gather(*polls, return_exceptions=True)
 
+
+def descriptors() -> int:
+    """Count what this process has open, and with it the server in one of its threads."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def kept_by(server: ServerUnderTest) -> dict[str, int]:
+    """Count what a server has open, or at hand, for what it does: less of it once that is done."""
+    runtime = server.running.runtime
+
+    async def tasks() -> int:
+        return len(asyncio.all_tasks())
+
+    counting = asyncio.run_coroutine_threadsafe(tasks(), server.loop)
+    return {
+        "tasks": await asyncio.wrap_future(counting),
+        "timers": len(runtime.maintenance._timers),
+        "polls": len(runtime.dispatch.long_polls._waiting),
+        # The pool is filled as it is needed, and stays.
+        "descriptors": descriptors() - runtime.db._pool.get_size(),
+    }
+
+
+async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnderTest) -> None:
     async def quiet() -> bool:
         busy = await rig.db.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -171,7 +207,17 @@ async def test_after_load_nothing_is_left_open(rig: Rig, zart_server: ServerUnde
         runtime = zart_server.running.runtime
         return bool(busy == 0 and not runtime.dispatch.long_polls.task_names())
 
+    await load(rig, zart_server, "first")
     await eventually(quiet)
+    before = await kept_by(zart_server)
+    await load(rig, zart_server, "second")
+    await eventually(quiet)
+
+    async def is_no_more_than_before() -> bool:
+        kept = await kept_by(zart_server)
+        return all(kept[name] <= before[name] for name in kept)
+
+    await eventually(is_no_more_than_before)
 
 
 def test_replicas_that_start_at_once_against_an_empty_database_all_serve(
