@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,6 +22,7 @@ from zart_server.domain import errors as server_errors
 from zart_server.domain.plans import PlanToken
 
 Code = grpc.StatusCode
+PROTOS = Path(__file__).parents[2] / "protos/zart/v1"
 
 
 async def setup(rig: Rig) -> None:
@@ -222,24 +225,54 @@ def test_every_status_carries_its_reason_and_domain() -> None:
     assert retry.retry_delay.ToTimedelta().total_seconds() > 0
 
 
+def documented() -> dict[str, set[tuple[str, str]]]:
+    """Return the codes and reasons that the comment of each method names, and of each service."""
+    codes = "|".join(code.name for code in Code)
+    text = "\n".join(path.read_text() for path in sorted(PROTOS.glob("*_service.proto")))
+    comments = re.findall(r"((?:^ *//.*\n)+) *(?:rpc|service) (\w+)", text, re.MULTILINE)
+    errors: dict[str, set[tuple[str, str]]] = {}
+    others: dict[str, set[str]] = {}
+    for comment, name in comments:
+        said = re.sub(r"\s*//", "", comment).replace("\n", " ")
+        errors[name] = {
+            (code, reason)
+            for code, reasons in re.findall(rf"\b({codes})\s+\(([^)]*)\)", said)
+            for reason in re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", reasons)
+        }
+        _, _, list_of_errors = said.partition("Errors: ")
+        others[name] = set(re.findall(r"\b[A-Z]\w+", list_of_errors))
+    return {
+        name: found.union(*(errors[other] for other in others[name] & errors.keys()))
+        for name, found in errors.items()
+    }
+
+
+DOCUMENTED = documented()
+
+
 def test_every_method_documents_its_errors() -> None:
-    service = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"]
-    assert [m.name for m in service.methods] == [
-        "RetryStep",
-        "CompleteStep",
-        "FailStep",
-        "Restart",
-        "Rerun",
-        "ListRuns",
-        "ListInDoubt",
-        "ResolveInDoubt",
-        "CompareRuns",
-        "Pause",
-        "Resume",
-        "UpdatePauseRule",
-        "StopRelease",
-        "GetPauseRule",
-        "VerifyPauseRule",
-        "ListPauseRules",
-        "WatchPauseRule",
-    ]
+    methods = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].methods
+
+    assert {m.name for m in methods if not DOCUMENTED[m.name]} == {"ListPauseRules"}
+
+
+def test_each_reason_is_documented_with_its_code() -> None:
+    codes = {kind.reason: code.name for kind, code in CODES.items()}
+    named = set[tuple[str, str]]().union(*DOCUMENTED.values())
+
+    assert len(named) > 30
+    assert {(code, reason) for code, reason in named if codes.get(reason) != code} == set()
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "reason"),
+    [(call, code, reason) for _, call, code, reason, _ in TABLE],
+    ids=[t[0] for t in TABLE],
+)
+def test_what_a_method_was_refused_with_it_documents(call: Any, code: Code, reason: str) -> None:
+    (called, *_) = call.__code__.co_names
+    method = "".join(word.title() for word in called.split("_"))
+    method = {"Start": "StartExecution"}.get(method, method)
+
+    # What every call may answer is said of the service.
+    assert (code.name, reason) in DOCUMENTED[method] | DOCUMENTED["AdminService"]
