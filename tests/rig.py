@@ -156,3 +156,9 @@ async def maintain(server: ServerUnderTest) -> None:
     """Have the server's maintenance look once more, as it does each second."""
     look = server.running.runtime.maintenance.turn()
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look, server.loop))
+
+
+async def deafen(server: ServerUnderTest) -> None:
+    """Have a server hear no hint of another one from now on."""
+    stopping = server.running.runtime._notifications.stop()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, server.loop))

@@ -114,13 +114,28 @@ async def test_a_lease_that_could_not_be_handed_over_is_given_back_at_once(
 ) -> None:
     polling = asyncio.create_task(rig.client.lease_tasks("gone", ["t"], wait=30))
     await until_polled(zart_server)
+    (long_poll,) = zart_server.running.runtime.dispatch.long_polls._waiting
+    # Its caller leaves while its lease is made.
+    await rig.db.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END$$;"
+        "CREATE TRIGGER slow AFTER INSERT ON zart.leases EXECUTE FUNCTION slow()"
+    )
+    await rig.db.execute("SELECT pg_advisory_lock(4242)")
+    starting = asyncio.create_task(rig.start("x", {"a": ()}))
+    await rig.until_waiting()
     polling.cancel()
     await asyncio.gather(polling, return_exceptions=True)
-    # Once the server knows: else it leases to nobody, and finds out by the lease's end.
-    await until(lambda: not zart_server.running.runtime.dispatch.long_polls._waiting)
-    await rig.start("x", {"a": ()})
+    await until(lambda: long_poll.gone is not None and long_poll.gone.is_set())
+    await rig.db.execute("SELECT pg_advisory_unlock(4242)")
+    await starting
 
     assert [t.step_name for t in await rig.lease(wait=LONG)] == ["a"]
+    attempts = (await rig.client.get_step("x", "a")).attempts
+    assert [(attempt.dispatcher_id, attempt.status.value) for attempt in attempts] == [
+        ("gone", "RELEASED"),
+        ("d", "RUNNING"),
+    ]
 
 
 async def test_outcomes_of_many_callers_are_each_answered(rig: Rig) -> None:

@@ -13,7 +13,7 @@ import random
 import asyncpg
 import pytest
 from engine.on_record import dispatch, record_claims, served
-from rig import Rig, eventually, specs
+from rig import Rig, deafen, eventually, specs
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
@@ -141,7 +141,8 @@ async def test_pause_holds_on_a_server_that_has_just_missed_every_hint(
     with serving(zart_database) as other:
         async with zart.connect(other.address) as elsewhere:
             await rig.start("x", {"a": (), "b": ("a",)})
-            (task,) = await elsewhere.lease_tasks("d", ["t"])
+            (task,) = await elsewhere.lease_tasks("d", ["t"])  # by the rules there are
+            await deafen(other)
             await rig.client.pause(execution_id="x")
             done = zart.Outcome(task.task_id, task.lease_token, zart.Completed())
             await elsewhere.report_tasks("d", [done])
