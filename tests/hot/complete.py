@@ -17,6 +17,21 @@ EXCEPTIONS: dict[str, str] = {
     "migrate._upgrade": "SQLAlchemy's connection, before there is a table",
     "pausing.lock._holders": "sessions, and their locks: no table",
 }
+# Reads that are still to be explained in every state. No name is added here: a new read comes with
+# its scenario.
+STILL_TO_COME = frozenset(
+    (
+        "reads.compared_runs._compared_as_json",
+        "reads.definitions.get_task_definition",
+        "reads.filtered._keys_of_rule",
+        "reads.group_counts.count_groups",
+        "reads.named.find_execution",
+        "reads.named.read_neighbours",
+        "reads.named.read_step_names",
+        "reads.named.read_task_names",
+        "reads.standing.read_named_lanes",
+    )
+)
 
 
 def sending() -> set[str]:
