@@ -140,8 +140,9 @@ async def test_pause_holds_on_a_server_that_has_just_missed_every_hint(
     """NOTIFY is a hint: a server whose cache of rules is old reads the epoch after the lock."""
     with serving(zart_database) as other:
         async with zart.connect(other.address) as elsewhere:
-            await rig.start("x", {"a": (), "b": ("a",)})
-            (task,) = await elsewhere.lease_tasks("d", ["t"])  # by the rules there are
+            # It judges steps, and so has the rules at hand that there are.
+            await Rig(elsewhere, rig.db).start("x", {"a": (), "b": ("a",)})
+            (task,) = await elsewhere.lease_tasks("d", ["t"])
             await deafen(other)
             await rig.client.pause(execution_id="x")
             done = zart.Outcome(task.task_id, task.lease_token, zart.Completed())
