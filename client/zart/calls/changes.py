@@ -235,7 +235,10 @@ def rerun(
 
 
 def list_runs(execution_id: str, *, page_size: int = 0, page_token: str = "") -> ListCall[Run]:
-    """List the runs of an execution by number. Raises ExecutionNotFound."""
+    """List the runs of an execution by number, payloads and results included.
+
+    Raises ExecutionNotFound.
+    """
     request = pb.ListRunsRequest(
         execution_id=execution_id, page_size=page_size, page_token=page_token
     )

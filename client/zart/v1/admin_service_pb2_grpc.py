@@ -209,7 +209,8 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Lists the runs of an execution by run_number. Payloads and results are left out.
+        """Lists the runs of an execution by run_number, with their payloads and results. A page ends early
+        at 8 MiB.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -87,7 +87,8 @@ class AdminServiceStub:
     (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]
-    """Lists the runs of an execution by run_number. Payloads and results are left out.
+    """Lists the runs of an execution by run_number, with their payloads and results. A page ends early
+    at 8 MiB.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
     """
     ListInDoubt: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListInDoubtRequest, _admin_service_pb2.ListInDoubtResponse]
@@ -220,7 +221,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListRunsRequest, _admin_service_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """Lists the runs of an execution by run_number. Payloads and results are left out.
+    """Lists the runs of an execution by run_number, with their payloads and results. A page ends early
+    at 8 MiB.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
     """
     ListInDoubt: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListInDoubtRequest, _admin_service_pb2.ListInDoubtResponse]  # type: ignore[assignment]
@@ -386,7 +388,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListRunsResponse, _abc.Awaitable[_admin_service_pb2.ListRunsResponse]]:
-        """Lists the runs of an execution by run_number. Payloads and results are left out.
+        """Lists the runs of an execution by run_number, with their payloads and results. A page ends early
+        at 8 MiB.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
         """
 

@@ -328,10 +328,11 @@ class Run(_message.Message):
     source_run_number: _builtins.int
     """Of a rerun: the run whose results are carried over."""
     payload_json: _builtins.str
-    """The payload as exact JSON text. Left out of lists and of responses to mutations."""
+    """The payload as exact JSON text. Left out of responses to mutations, and where runs are compared."""
     result_json: _builtins.str
     """The result as exact JSON text, only when COMPLETED: that of the only step that nothing
-    depends on; with several such steps, an object of their names to results.
+    depends on; with several such steps, an object of their names to results. Left out where the
+    payload is, and where it has more than 4 MiB.
     """
     error: _builtins.str
     """The name and message of the first dead step of a FAILED run; why a CANCELLED run ended."""

@@ -97,7 +97,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         with Checks() as check:
             execution_id = check(name_of, request.execution_id, "execution_id")
             size, cursor = check(page_of, request)
-        async with self._reading.transaction() as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             page = await reads.list_runs(tx, execution_id, cursor, size)
         response = pb.ListRunsResponse()
         response.next_page_token = await add_page(request, page, encode.run, response.runs.append)

@@ -11,7 +11,7 @@ from zart_server.store.connection import Connection
 # Longer texts are only read once it is known that they fit into the response.
 READ_AT_ONCE = 8192
 # Steps s, and o, where the result of each stands: that of a preserved one in an earlier run.
-_RESULTS = """{keys} u(run_key, step_no)
+RESULTS = """{keys} u(run_key, step_no)
         CROSS JOIN LATERAL (
             SELECT run_key, step_no, source_run_key FROM zart.steps
             WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
@@ -41,7 +41,7 @@ async def read_upstream(
         SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
             CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result,
             COALESCE(o.resolution = $4, false) AS is_skipped
-        FROM {_RESULTS.format(keys="unnest($1::bigint[], $2::integer[])")}
+        FROM {RESULTS.format(keys="unnest($1::bigint[], $2::integer[])")}
         """,
         [run_key for run_key, _ in wanted],
         [step_no for _, step_no in wanted],
@@ -70,7 +70,7 @@ async def read_large(
             SELECT payload FROM zart.runs WHERE run_key = r.payload_run_key OFFSET 0) p ON true
         UNION ALL
         SELECT s.run_key, s.step_no, o.result
-        FROM {_RESULTS.format(keys="unnest($2::bigint[], $3::integer[])")}
+        FROM {RESULTS.format(keys="unnest($2::bigint[], $3::integer[])")}
         """,
         run_keys,
         [run_key for run_key, _ in wanted],

@@ -9,7 +9,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.reads.steps import RunIdentity
 
 # A run's result goes into one message, so it has the bound of the messages' results.
-_RESULT_BYTES = 4 * 1024 * 1024
+RESULT_BYTES = 4 * 1024 * 1024
 
 
 async def run_result(connection: Connection, identity: RunIdentity) -> str | None:
@@ -25,7 +25,7 @@ async def run_result(connection: Connection, identity: RunIdentity) -> str | Non
         """,
         identity.run_key,
         list(graph.sinks),
-        _RESULT_BYTES,
+        RESULT_BYTES,
     )
     if any(row["result"] is None for row in rows):
         return None

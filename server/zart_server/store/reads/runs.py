@@ -5,29 +5,45 @@ from __future__ import annotations
 from zart_server.domain.commands import Page
 from zart_server.domain.errors import ExecutionNotFound
 from zart_server.domain.model import Run, RunStatus, RunTrigger
-from zart_server.store.connection import Connection
+from zart_server.store.connection import Tx
+from zart_server.store.reads.run_texts import RunToShow, read_run_texts
 
 
 async def list_runs(
-    connection: Connection, execution_id: str, cursor: tuple[int | str, ...] | None, limit: int
+    tx: Tx, execution_id: str, cursor: tuple[int | str, ...] | None, limit: int
 ) -> Page[Run]:
-    """List the runs of an execution by run_number, without payloads and results."""
-    found = await connection.fetchval(
+    """List the runs of an execution by run_number; the page ends early at 8 MiB.
+
+    ``tx`` is to be a snapshot.
+    """
+    found = await tx.fetchval(
         "SELECT execution_key FROM zart.executions WHERE execution_id = $1", execution_id
     )
     if found is None:
         raise ExecutionNotFound(execution_id)
-    rows = await connection.fetch(
-        'SELECT r.run_number, r.status, r."trigger", r.triggered_by, r.principal, r.reason,'
+    rows = await tx.fetch(
+        'SELECT r.run_key, r.run_number, r.status, r."trigger", r.triggered_by, r.principal,'
+        " r.reason, r.definition_key,"
         " (SELECT version FROM zart.definitions d"
         "  WHERE d.definition_key = r.definition_key OFFSET 0) AS version,"
-        " r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at"
+        " r.source_run_number, r.error, r.created_at, r.started_at, r.completed_at,"
+        " octet_length(r.error) + octet_length(r.reason) + octet_length(r.triggered_by) AS size"
         " FROM zart.runs r WHERE execution_key = $1 AND run_number > $2::bigint"
         " ORDER BY run_number LIMIT $3",
         found,
         -1 if cursor is None else cursor[0],
         limit + 1,
     )
+    wanted = [
+        RunToShow(
+            row["run_key"],
+            row["definition_key"],
+            row["status"] == RunStatus.COMPLETED.value,
+            row["size"],
+        )
+        for row in rows[:limit]
+    ]
+    shown = await read_run_texts(tx, wanted) if wanted else []
     runs = tuple(
         Run(
             execution_id=execution_id,
@@ -43,8 +59,10 @@ async def list_runs(
             created_at=row["created_at"],
             started_at=row["started_at"],
             completed_at=row["completed_at"],
+            payload_json=texts.payload_json,
+            result_json=texts.result_json,
         )
-        for row in rows[:limit]
+        for row, texts in zip(rows, shown, strict=False)  # the page may end before its rows
     )
     cursors = tuple((run.run_number,) for run in runs)
-    return Page(runs, cursors, cursors[-1] if len(rows) > limit else None)
+    return Page(runs, cursors, cursors[-1] if len(rows) > len(runs) else None)
