@@ -26,7 +26,10 @@ class RetriedStep:
 
 @dataclass(frozen=True, slots=True)
 class EndedStep:
-    """Answers complete_step and fail_step; a fenced step's late result will be refused."""
+    """Answers complete_step and fail_step; a fenced step's late result will be refused.
+
+    ``step`` is without its input and result.
+    """
 
     run_id: str
     step: Step

@@ -334,7 +334,7 @@ class CompleteStepResponse(_message.Message):
     """True when this is the stored response of an earlier call."""
     @_builtins.property
     def step(self) -> _execution_pb2.Step:
-        """The step as it is now."""
+        """The step as it is now, without its input and result."""
 
     @_builtins.property
     def fenced_steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.FencedStep]:

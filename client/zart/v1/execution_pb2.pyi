@@ -470,7 +470,7 @@ class Step(_message.Message):
     result_json: _builtins.str
     """The result as exact JSON text, once COMPLETED."""
     result_omitted: _builtins.bool
-    """True where the result was left out for size: GetStep has it."""
+    """True where the result was left out for size, or of the response to CompleteStep: GetStep has it."""
     retryable: _builtins.bool
     """Of a DEAD step: whether the last error was one that a repeat may cure."""
     task_id: _builtins.str

@@ -7,7 +7,7 @@ so from then on the run goes by the rows of its steps, as a rerun does.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from zart_server.domain.by_hand import CompleteStep, EndedStep, EndStep
@@ -200,11 +200,8 @@ async def _end(tx: Tx, endings: Sequence[_Ending], kind: OperationKind) -> list[
     now_are = await read_steps(tx, meant, result_bytes=0)
     statuses = await read_run_statuses(tx, [item.meant.run_key for item in endings])
     found = []
-    for item, step in zip(endings, now_are, strict=True):
-        current, command = item.meant.current, item.meant.command
-        now = step
-        if isinstance(command, CompleteStep):  # it is at hand
-            now = replace(step, result_json=command.result_json, result_omitted=False)
+    for item, now in zip(endings, now_are, strict=True):
+        current = item.meant.current
         in_flight = fenced.get(current.run.run_key)
         if in_flight is not None:
             tx.changes.abandoned[current.definition.task_name] += 1
