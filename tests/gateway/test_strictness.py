@@ -99,6 +99,9 @@ BAD: list[tuple[str, str, str]] = [
     ("/admin/v1/pause", "{}", "everything"),
     ("/admin/v1/resume", "", "everything"),
     ("/admin/v1/resume", '{"reason": "all is well"}', "everything"),
+    ("/admin/v1/resume", '{"planToken": "x"}', "everything"),
+    ("/admin/v1/resume", '{"validateOnly": true, "everything": false}', "everything"),
+    ("/admin/v1/pause", '{"expiresIn": "60s", "mustMatch": true}', "everything"),
     ("/admin/v1/pause", '{"taskName": "t", "stepPattern": null}', "stepPattern"),
     ("/admin/v1/resume?everything=true", "{}", "query"),
     ("/admin/v1/executions/%ff/restart", "{}", "execution_id"),
@@ -146,6 +149,19 @@ def test_a_bad_parameter_is_named(shared_http: Http, query: str, field: str) -> 
 
 def test_a_parameter_that_stands_in_the_path_is_refused(shared_http: Http) -> None:
     assert list(shared_http.get(f"{START}/x?executionId=y").fields) == ["executionId"]
+
+
+async def test_all_rules_are_resumed_by_a_plan_that_says_so_only(rig: Rig, http_: Http) -> None:
+    await rig.client.pause(task_name="t")
+
+    def resume(**fields: object) -> Answer:
+        return http_.post("/admin/v1/resume", fields)
+
+    assert list(resume(validateOnly=True).fields) == ["everything"]
+    token = resume(everything=True, validateOnly=True).json["planToken"]
+    assert list(resume(planToken=token).fields) == ["everything"]
+    assert [rule.status async for rule in rig.client.list_pause_rules()] == ["ACTIVE"]
+    assert resume(everything=True, planToken=token).json["rulesDeleted"] == 1
 
 
 async def test_every_kind_of_parameter_is_read(rig: Rig, http_: Http) -> None:

@@ -20,7 +20,8 @@ _MOST_PARAMETERS = 2_000
 _TOLD = 100  # bytes of a value that is told: of two of them both are seen
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _WRITTEN_AS_TEXT = {"google.protobuf.Timestamp", "google.protobuf.Duration"}
-_WHO_AND_WHY = {"triggered_by", "reason", "incident", "request_id"}
+# What rules are about: a request with none of these means all of them.
+_SCOPE = {"everything", "rule_id", "execution_id", "task_name", "step_pattern"}
 
 
 def message_of(
@@ -158,7 +159,10 @@ def _has_scope(message: Message) -> bool:
 
 
 def _refuse_everything_unsaid(message: Message) -> None:
-    """Over HTTP, who means everything says so: a forgotten body must not resume all rules."""
+    """Over HTTP, who means everything says so: a forgotten body must not resume all rules.
+
+    Nor does the token of a plan, or how fast they are to go, say which are meant.
+    """
     names = {field.name for field, _ in message.ListFields()}
-    if _has_scope(message) and not names - _WHO_AND_WHY:
+    if _has_scope(message) and not names & _SCOPE:
         raise invalid([("everything", "nothing is named: set a scope, or everything to true")])
