@@ -164,6 +164,26 @@ async def test_the_order_of_checks(rig: Rig) -> None:
         await rig.client.restart("open", if_running="fail", expected_run_number=9)
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"force_rerun": ["a"], "preserve": ["c", "a"]}, "preserve[1]"),
+        ({"preserve": ["a"], "inputs": {"b": 1, "a": 2}}, "inputs[1].step_name"),
+    ],
+    ids=["a step in both", "an input of a step that is preserved"],
+)
+async def test_what_contradicts_itself_is_told_before_what_is_not_there(
+    rig: Rig, fields: dict[str, Any], field: str
+) -> None:
+    await setup(rig)
+    for execution_id in ("nobody", "failed"):
+        with pytest.raises(client_errors.InvalidField) as refused:
+            await rig.client.rerun(execution_id, expected_run_number=9, **fields)
+        assert list(refused.value.fields) == [field]
+    with pytest.raises(client_errors.InvalidField, match="base_run_number"):
+        await rig.client.compare_runs("nobody", run_number=0)
+
+
 async def test_an_unknown_method_has_a_reason_too(rig: Rig) -> None:
     from zart.errors import from_call
 

@@ -34,7 +34,7 @@ from zart_server.domain.globs import check_glob
 from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, WatchUntil
 from zart_server.domain.pacing import FASTEST, MOST_CANARIES, SLOWEST, StopRelease
-from zart_server.domain.rerun import StepInput
+from zart_server.domain.rerun import StepInput, check_apart, check_inputs_apart
 
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
@@ -104,16 +104,23 @@ def restart(request: pb.RestartRequest) -> Restart:
 def rerun(request: pb.RerunRequest) -> Rerun:
     """Decode Rerun."""
     with Checks() as check:
+        forced = check(names_of, request.force_rerun, "force_rerun", MAX_STEPS)
+        kept = check(names_of, request.preserve, "preserve", MAX_STEPS)
+        inputs = check(_inputs, request.inputs)
+        if forced and kept:
+            check(check_apart, forced, kept)
+        if inputs and kept:
+            check(check_inputs_apart, inputs, kept)
         return Rerun(
             execution_id=check(name_of, request.execution_id, "execution_id"),
-            force_rerun=check(names_of, request.force_rerun, "force_rerun", MAX_STEPS),
-            preserve=check(names_of, request.preserve, "preserve", MAX_STEPS),
+            force_rerun=forced,
+            preserve=kept,
             include_downstream=request.include_downstream,
             if_running=check(_if_running, request.if_running),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),
             planning=check(planning_of, request),
             accept_in_doubt=request.accept_in_doubt,
-            inputs=check(_inputs, request.inputs),
+            inputs=inputs,
             payload_json=check(json_of, request, "payload_kind", "payload"),
         )
 
@@ -138,11 +145,12 @@ def _inputs(items: Sequence[pb.StepInput]) -> tuple[StepInput, ...]:
 def compare_runs(request: pb.CompareRunsRequest) -> tuple[str, int | None, int | None]:
     """Decode CompareRuns: the execution, the number of the base run, that of the other."""
     with Checks() as check:
-        return (
-            check(name_of, request.execution_id, "execution_id"),
-            check(optional_number, request, "base_run_number", 0),
-            check(optional_number, request, "run_number", 0),
-        )
+        execution_id = check(name_of, request.execution_id, "execution_id")
+        base = check(optional_number, request, "base_run_number", 0)
+        number = check(optional_number, request, "run_number", 0)
+        if number == 0 and not has(request, "base_run_number"):
+            check.fail("base_run_number", "is not set, and run 0 has no run before it")
+        return execution_id, base, number
 
 
 def _if_running(value: pb.IfRunning.ValueType) -> IfRunning:

@@ -94,15 +94,21 @@ def check_apart(force_rerun: Sequence[str], preserve: Sequence[str], within: str
             raise InvalidField(f"{within}preserve[{index}]", f"{name!r} is in force_rerun as well")
 
 
-def check_inputs(graph: Graph, inputs: Sequence[StepInput], preserve: Sequence[str]) -> None:
-    """Raise InvalidField where an input is of no step of the run, or of one to be preserved."""
+def check_inputs_apart(inputs: Sequence[StepInput], preserve: Sequence[str]) -> None:
+    """Raise InvalidField where an input is of a step that is to be preserved."""
     kept = set(preserve)
     for index, item in enumerate(inputs):
-        field = f"inputs[{index}].step_name"
-        if item.step_name not in graph.index:
-            raise InvalidField(field, f"the run has no step {item.step_name!r}")
         if item.step_name in kept:
+            field = f"inputs[{index}].step_name"
             raise InvalidField(field, f"{item.step_name!r} is in preserve as well")
+
+
+def check_inputs(graph: Graph, inputs: Sequence[StepInput]) -> None:
+    """Raise InvalidField where an input is of no step of the run."""
+    for index, item in enumerate(inputs):
+        if item.step_name not in graph.index:
+            field = f"inputs[{index}].step_name"
+            raise InvalidField(field, f"the run has no step {item.step_name!r}")
 
 
 def _numbers(graph: Graph, names: Sequence[str], field: str) -> set[int]:

@@ -93,7 +93,7 @@ async def _changed(
     tx: Tx, current: CurrentRun, command: Rerun, standing: Mapping[int, InputKey]
 ) -> tuple[Inputs, str | None]:
     """Return the inputs of the next run, and its payload if it is another."""
-    check_inputs(current.definition.graph, command.inputs, command.preserve)
+    check_inputs(current.definition.graph, command.inputs)
     corrected = await find_corrections(tx, current, command.inputs, standing)
     payload = command.payload_json
     if payload is not None and not await is_other_payload(tx, current, payload):
