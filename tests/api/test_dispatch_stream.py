@@ -59,7 +59,7 @@ async def test_an_error_is_of_one_request_and_the_stream_goes_on(rig: Rig) -> No
     (task,) = await rig.lease()
     stream = Stream(rig.client.channel)
     for wrong in (
-        {"lease": lease_request(max_tasks=1001)},
+        {"lease": lease_request(max_tasks=0)},
         {"lease": pb.LeaseTasksRequest()},
         {"report": pb.ReportTasksRequest()},
         {"extend": pb.ExtendLeasesRequest()},

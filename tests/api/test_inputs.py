@@ -254,8 +254,12 @@ async def test_bad_step_specs(rig: Rig, step: dict[str, Any], field: str) -> Non
 
 
 async def test_too_many_leases_and_outcomes(rig: Rig) -> None:
-    with pytest.raises(errors.InvalidField):
+    for none in (0, -1):
+        with pytest.raises(errors.InvalidField):
+            await rig.client.lease_tasks("d", ["t"], max_tasks=none)
+    with pytest.raises(errors.TooManyItems) as refused:
         await rig.client.lease_tasks("d", ["t"], max_tasks=1001)
+    assert refused.value.metadata["field"] == "max_tasks"
     outcome = zart.Outcome("1-1-1", 1, zart.Completed())
     with pytest.raises(errors.TooManyItems):
         await rig.client.report_tasks("d", [outcome] * 1001)

@@ -76,7 +76,7 @@ async def test_tasks_are_taken_in_hand_and_outcomes_recorded(
             assert client.unseen.pop() is found
             assert await client.report(found.task) == "RECORDED"
         assert await client.report(found.task) == "ALREADY_RECORDED"
-        with pytest.raises(zart.errors.InvalidField):
+        with pytest.raises(zart.errors.TooManyItems):
             await client.lease(max_tasks=1001)
         assert await client.lease() == []
         assert await client.proven() is stream

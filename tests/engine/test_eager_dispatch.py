@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc.aio
 import pytest
 from prometheus_client import Counter
 from rig import CHAIN, DIAMOND, LONG, Rig, eventually
@@ -153,8 +154,10 @@ async def test_a_rerun_follows_what_runs_again_and_passes_over_what_is_preserved
 async def test_a_wish_that_cannot_be_is_refused_before_anything_is_recorded(rig: Rig) -> None:
     await rig.start("x", CHAIN)
     task = await rig.lease_one("a")
-    with pytest.raises(Exception, match=r"lease_next\.max_tasks"):
-        await report(rig, task, lease_next=wish(max_tasks=0))
+    for number, reason in ((0, "INVALID_ARGUMENT"), (1001, "RESOURCE_EXHAUSTED")):
+        with pytest.raises(grpc.aio.AioRpcError, match=r"lease_next\.max_tasks") as refused:
+            await report(rig, task, lease_next=wish(max_tasks=number))
+        assert refused.value.code().name == reason
 
     assert (await rig.statuses())["a"] == "RUNNING"
 

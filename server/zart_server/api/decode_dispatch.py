@@ -7,7 +7,7 @@ from datetime import timedelta
 from zart.v1 import dispatch_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import decode_steps
-from zart_server.api.fields import duration_of, has, items_of, name_of, names_of, text_of
+from zart_server.api.fields import MAX_ITEMS, duration_of, has, items_of, name_of, names_of, text_of
 from zart_server.api.identity import principal
 from zart_server.domain.commands import RegisterTask
 from zart_server.domain.dispatch import (
@@ -22,7 +22,7 @@ from zart_server.domain.dispatch import (
     Released,
     TimedOut,
 )
-from zart_server.domain.errors import InvalidField, ZartError
+from zart_server.domain.errors import InvalidField, TooManyItems, ZartError
 from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.json_text import check_json
 from zart_server.domain.model import StepError
@@ -32,7 +32,6 @@ _MAX_WAIT = timedelta(seconds=60)
 _LEASE = timedelta(seconds=1), timedelta(hours=1)
 _DEFAULT_LEASE = timedelta(seconds=30)
 _MAX_RETRY_AFTER = timedelta(days=366)
-_MAX_TASKS = 1000
 _ERROR_BYTES = 16 * 1024
 
 
@@ -50,13 +49,11 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
     with Checks() as check:
         if not request.task_names:
             check.fail("task_names", "is empty: name the tasks that you can run")
-        if not 1 <= request.max_tasks <= _MAX_TASKS:
-            check.fail("max_tasks", f"is {request.max_tasks}, must be 1 to {_MAX_TASKS}")
         return LeaseTasks(
             dispatcher_id=check(name_of, request.dispatcher_id, "dispatcher_id"),
             task_names=check(names_of, request.task_names, "task_names"),
             handlers=check(names_of, request.handlers, "handlers", 10_000),
-            max_tasks=request.max_tasks,
+            max_tasks=check(_max_tasks, request.max_tasks, "max_tasks"),
             wait=check(duration_of, request.wait, "wait", _ZERO, _MAX_WAIT)
             if has(request, "wait")
             else _ZERO,
@@ -65,6 +62,15 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
             else _DEFAULT_LEASE,
             principal=principal(),
         )
+
+
+def _max_tasks(number: int, field: str) -> int:
+    """Check how many tasks are asked for at most. Raises InvalidField or TooManyItems."""
+    if number > MAX_ITEMS:
+        raise TooManyItems(field, number, MAX_ITEMS)
+    if number < 1:
+        raise InvalidField(field, f"is {number}, must be 1 to {MAX_ITEMS}")
+    return number
 
 
 def outcomes_of(request: pb.ReportTasksRequest) -> list[Outcome | ZartError]:
@@ -88,14 +94,12 @@ def _lease_next(
     with Checks() as check:
         if not wish.task_names:
             check.fail("lease_next.task_names", "is empty: name the tasks that you can run")
-        if not 1 <= wish.max_tasks <= _MAX_TASKS:
-            check.fail("lease_next.max_tasks", f"is {wish.max_tasks}, must be 1 to {_MAX_TASKS}")
         return LeaseNext(
             dispatcher_id=dispatcher_id,
             principal=caller,
             task_names=frozenset(check(names_of, wish.task_names, "lease_next.task_names")),
             handlers=frozenset(check(names_of, wish.handlers, "lease_next.handlers", 10_000)),
-            max_tasks=wish.max_tasks,
+            max_tasks=check(_max_tasks, wish.max_tasks, "lease_next.max_tasks"),
             lease_duration=check(
                 duration_of, wish.lease_duration, "lease_next.lease_duration", *_LEASE
             )
