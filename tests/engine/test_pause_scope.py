@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -103,3 +104,16 @@ async def test_a_registered_task_without_executions_is_there(rig: Rig) -> None:
     # An execution of the former version still has it.
     await rig.start("x", {"first": ()}, task="new")
     await rig.client.pause(task_name="new", step_pattern="first", must_match=True)
+
+
+@pytest.mark.parametrize("is_plan", [False, True])
+async def test_a_past_expiry_is_told_before_what_is_not_there(rig: Rig, *, is_plan: bool) -> None:
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    with pytest.raises(errors.InvalidField) as refused:
+        await rig.client.pause(
+            task_name="nobody", expires_at=past, must_match=True, validate_only=is_plan
+        )
+    assert list(refused.value.fields) == ["expires_at"]
+    with pytest.raises(errors.InvalidField) as refused:
+        await rig.client.update_pause_rule("pr-nobody12", expires_at=past, validate_only=is_plan)
+    assert list(refused.value.fields) == ["expires_at"]

@@ -11,6 +11,7 @@ from zart_server.engine.operations.pause_scope import find_mistake, find_warning
 from zart_server.engine.operations.plan_pause import EXACT_TO, find_pairs, what_is_decided
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
+from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.matching import count_matching
@@ -29,6 +30,9 @@ async def pause(
     OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
     planning, scope = command.planning, command.scope
+    expires_at = command.expires_at  # looked at again as the rule is inserted
+    if expires_at is not None and expires_at <= await read_clock(connection):
+        raise InvalidField("expires_at", "lies in the past")
     if command.must_match:
         mistake = await find_mistake(connection, scope)
         if mistake is not None:
@@ -44,7 +48,7 @@ async def pause(
         scope,
         None if pattern is None else to_regex(pattern),
         caller=caller,
-        expires_at=command.expires_at,
+        expires_at=expires_at,
         expires_in=command.expires_in,
         expiry_rate=command.expiry_rate,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, UpdatePauseRule
 from zart_server.domain.errors import InvalidField, RuleReleasing, TooManyItems
@@ -35,6 +36,7 @@ async def update_pause_rule(
     RuleNotActive, PlanChanged, TooManyItems, RuleReleasing and InvalidField for an expiry, and
     OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
+    _refuse_past(command, await read_clock(connection))  # looked at again as the rule is changed
     known = await living_rule(connection, command.rule_id)
     unknown = await unknown_executions(connection, command.exempt)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
@@ -59,6 +61,7 @@ async def plan_update(
 ) -> UpdatedPauseRule:
     """Return what ``update_pause_rule`` would do: it reads, and takes no lock. Raises as that."""
     now = await read_clock(connection)
+    _refuse_past(command, now)
     known = await living_rule(connection, command.rule_id)
     token = await judge_plan(connection, command.planning, decided_of([known.rule]))
     _check_expiry(known, command)
@@ -67,14 +70,19 @@ async def plan_update(
     expires_at, expiry = known.rule.expires_at, command.expiry
     if expiry is not None:
         expires_at = expiry.at if expiry.after is None else now + expiry.after
-        if expires_at is not None and expires_at <= now:
-            raise InvalidField("expires_at", "lies in the past")
     exempt = sorted({*known.rule.exempt_execution_ids, *added} - {*removed})
     (rule,) = await counted_now(connection, [known])  # as of now: what it withholds changes by that
     rule = replace(rule, exempt_execution_ids=tuple(exempt), expires_at=expires_at)
     unknown = await unknown_executions(connection, command.exempt)
     released, withheld = await _count(connection, known.rule_key, added, removed)
     return UpdatedPauseRule(rule, released, withheld, unknown, token)
+
+
+def _refuse_past(command: UpdatePauseRule, now: datetime) -> None:
+    """Refuse an expiry that has come before whatever else is wrong: it is an argument."""
+    at = None if command.expiry is None else command.expiry.at
+    if at is not None and at <= now:
+        raise InvalidField("expires_at", "lies in the past")
 
 
 def _changes(known: RuleRow, command: UpdatePauseRule) -> tuple[list[str], list[str]]:
