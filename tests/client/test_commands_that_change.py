@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 import pytest
-from client.scripted import EXECUTION, RULE, RUN, STEP, Run, refusal
+from client.scripted import EXECUTION, RULE, RUN, STATE, STEP, Run, refusal
 
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_pb2 as states
@@ -202,12 +202,14 @@ def test_the_incident_is_sent_and_echoed_once(run: Run, monkeypatch: pytest.Monk
 
 
 def test_exempt_checks_that_the_executions_exist(run: Run) -> None:
-    runs = admin.ListRunsResponse(runs=[RUN])
+    known = "GetPauseRule", admin.GetPauseRuleResponse(rule=RULE)
+    there = "GetExecution", STATE
     answer = admin.UpdatePauseRuleResponse(rule=RULE, released_steps=2)
     code, out, _, requests = run(
         "exempt pr-abcd1234 x y --reason try",
-        ("ListRuns", runs),
-        ("ListRuns", runs),
+        known,
+        there,
+        there,
         ("UpdatePauseRule", answer),
     )
     assert (code, out) == (0, "pr-abcd1234 exempts x, y\nreleased 2 steps\n")
@@ -216,10 +218,27 @@ def test_exempt_checks_that_the_executions_exist(run: Run) -> None:
 
     missing = refusal(5, "EXECUTION_NOT_FOUND", "no execution 'y'", execution_id="y")
     code, out, err, requests = run(
-        "exempt pr-abcd1234 x y", ("ListRuns", runs), ("ListRuns", missing)
+        "exempt pr-abcd1234 x y", known, there, ("GetExecution", missing)
+    )
+    assert (code, out, len(requests)) == (1, "", 3)
+    assert "no execution 'y'" in err
+
+
+@pytest.mark.parametrize(
+    ("scope", "pauses"),
+    [({"task_name": "mail"}, "task=mail"), ({"execution_id": "y"}, "execution=y")],
+)
+def test_exempt_of_what_the_rule_never_matches_says_so(
+    run: Run, scope: dict[str, Any], pauses: str
+) -> None:
+    known = rules.PauseRule(rule_id="pr-abcd1234", **scope)
+    code, out, err, requests = run(
+        "exempt pr-abcd1234 x",
+        ("GetPauseRule", admin.GetPauseRuleResponse(rule=known)),
+        ("GetExecution", STATE),
     )
     assert (code, out, len(requests)) == (1, "", 2)
-    assert "no execution 'y'" in err
+    assert err == f"zart: pr-abcd1234 pauses {pauses}, nothing of x: nothing was done\n"
 
 
 def test_exempt_undo_of_what_is_not_exempt_says_so(run: Run) -> None:

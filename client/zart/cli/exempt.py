@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zart.calls import admin, changes
-from zart.cli import completing
+from zart.calls import admin, execution
+from zart.cli import completing, render
 from zart.cli.options import RuleId, example, plans
 from zart.cli.session import Session
 from zart.cli.values import counted
@@ -32,7 +32,7 @@ def exempt(
     if undo and not session.mutation.may_repeat:
         _check_are_exempt(session, rule_id, execution_ids)
     elif not undo:
-        _check_exist(session, execution_ids)
+        _check_may_match(session, rule_id, execution_ids)
 
     def show(answer: UpdatedPauseRule) -> None:
         named = ", ".join(execution_ids)
@@ -57,10 +57,22 @@ def exempt(
     session.run(call, show)
 
 
-def _check_exist(session: Session, execution_ids: Sequence[str]) -> None:
-    """Refuse an id that no execution has: a misspelt one would change nothing."""
+def _check_may_match(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
+    """Refuse an id that no execution has, and an execution that the rule never matches.
+
+    That is of another task, or another one than the rule names: to exempt it would change nothing.
+    """
+    _, rule = session.send(admin.get_pause_rule(rule_id))
+    others = []
     for execution_id in execution_ids:
-        session.send(changes.list_runs(execution_id, page_size=1))
+        _, state = session.send(execution.get_execution(execution_id))
+        is_its = rule.execution_id in (None, execution_id)
+        if not is_its or rule.task_name not in (None, state.execution.task_name):
+            others.append(execution_id)
+    if others:
+        named, scope = ", ".join(others), render.scope_of(rule)
+        session.err.line(f"zart: {rule_id} pauses {scope}, nothing of {named}: nothing was done")
+        raise typer.Exit(1)
 
 
 def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
