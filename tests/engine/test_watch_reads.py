@@ -15,7 +15,9 @@ import zart
 from zart import errors
 from zart.testing.fixtures import execute
 from zart.testing.server import ServerUnderTest
+from zart_server.engine.background.watches import Watches
 from zart_server.store.caches.definitions import DefinitionCache
+from zart_server.store.db import Database
 
 pytestmark = pytest.mark.usefixtures("nobody_polls")
 
@@ -130,3 +132,29 @@ async def test_a_watch_is_not_told_what_a_read_before_it_failed_with(
             await others[1]
         assert (await others[0]).run.status == "SCHEDULED"
         assert (await told).run.status == "SCHEDULED"
+
+
+async def test_a_watch_tells_that_nothing_has_changed_without_a_read(
+    rig: Rig, zart_database: str
+) -> None:
+    """So its caller sees that it lives; what changes after that is told as ever."""
+    await rig.start("x", CHAIN)
+    db = await Database.open(zart_database, pool_size=1)
+    watches = Watches(db, longest=0.01)
+    try:
+        async with aclosing(watches.watch("x", None)) as states:
+            first, second, third = [await anext(states) for _ in range(3)]
+            (followed,) = watches._followed.values()
+            assert [len(told.view.steps) for told in (first, second, third)] == [3, 0, 0]
+            assert second.view.run == first.view.run
+            assert second is third  # made once for all who watch it
+            assert followed.reads_begun == 1
+            await rig.lease(1)
+            watches.changed_all()
+            async for told in states:
+                if told.view.steps:
+                    break
+            assert [step.status for step in told.view.steps] == ["running"]
+    finally:
+        watches.stop()
+        await db.close()

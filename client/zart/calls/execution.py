@@ -261,7 +261,8 @@ def cancel_execution(
 def watch_execution(execution_id: str, *, run_number: int | None = None) -> Call[ExecutionState]:
     """Watch a run: the whole state first, then what changed, until it is finished.
 
-    Without ``run_number`` it follows the execution across a restart. Raises ExecutionNotFound or
+    Where nothing changes, it yields a state without steps at least every 15 seconds. Without
+    ``run_number`` it follows the execution across a restart. Raises ExecutionNotFound or
     RunNotFound.
     """
     request = pb.WatchExecutionRequest(execution_id=execution_id, run_number=run_number)

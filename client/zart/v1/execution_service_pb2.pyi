@@ -897,7 +897,9 @@ class WatchExecutionResponse(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_execution_pb2.Step]:
-        """In the first message, and where the run is a new one, all steps; then those that changed."""
+        """In the first message, and where the run is a new one, all steps; then those that changed, none
+        where nothing has.
+        """
 
     def __init__(
         self,

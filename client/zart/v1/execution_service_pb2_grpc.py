@@ -205,9 +205,10 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchExecution(self, request, context):
-        """Streams a run: the first message is its whole state, the next ones what changed; what is left out
-        for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
-        when the watched run is terminal.
+        """Streams a run: the first message is its whole state, the next ones what changed, soon; where
+        nothing does, one without steps at least every 15 s. What is left out for size is as in
+        GetExecution. Without run_number it follows the execution across a restart. Ends when the watched
+        run is terminal.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
         again).
         """

@@ -91,9 +91,10 @@ class ExecutionServiceStub:
     (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]
-    """Streams a run: the first message is its whole state, the next ones what changed; what is left out
-    for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
-    when the watched run is terminal.
+    """Streams a run: the first message is its whole state, the next ones what changed, soon; where
+    nothing does, one without steps at least every 15 s. What is left out for size is as in
+    GetExecution. Without run_number it follows the execution across a restart. Ends when the watched
+    run is terminal.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
     again).
     """
@@ -167,9 +168,10 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     (RUN_CHANGED, PLAN_CHANGED).
     """
     WatchExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]  # type: ignore[assignment]
-    """Streams a run: the first message is its whole state, the next ones what changed; what is left out
-    for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
-    when the watched run is terminal.
+    """Streams a run: the first message is its whole state, the next ones what changed, soon; where
+    nothing does, one without steps at least every 15 s. What is left out for size is as in
+    GetExecution. Without run_number it follows the execution across a restart. Ends when the watched
+    run is terminal.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
     again).
     """
@@ -306,9 +308,10 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_service_pb2.WatchExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execution_service_pb2.WatchExecutionResponse], _abc.AsyncIterator[_execution_service_pb2.WatchExecutionResponse]]:
-        """Streams a run: the first message is its whole state, the next ones what changed; what is left out
-        for size is as in GetExecution. Without run_number it follows the execution across a restart. Ends
-        when the watched run is terminal.
+        """Streams a run: the first message is its whole state, the next ones what changed, soon; where
+        nothing does, one without steps at least every 15 s. What is left out for size is as in
+        GetExecution. Without run_number it follows the execution across a restart. Ends when the watched
+        run is terminal.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND), UNAVAILABLE (SHUTTING_DOWN: watch
         again).
         """

@@ -8,6 +8,7 @@ of the time, however many executions are watched (``hints``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextvars import Context
 
@@ -22,13 +23,18 @@ from zart_server.store.reads.watched import run_digests
 
 _TELL = 16  # executions whose watches are woken at a time
 _DIGESTS = 500  # runs
+_LONGEST = 15.0  # seconds between two messages of a watch
 
 
 class Watches:
-    """All watches of one server: hinted at by its own commits and by notifications."""
+    """All watches of one server: hinted at by its own commits and by notifications.
 
-    def __init__(self, db: Database) -> None:
+    Nobody waits for a message for longer than ``longest``, in seconds.
+    """
+
+    def __init__(self, db: Database, longest: float = _LONGEST) -> None:
         self._db = db
+        self._longest = longest
         self._followed: dict[tuple[str, int | None], Followed] = {}
         self._by_run: dict[int, set[Followed]] = {}
         self._hints = Hints()
@@ -42,18 +48,23 @@ class Watches:
     async def watch(self, execution_id: str, run_number: int | None) -> AsyncGenerator[WatchUpdate]:
         """Yield the whole state first, then what changed, until the watched run is finished.
 
-        Without ``run_number`` the watch goes over to the next run after a restart or rerun. Raises
+        Where nothing does for a while, that is told, too: callers see that the watch lives.
+        Without ``run_number`` it goes over to the next run after a restart or rerun. Raises
         ExecutionNotFound, RunNotFound, the error of a failed read, or ShuttingDown when this server
         stops.
         """
         followed = self._join(execution_id, run_number)
+        clock = asyncio.get_running_loop().time
         try:
             first = followed.reads_begun + 1  # the first read that begins after now
             self._hints.add(followed, at_once=True)
             known: int | None = None
+            until: float | None = None
             while True:
                 while followed.reads_done < first or followed.version == known:
-                    await self._next_change(followed, first)
+                    if until is not None and clock() >= until:
+                        break  # since then nothing has changed
+                    await self._next_change(followed, first, until)
                 if self._stopping and known is not None:
                     raise ShuttingDown
                 update = followed.since(known)
@@ -61,13 +72,19 @@ class Watches:
                 yield update
                 if update.is_last:
                     return
+                until = clock() + self._longest
         finally:
             self._leave(followed)
 
-    async def _next_change(self, followed: Followed, first: int) -> None:
-        """Wait for a change. Raises what a read failed with, if that was the ``first`` or later."""
+    async def _next_change(self, followed: Followed, first: int, until: float | None) -> None:
+        """Wait for a change, or until then.
+
+        Raises what a read failed with, if that was the ``first`` or later.
+        """
         if followed.failed < first and not self._stopping:
-            await followed.changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await followed.changed.wait()
         if followed.error is not None and followed.failed >= first:
             raise followed.error.with_traceback(None)
         if self._stopping:
