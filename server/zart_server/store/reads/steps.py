@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 import asyncpg
 
-from zart_server.domain.json_text import utf8_size
 from zart_server.domain.model import Step, StepStatus
 from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.connection import Connection
@@ -16,6 +15,7 @@ from zart_server.store.doubt.reading import InDoubt, in_doubt, open_doubts
 from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.exempting import holds
 from zart_server.store.reads.attempts import ended_attempts
+from zart_server.store.reads.shown_inputs import inputs_end
 from zart_server.store.reads.step_tasks import step_status_of, task_of
 from zart_server.store.statement import Statement
 from zart_server.store.steps import step_statuses
@@ -241,31 +241,11 @@ def steps_of(
 ) -> list[Step]:
     """Make the steps of a whole run, of the rows of ``STEPS``, with as many inputs as are told."""
     known = {row["step_no"]: row["status"] for row in rows}
-    end = _inputs_end(rows, identity.definition)
+    end = inputs_end(rows, identity.definition, RESULT_BYTES)
     return [
         in_doubt(_step(row, identity, known, has_room=n < end), n, doubts)
         for n, row in ((row["step_no"], row) for row in rows)
     ]
-
-
-def _inputs_end(rows: Sequence[asyncpg.Record], definition: Definition) -> int:
-    """Return the number of the first step of a run that has no room for its input any more.
-
-    Corrected inputs count with those of the definition. The rows have as much of them, and no more.
-    """
-    room = RESULT_BYTES
-    for row in rows:
-        number: int = row["step_no"]
-        corrected = row["shown_input"]
-        if row["correction"] is None:
-            room -= definition.input_bytes[number]
-        elif corrected is None:
-            return number
-        else:
-            room -= utf8_size(corrected)
-        if room < 0:
-            return number
-    return len(definition.graph.steps)
 
 
 _RESOLUTIONS = {None: StepResolution.EXECUTED} | {each.value: each for each in StepResolution}
