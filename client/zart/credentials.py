@@ -114,6 +114,12 @@ class Credentials:
             None if self.certificate is None else _read(self.certificate, "ZART_TLS_CERT"),
         )
 
+    @property
+    def is_of_files(self) -> bool:
+        """Whether what there is of TLS can be read again: a pipe cannot."""
+        given = (self.ca, self.certificate, self.key)
+        return all(Path(each).is_file() for each in given if each is not None and each != SYSTEM)
+
     def check_tls(self) -> None:
         """Raise ValueError where the files of TLS do not fit together, or one is there by half.
 

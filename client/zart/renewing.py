@@ -48,7 +48,7 @@ class _Renewed(Generic[C]):
         self._look_at = time.monotonic() + _LOOK_EVERY
         self._metadata = self._read_metadata()
         tls = credentials.to_grpc()
-        if tls is not None:
+        if tls is not None and credentials.is_of_files:
             credentials.check_tls()
         self.channel = make(tls)
         self.before: list[tuple[float, C]] = []  # and since when they are not used

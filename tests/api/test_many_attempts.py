@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
 from rig import Rig
+from terminal import zart_command
 
 import zart
+from zart.testing.server import ServerUnderTest
 
 _ATTEMPTS = """
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id, principal,
@@ -29,6 +34,25 @@ async def test_the_last_attempts_of_a_step_are_told(rig: Rig) -> None:
         error = found.attempts[-1].error
         assert error is not None
         assert (error.type, error.message) == ("T" * 300, "no 1501")
+
+
+async def test_what_is_told_of_a_step_whose_first_attempts_are_left_out(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it waited before is not known, nor by whom it was held then; all attempts count."""
+    rule = await rig.client.pause(task_name="t")
+    await rig.start("x", {"a": ()}, retry=zart.Retry(max_attempts=1))
+    await rig.client.resume(rule_id=rule.rule_id)
+    await rig.work(fail=["a"])
+    assert not (await rig.client.list_rule_holds("x")).is_partial
+    await rig.db.execute(_ATTEMPTS, 1, 1_500, 3)
+    found = await rig.client.list_rule_holds("x")
+
+    assert found.is_partial
+    assert found.holds == ()
+    words = ["--address", zart_server.address, "status", "x"]
+    printed = await asyncio.to_thread(zart_command, monkeypatch, words)
+    assert "1501/" in printed.out
 
 
 async def test_few_attempts_of_each_step_are_told_of_a_run_that_has_very_many(rig: Rig) -> None:

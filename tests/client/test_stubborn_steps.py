@@ -184,6 +184,22 @@ async def test_it_ends_and_its_step_is_lost_at_once(
     assert attempt.status == "LOST"
 
 
+def test_a_program_goes_on_that_has_called_the_command(tmp_path: Path) -> None:
+    """Only a process of the command's own is ended."""
+    (tmp_path / "orders.py").write_text(TASKS.replace("{handler}", "ends"))
+    (tmp_path / "ca.pem").touch()
+    program = (
+        "import threading; from zart.cli.main import main; print(main(['dispatch', 'orders']),"
+        " [type(each) for each in threading.enumerate() if isinstance(each, threading.Timer)])"
+    )
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**others, "ZART_TLS_CA": str(tmp_path / "ca.pem")},
+    )  # fmt: skip
+    assert ran.stdout == "2 []\n", ran.stderr
+
+
 async def test_it_ends_too_where_the_dispatcher_fails(
     rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
 ) -> None:

@@ -26,12 +26,14 @@ async def dispatch_until_stopped(
     health_listen: str | None,
     metrics_listen: str | None,
     stream: bool,
+    is_process: bool,
 ) -> None:
     """Run the steps of tasks until SIGTERM or SIGINT.
 
     Raises CannotListen, MetricsError, or what the dispatcher does.
 
-    It ends the whole process where handlers do not end: what they may still do is not wanted.
+    With ``is_process`` it ends the whole process where handlers do not end: what they may still do
+    is not wanted.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -74,7 +76,7 @@ async def dispatch_until_stopped(
             await dispatcher.run(stop)
         except BaseException as error:  # noqa: BLE001 - raised again, where its steps end
             failure = error
-    await leave_what_does_not_end(threads, failure)
+    await leave_what_does_not_end(threads, failure, is_process=is_process)
     if failure is not None:
         raise failure
 

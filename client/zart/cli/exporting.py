@@ -56,7 +56,8 @@ def export(
         session.out.flush()  # also so that a reader who leaves is noticed before the next one
         if ERRORS_OMITTED in line:
             session.err.line(
-                f"{execution_id}: errors of a step with more than 4 MiB of them are cut"
+                f"{execution_id}: of a step errors past 4 MiB are cut,"
+                " or attempts before the last 1,000 left out"
             )
     if not is_whole:
         raise typer.Exit(1)

@@ -17,7 +17,7 @@ from zart.tracing import flush
 _log = logging.getLogger("zart.dispatcher")
 _CLEANUP = 1.0  # seconds in which cancelled handlers may clean up; others have as many to end
 _IDLE = 0.5  # seconds in which threads that have nothing to do end
-_LOOP_AND_PYTHON = 2.0  # seconds in which the event loop ends, and Python joins all threads
+_LOOP_AND_PYTHON = 5.0  # seconds in which the event loop ends, and Python joins all threads
 _AWAITED = "zart-awaited"  # threads of what handlers await, by asyncio.to_thread for one
 _PLAIN = "zart-step"  # threads of plain handlers
 
@@ -30,17 +30,20 @@ def threads_of_the_loop() -> ThreadPoolExecutor:
 
 
 async def leave_what_does_not_end(
-    threads: ThreadPoolExecutor, failure: BaseException | None = None
+    threads: ThreadPoolExecutor, failure: BaseException | None = None, *, is_process: bool = True
 ) -> None:
     """End the process here if handlers do not end; to be called once the dispatcher has.
 
-    ``failure``: what the dispatcher raised; the process's exit code is 1 then, else 0.
+    ``failure``: what the dispatcher raised; the process's exit code is 1 then, else 0. Without
+    ``is_process`` it is a program's that has called the command, and goes on.
 
     Else the end of the loop, or of Python, would wait for them without bound, while others run
     their steps: these were told lost, and nothing that their handlers may still do is wanted. Where
     those two have not come soon after this returned, the process ends all the same: handlers may
     have threads of their own, or what the loop is to close.
     """
+    if not is_process:
+        return
     await _ended({each for each in _others() if each.cancelling()})
     threads.shutdown(wait=False, cancel_futures=True)
     others = _others()

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
     """Run the command and return its exit code."""
     open_what_is_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    session = Session(argv=arguments, channel_factory=channel_factory)
+    session = Session(arguments, channel_factory, is_process=argv is None)
     try:
         result = _command().main(arguments, prog_name="zart", standalone_mode=False, obj=session)
     except _UsageError as error:

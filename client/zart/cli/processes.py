@@ -183,6 +183,7 @@ def dispatch(
                 health_listen=health_listen,
                 metrics_listen=metrics_listen,
                 stream=stream,
+                is_process=session.is_process,
             )
         )
     except (CannotListen, MetricsError) as error:

@@ -100,8 +100,8 @@ def location_of(error: StepError) -> str:
 def attempts_of(step: Step) -> str:
     """Return how many attempts count, of how many, and the last one's number if it differs."""
     counted = step.attempt
-    if step.attempts:
-        counted = sum(map(_counts, step.attempts))
+    if step.attempts:  # of very many the first ones are left out: most of these count
+        counted = step.attempts[0].attempt - 1 + sum(map(_counts, step.attempts))
     numbered = f" (#{step.attempt})" if step.attempt != counted else ""
     return f"{counted}/{step.max_attempts}{numbered}"
 

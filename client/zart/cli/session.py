@@ -76,6 +76,7 @@ class Session:
 
     argv: Sequence[str] = ()
     channel_factory: ChannelFactory | None = None  # None: to a server, as the environment says
+    is_process: bool = False  # the command is all that its process does
     address: str | None = None
     output: str = "table"
     timeout: float | None = None

@@ -24,6 +24,7 @@ from zart.tasks import Result, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
+_MOST_THREADS = 500  # of plain steps that are at work at once
 _CLEAN_UP = 1.0  # seconds that steps have which are broken off, as those of a dispatcher
 
 
@@ -108,7 +109,8 @@ class _InProcess:
     async def run(self) -> Json:
         begun = datetime.now(UTC)
         # A thread for each step: the time of one that has none would pass all the same.
-        pool = ThreadPoolExecutor(max(1, len(self._task.steps)), "zart-step")
+        most = min(max(1, len(self._task.steps)), _MOST_THREADS)
+        pool = ThreadPoolExecutor(most, "zart-step")
         running: dict[asyncio.Task[None], str] = {}
         try:
             await self._run_steps(running, Threads(pool))

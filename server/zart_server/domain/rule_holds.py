@@ -57,7 +57,10 @@ class OnRecord:
 
 
 def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait]:
-    """Yield when steps of a run waited, backoff included."""
+    """Yield when steps of a run waited, backoff included.
+
+    Of a step that ``lacks_attempts``, only since the first one that is told.
+    """
     by_name = {step.step_name: step for step in steps}
     for step in steps:
         since = _ready_at(run, [by_name[name] for name in step.depends_on])
@@ -65,7 +68,7 @@ def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait
             continue
         retried = record.retried.get(step.step_name, ())
         number = 0
-        ended: datetime | None = since
+        ended: datetime | None = None if lacks_attempts(step) else since
         for attempt in sorted(step.attempts, key=lambda each: each.attempt):
             if ended is not None:
                 begun = max([since, ended, *(at for at in retried if at <= attempt.started_at)])
@@ -75,6 +78,11 @@ def waits_of(run: Run, steps: Sequence[Step], record: OnRecord) -> Iterator[Wait
             begun = max([since, ended, *retried])
             until = run.completed_at if step.status is StepStatus.CANCELLED else None
             yield Wait(step.step_name, number + 1, begun, until)
+
+
+def lacks_attempts(step: Step) -> bool:
+    """Return whether the first attempts of a step are left out, as it has had so many."""
+    return bool(step.attempts) and min(attempt.attempt for attempt in step.attempts) > 1
 
 
 _WAITING = (StepStatus.SCHEDULED, StepStatus.PAUSED, StepStatus.CANCELLED)

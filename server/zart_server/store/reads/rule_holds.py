@@ -13,7 +13,7 @@ from zart_server.domain.errors import ZartError
 from zart_server.domain.model import PauseRule, StepStatus
 from zart_server.domain.newest_holds import HeldRun, newest_holds
 from zart_server.domain.operations import ListOperations, OperationKind
-from zart_server.domain.rule_holds import OnRecord, RuleHold
+from zart_server.domain.rule_holds import OnRecord, RuleHold, lacks_attempts
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.rules import RuleRow, rule_columns
 from zart_server.store.reads.executions import get_execution, get_executions
@@ -74,7 +74,7 @@ _TAKEN_BACK = Statement(
 class RuleHolds(NamedTuple):
     """The holds, newest first.
 
-    ``is_partial``: there may be others, of earlier runs, of older rules, or shorter.
+    ``is_partial``: there may be others, of earlier runs, attempts or rules, or shorter.
     """
 
     holds: tuple[RuleHold, ...]
@@ -103,6 +103,7 @@ class KnownHolds:
             self.execution_id, self.task_name, self.runs, self.rules, _MOST
         )
         is_partial = self.has_earlier_runs or self.has_older_rules or not are_all
+        is_partial |= any(lacks_attempts(step) for held in self.runs for step in held.steps)
         return RuleHolds(tuple(holds), is_partial)
 
 

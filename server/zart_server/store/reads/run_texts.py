@@ -88,7 +88,7 @@ async def read_run_texts(tx: Tx, runs: Sequence[RunToShow]) -> list[RunTexts]:
     wanted = [(run.run_key, number) for run in shown for number in sinks[run.run_key]]
     texts = await read_large(tx, [run.run_key for run in shown], wanted)
     return await tx.aside(
-        _STEP_BYTES * len(wanted),
+        _STEP_BYTES * len(wanted) + sum(len(text or "") for text in texts.values()),
         lambda: [
             RunTexts(
                 texts.get((run.run_key, -1)),

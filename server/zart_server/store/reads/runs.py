@@ -65,4 +65,5 @@ async def list_runs(
         for row, texts in zip(rows, shown, strict=False)  # the page may end before its rows
     )
     cursors = tuple((run.run_number,) for run in runs)
-    return Page(runs, cursors, cursors[-1] if len(rows) > len(runs) else None)
+    size = sum(len(of.payload_json or "") + len(of.result_json or "") for of in shown)
+    return Page(runs, cursors, cursors[-1] if len(rows) > len(runs) else None, size)
