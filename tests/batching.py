@@ -14,6 +14,24 @@ from zart.models import Batch, StepError
 ONE = {"a": ()}
 
 
+def batch_of(batch_id: str, which: str) -> str:
+    """Return the statement of a batch that has ended, of the executions ``e`` for which this is so.
+
+    ``which`` is SQL, for as many as no call would select in a test's time.
+    """
+    return f"""
+        WITH made AS (
+            INSERT INTO zart.batches (batch_id, status, operation, selection, as_of, created_by,
+                principal, reason, incident, completed_at)
+            VALUES ('{batch_id}', 'cancelled', '{{}}', '{{}}', now(), '', '', '', '', now())
+            RETURNING batch_key
+        )
+        INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key)
+        SELECT batch_key, row_number() OVER (ORDER BY execution_key), execution_id, execution_key
+        FROM made, zart.executions e WHERE {which}
+    """
+
+
 async def start_many(client: zart.Client, count: int, prefix: str = "x", **options: Any) -> None:
     """Start so many executions of a graph with one step."""
     await client.register_task("t", specs(ONE, **options))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from api.test_many_errors import LOAD
+from batching import batch_of
 from rig import Rig
 
 import zart
@@ -23,17 +24,7 @@ _CANCELLED = f"""
     UPDATE zart.runs SET status = 'cancelled' FROM zart.executions e
     WHERE e.execution_key = runs.execution_key AND {_OTHERS}
 """
-_BATCH = f"""
-    WITH made AS (
-        INSERT INTO zart.batches (batch_id, status, operation, selection, as_of, created_by,
-            principal, reason, incident, completed_at)
-        VALUES ('ba-some', 'cancelled', '{{}}', '{{}}', now(), '', '', '', '', now())
-        RETURNING batch_key
-    )
-    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key)
-    SELECT batch_key, row_number() OVER (ORDER BY execution_key), execution_id, execution_key
-    FROM made, zart.executions e WHERE {_OTHERS}
-"""
+_BATCH = batch_of("ba-some", _OTHERS)
 _ERRORS = """
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps, attempt, completed_at, error)
     SELECT r.run_key, 0, 'dead', 0, 1, now(), '{"type": "Broken", "message": "card 4711"}'

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from batching import batch_of
 from rig import Rig
 
 import zart
@@ -61,17 +62,7 @@ async def test_groups_are_counted_whatever_the_size_of_the_table(rig: Rig, fillf
         assert 0 < found < DEAD
 
 
-_BATCH = """
-    WITH made AS (
-        INSERT INTO zart.batches (batch_id, status, operation, selection, as_of, created_by,
-            principal, reason, incident, completed_at)
-        VALUES ('ba-few', 'cancelled', '{}', '{}', now(), '', '', '', '', now())
-        RETURNING batch_key
-    )
-    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key)
-    SELECT batch_key, row_number() OVER (ORDER BY execution_key), execution_id, execution_key
-    FROM made, zart.executions WHERE execution_id LIKE 'x-77_'
-"""
+_BATCH = batch_of("ba-few", "execution_id LIKE 'x-77_'")
 _DIED_LONG_AGO = """
     UPDATE zart.dead_steps SET died_at = '2020-01-01Z' FROM zart.executions e
     WHERE e.execution_key = dead_steps.execution_key AND e.execution_id LIKE 'x-5_'

@@ -9,10 +9,9 @@ import signal
 import sys
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
 from client.at_terminal import Terminal
+from client.in_bytes import Context, answering
 from client.scripted import Run, Script, refusal
 from google.rpc import code_pb2, status_pb2
 from waiting import for_ever
@@ -93,32 +92,22 @@ def test_it_goes_on_where_nobody_reads_how_far_it_is(
 async def test_ctrl_c_midway() -> None:
     is_waiting = asyncio.Event()
 
-    async def purge(request: bytes, _context: Any) -> bytes:
+    async def purge(request: bytes, _context: Context) -> bytes:
         if retention.PurgeExecutionsRequest.FromString(request).page_token:
             is_waiting.set()
             await for_ever()
         return removed(2, "1").SerializeToString()
 
-    class Everything(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002 - any method
-            return grpc.unary_unary_rpc_method_handler(purge)
-
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([Everything()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
+    async with answering(purge) as address:
         command = await asyncio.create_subprocess_exec(
-            *Terminal(f"127.0.0.1:{port}").words(*LINE.split()),
+            *Terminal(address).words(*LINE.split()),
             stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         await is_waiting.wait()
         command.send_signal(signal.SIGINT)
         _, err = await command.communicate()
-    finally:
-        await server.stop(0)
     assert command.returncode == 130
     lines = err.decode().splitlines()
     assert lines[:2] == ["removed 2 …", STOPPED]
     assert "stopped; whether it happened is unknown" in lines[2]
-    assert lines[3].startswith(f"zart --address 127.0.0.1:{port} {LINE} --request-id ")
+    assert lines[3].startswith(f"zart --address {address} {LINE} --request-id ")

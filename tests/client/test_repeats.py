@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from client.in_bytes import Context, answering
 from client.starting import started
 from google.protobuf.message import Message
 
@@ -42,25 +42,14 @@ async def refusing_the_first(
 ) -> AsyncIterator[zart.Client]:
     """Return a client of a server that refuses its first call; ``asked`` has what it was asked."""
 
-    async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+    async def answer(request: bytes, context: Context) -> bytes:
         asked.append(request)
         if len(asked) == 1:
             await context.abort(code)
         return answers(request).SerializeToString()
 
-    class Everything(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:  # noqa: ARG002 - any method
-            return grpc.unary_unary_rpc_method_handler(answer)
-
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers([Everything()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with zart.connect(f"127.0.0.1:{port}") as client:
-            yield client
-    finally:
-        await server.stop(0)
+    async with answering(answer) as address, zart.connect(address) as client:
+        yield client
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])

@@ -13,11 +13,11 @@ from typing import NamedTuple
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import find_definitions
 from zart_server.store.handler_inputs import RESULTS, read_large
+from zart_server.store.heavy_rows import PAGE_BYTES
 from zart_server.store.reads.results import RESULT_BYTES, result_of
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
 
-_PAGE_BYTES = 8 * 1024 * 1024
 _LOOKED_AT = 20_000  # results of steps
 _STEP_BYTES = 200  # about, of a step whose result is looked at
 _MEASURED = """
@@ -84,7 +84,7 @@ async def read_run_texts(tx: Tx, runs: Sequence[RunToShow]) -> list[RunTexts]:
             run.size + sum(sizes.get((run.run_key, is_payload), 0) for is_payload in (True, False))
             for run in shown
         ]
-        shown = _first(shown, totals, _PAGE_BYTES)
+        shown = _first(shown, totals, PAGE_BYTES)
     wanted = [(run.run_key, number) for run in shown for number in sinks[run.run_key]]
     texts = await read_large(tx, [run.run_key for run in shown], wanted)
     return await tx.aside(
