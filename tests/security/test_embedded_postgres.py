@@ -19,8 +19,7 @@ import zart
 from zart.testing.server import serving
 from zart_server.embedded import postgres
 from zart_server.embedded.postgres import Postgres
-from zart_server.embedded.programs import hand_over, passage, run_program
-from zart_server.embedded.unprivileged import NOBODY
+from zart_server.embedded.programs import command, hand_over, passage, run_program
 from zart_server.store.connecting import Connector
 from zart_server.store.sessions import Session
 
@@ -216,7 +215,8 @@ def test_nobody_passes_for_the_program(database: Postgres, folder: Path) -> None
     if not IS_ROOT:
         pytest.skip("PostgreSQL runs as we do")
     read = subprocess.run(
-        ["cat", folder / "password"], user=NOBODY, group=NOBODY, extra_groups=[], check=False,
-        capture_output=True, cwd="/",
+        command(Path("/bin/cat"), str(folder / "password")),
+        env={"LC_ALL": "C"}, check=False, capture_output=True, text=True, cwd="/",
     )  # fmt: skip
-    assert read.returncode != 0
+    assert read.stdout == ""
+    assert "Permission denied" in read.stderr

@@ -13,7 +13,7 @@ from waiting import block_until
 
 from zart.testing.fixtures import execute
 from zart_server.embedded import postgres
-from zart_server.embedded.unprivileged import NOBODY
+from zart_server.embedded.programs import command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody can tell")
 
@@ -61,9 +61,10 @@ def note(pid_file: Path, pid: int) -> None:
 def test_a_number_that_is_somebody_elses_by_now_keeps_nobody_out(tmp_path: Path) -> None:
     pid_file = lose_power(tmp_path)
     # PostgreSQL would be told that it may not ask for another user's process, and go on.
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    with subprocess.Popen(["sleep", "1h"], cwd="/", **user) as other:  # type: ignore[call-overload]
+    with subprocess.Popen(command(Path("/bin/sleep"), "1h"), cwd="/") as other:
         try:
+            name = Path(f"/proc/{other.pid}/comm")
+            block_until(lambda: name.read_text() == "sleep\n")
             note(pid_file, other.pid)
             with postgres.running(tmp_path, durable=False) as running:
                 execute(running.url, "DROP TABLE kept")

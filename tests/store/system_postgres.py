@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from ports import free_port
 from waiting import block_until
 
-from zart_server.embedded import unprivileged
-from zart_server.embedded.programs import environment, hand_over, passage
+from zart_server.embedded.programs import command, environment, hand_over, passage
 
 
 def programs() -> Path | None:
@@ -30,18 +27,16 @@ def running(folder: Path, bin_: Path) -> Iterator[str]:
     data.mkdir(mode=0o700)
     hand_over(data)
 
-    def command(name: str, *arguments: str) -> list[str]:
-        run = [sys.executable, "-IS", unprivileged.__file__, str(os.getpid())]
-        return [*run, str(bin_ / name), *arguments]
-
     with passage(data) as (name, descriptor), (folder / "log").open("wb") as log:
         subprocess.run(
-            command("initdb", f"--pgdata={name}", "--username=zart", "--auth=trust", "--no-sync"),
+            command(
+                bin_ / "initdb", f"--pgdata={name}", "--username=zart", "--auth=trust", "--no-sync"
+            ),
             env=environment(), cwd="/", check=True, stdout=log, stderr=log, pass_fds=[descriptor],
         )  # fmt: skip
         server = subprocess.Popen(
             command(
-                "postgres", "-D", name, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
+                bin_ / "postgres", "-D", name, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
                 "-c", "unix_socket_directories=", "-c", "fsync=off",
                 "-c", "track_commit_timestamp=on",
             ),

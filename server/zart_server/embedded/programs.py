@@ -43,16 +43,15 @@ def _binaries_of(site: Path) -> Path:
     raise PostgresError(f"there are no programs of PostgreSQL in {site}")
 
 
-def program(name: str, *arguments: str) -> list[str]:
+def command(program: Path, *arguments: str) -> list[str]:
     """Return the command that runs a program unprivileged, and that ends with this process."""
-    return [
-        sys.executable,
-        "-IS",
-        unprivileged.__file__,
-        str(os.getpid()),
-        str(binaries() / name),
-        *arguments,
-    ]
+    run = [sys.executable, "-IS", unprivileged.__file__, str(os.getpid())]
+    return [*run, str(program), *arguments]
+
+
+def program(name: str, *arguments: str) -> list[str]:
+    """Return the command of one of PostgreSQL's programs."""
+    return command(binaries() / name, *arguments)
 
 
 def environment(stale: int = 0) -> dict[str, str]:
