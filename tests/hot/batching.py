@@ -63,7 +63,7 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, _ITEMS)
-    done = await do_items(tx.tx, taken.row.batch.operation, items, CALLER, wait=False)
+    done = await do_items(tx.tx, taken.row.batch, items, wait=False)
     assert len(done) == len(items) == _ITEMS
     assert [error for _, error in done if error is not None] == []
     await write_results(tx.tx, key, [(item, None) for item, _ in done])

@@ -76,8 +76,9 @@ class RegisterTask:
 class RetryStep:
     """Revive a dead step. ``max_attempts`` None: the definition's, ``input_json``: as it is.
 
-    ``expected_attempt`` None: whichever attempt was its last. ``execution_key``, here and below: of
-    the execution that a batch has selected; None: whichever has the id.
+    ``expected_attempt`` None: whichever attempt was its last. For items of batches, here and below:
+    ``execution_key`` of the execution that was selected, None: whichever has the id;
+    ``accepted_at``, see ``refuse_in_doubt``.
     """
 
     execution_id: str
@@ -90,6 +91,7 @@ class RetryStep:
     input_json: str | None = None
     expected_attempt: int | None = None
     execution_key: int | None = None
+    accepted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Restart:
     planning: Planning = NO_PLAN
     accept_in_doubt: bool = False
     execution_key: int | None = None
+    accepted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,7 @@ class Rerun:
     inputs: tuple[StepInput, ...] = ()
     payload_json: str | None = None
     execution_key: int | None = None
+    accepted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,14 @@ class Doubt(NamedTuple):
     """An attempt that keeps its step from being run again, unless the caller accepts that.
 
     ``ended_as`` RUNNING: it is in flight, and is about to be abandoned. ``finding`` None: it is in
-    doubt; else it is HAPPENED.
+    doubt; else it is HAPPENED, as was found at ``found_at``.
     """
 
     step_name: str
     attempt: int
     ended_as: AttemptStatus
     finding: Finding | None = None
+    found_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:

@@ -192,7 +192,7 @@ async def _results(
     if asked.refusal_for is not None:
         return [(item, asked.refusal_for) for item in items]
     batch = taken.row.batch
-    done = await do_items(tx, batch.operation, items, batch.caller, wait=False)
+    done = await do_items(tx, batch, items, wait=False)
     return [(item, None if error is None else refusal_of(error)) for item, error in done]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from zart_server.domain.batches import BatchKind, BatchOperation
+from zart_server.domain.batches import Batch, BatchKind
 from zart_server.domain.by_hand import CompleteStep, FailStep
 from zart_server.domain.commands import Caller, CancelExecution, Rerun, Restart, RetryStep
 from zart_server.domain.errors import ZartError
@@ -28,70 +28,73 @@ class _Operate(Protocol):
         """Do it."""
 
 
-_Command: TypeAlias = Callable[[BatchOperation, PendingItem], object]
+_Command: TypeAlias = Callable[[Batch, PendingItem], object]
 
 
-def _retry_step(operation: BatchOperation, item: PendingItem) -> RetryStep:
+def _retry_step(batch: Batch, item: PendingItem) -> RetryStep:
     return RetryStep(
         execution_id=item.execution_id,
         step_name=item.step_name,
         run_number=None,
-        max_attempts=operation.max_attempts,
+        max_attempts=batch.operation.max_attempts,
         expected_run_number=item.run_number,
-        accept_in_doubt=operation.accept_in_doubt,
-        input_json=operation.input_json,
+        accept_in_doubt=batch.operation.accept_in_doubt,
+        input_json=batch.operation.input_json,
         expected_attempt=item.attempt,
         execution_key=item.execution_key,
+        accepted_at=batch.as_of,
     )
 
 
-def _restart(operation: BatchOperation, item: PendingItem) -> Restart:
+def _restart(batch: Batch, item: PendingItem) -> Restart:
     return Restart(
         execution_id=item.execution_id,
-        payload_json=operation.payload_json,
-        if_running=operation.if_running,
+        payload_json=batch.operation.payload_json,
+        if_running=batch.operation.if_running,
         expected_run_number=item.run_number,
-        accept_in_doubt=operation.accept_in_doubt,
+        accept_in_doubt=batch.operation.accept_in_doubt,
         execution_key=item.execution_key,
+        accepted_at=batch.as_of,
     )
 
 
-def _rerun(operation: BatchOperation, item: PendingItem) -> Rerun:
+def _rerun(batch: Batch, item: PendingItem) -> Rerun:
     return Rerun(
         execution_id=item.execution_id,
-        force_rerun=operation.force_rerun,
-        preserve=operation.preserve,
-        include_downstream=operation.include_downstream,
-        if_running=operation.if_running,
+        force_rerun=batch.operation.force_rerun,
+        preserve=batch.operation.preserve,
+        include_downstream=batch.operation.include_downstream,
+        if_running=batch.operation.if_running,
         expected_run_number=item.run_number,
-        accept_in_doubt=operation.accept_in_doubt,
+        accept_in_doubt=batch.operation.accept_in_doubt,
         execution_key=item.execution_key,
+        accepted_at=batch.as_of,
     )
 
 
-def _cancel(_operation: BatchOperation, item: PendingItem) -> CancelExecution:
+def _cancel(_batch: Batch, item: PendingItem) -> CancelExecution:
     return CancelExecution(item.execution_id, item.run_number, execution_key=item.execution_key)
 
 
-def _complete_step(operation: BatchOperation, item: PendingItem) -> CompleteStep:
+def _complete_step(batch: Batch, item: PendingItem) -> CompleteStep:
     return CompleteStep(
         execution_id=item.execution_id,
         step_name=item.step_name,
-        result_json=operation.result_json,
-        is_skip=operation.is_skip,
-        fence=operation.fence,
+        result_json=batch.operation.result_json,
+        is_skip=batch.operation.is_skip,
+        fence=batch.operation.fence,
         expected_attempt=item.attempt,
         execution_key=item.execution_key,
         expected_run_number=item.run_number,
     )
 
 
-def _fail_step(operation: BatchOperation, item: PendingItem) -> FailStep:
+def _fail_step(batch: Batch, item: PendingItem) -> FailStep:
     return FailStep(
         execution_id=item.execution_id,
         step_name=item.step_name,
-        message=operation.message,
-        fence=operation.fence,
+        message=batch.operation.message,
+        fence=batch.operation.fence,
         expected_attempt=item.attempt,
         execution_key=item.execution_key,
         expected_run_number=item.run_number,
@@ -109,21 +112,16 @@ _DOES: Mapping[BatchKind, tuple[_Operate, _Command]] = {
 
 
 async def do_items(
-    tx: Tx,
-    operation: BatchOperation,
-    items: Sequence[PendingItem],
-    caller: Caller,
-    *,
-    wait: bool,
+    tx: Tx, batch: Batch, items: Sequence[PendingItem], *, wait: bool
 ) -> list[tuple[PendingItem, ZartError | None]]:
-    """Do the operation to items; return each with the error by which it was refused, if it was.
+    """Do a batch's operation; return each item with the error by which it was refused, if it was.
 
     No two may be of the same execution. An item is left out, without ``wait``, of which another
     transaction has locked the execution. One whose execution is gone is refused, also where
     another one has its id by now.
     """
-    operate, command = _DOES[operation.kind]
-    wanted = [(command(operation, item), caller) for item in items]
+    operate, command = _DOES[batch.operation.kind]
+    wanted = [(command(batch, item), batch.caller) for item in items]
     done = await operate(tx, wanted, wait=wait)
     return [
         (item, result if isinstance(result, ZartError) else None)

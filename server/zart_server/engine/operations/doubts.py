@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from zart_server.domain.commands import Rerun, Restart, RetryStep
 from zart_server.domain.doubt import Doubt, Finding
 from zart_server.domain.errors import StepInDoubt
 from zart_server.engine.operations.supersede import CurrentRun
@@ -36,7 +37,7 @@ async def find_doubts(
     for item in sorted(found):
         graph = stopping[item.run_key].definition.graph
         name = graph.steps[item.step_no].step_name
-        doubt = Doubt(name, item.attempt, item.ended_as, item.finding)
+        doubt = Doubt(name, item.attempt, item.ended_as, item.finding, item.found_at)
         doubts.setdefault(item.run_key, []).append(doubt)
     return doubts
 
@@ -56,12 +57,21 @@ def bound_doubts(doubts: Iterable[Doubt]) -> tuple[str | tuple[str, Finding], ..
 
 
 def refuse_in_doubt(
-    run_id: str, doubts: Iterable[Doubt], again: Collection[str] | None, *, is_accepted: bool
+    run_id: str,
+    doubts: Iterable[Doubt],
+    again: Collection[str] | None,
+    command: RetryStep | Restart | Rerun,
 ) -> None:
-    """Raise StepInDoubt where a step of ``again`` (None: any) is not to be run again."""
-    if is_accepted:
-        return
+    """Raise StepInDoubt where a step of ``again`` (None: any) is not to be run again.
+
+    A caller who accepts doubts accepts what is known by then, and a batch reaches its items later:
+    what was found to have happened after its ``accepted_at`` nobody meant to do again.
+    """
+    since = command.accepted_at
     for doubt in doubts:
+        is_news = since is not None and doubt.found_at is not None and doubt.found_at > since
+        if command.accept_in_doubt and not is_news:
+            continue
         if again is None or doubt.step_name in again:
             finding = "" if doubt.finding is None else doubt.finding.value
             raise StepInDoubt(run_id, doubt.step_name, doubt.attempt, doubt.ended_as, finding)

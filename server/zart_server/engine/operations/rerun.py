@@ -139,7 +139,7 @@ def _check_doable(
     if not plan.effective_rerun:
         raise NothingToRerun(current.run_id)
     again = frozenset(plan.effective_rerun)
-    refuse_in_doubt(current.run_id, doubts, again, is_accepted=command.accept_in_doubt)
+    refuse_in_doubt(current.run_id, doubts, again, command)
 
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:

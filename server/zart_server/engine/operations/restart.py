@@ -82,7 +82,7 @@ async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence
     error = refused(current, command.if_running)
     if error is not None:
         raise error
-    refuse_in_doubt(current.run_id, doubts, None, is_accepted=command.accept_in_doubt)
+    refuse_in_doubt(current.run_id, doubts, None, command)
     return token
 
 

@@ -88,7 +88,7 @@ async def retry_steps(
             token = await _judge_plan(tx, item) if command.planning else ""
             if current.run.status is RunStatus.CANCELLED:
                 raise RunFinished(current.run_id, current.run.status)
-            refuse_in_doubt(current.run_id, of_step, None, is_accepted=command.accept_in_doubt)
+            refuse_in_doubt(current.run_id, of_step, None, command)
         except ZartError as error:
             found.append(error)
             continue

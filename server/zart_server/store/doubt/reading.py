@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.doubt import Finding
@@ -18,7 +19,8 @@ class StoredDoubt(NamedTuple):
     step_no: int
     attempt: int
     ended_as: AttemptStatus
-    finding: Finding | None
+    finding: Finding | None = None
+    found_at: datetime | None = None
 
 
 async def read_doubts(tx: Tx, run_keys: Sequence[int]) -> list[StoredDoubt]:
@@ -28,7 +30,7 @@ async def read_doubts(tx: Tx, run_keys: Sequence[int]) -> list[StoredDoubt]:
     """
     rows = await tx.fetch(
         """
-        SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding FROM (
+        SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding, d.resolved_at FROM (
             SELECT * FROM zart.in_doubt WHERE run_key = ANY($1::bigint[])
               AND (resolved_at IS NULL OR finding = 'happened')
             ORDER BY run_key, step_no, attempt FOR NO KEY UPDATE) d
@@ -39,7 +41,17 @@ async def read_doubts(tx: Tx, run_keys: Sequence[int]) -> list[StoredDoubt]:
         """,
         run_keys,
     )
-    return [_stored(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    return [
+        StoredDoubt(
+            row["run_key"],
+            row["step_no"],
+            row["attempt"],
+            AttemptStatus(row["ended_as"]),
+            None if row["finding"] is None else Finding(row["finding"]),
+            row["resolved_at"],
+        )
+        for row in rows
+    ]
 
 
 async def read_in_flight(tx: Tx, steps: Collection[tuple[int, int]]) -> list[StoredDoubt]:
@@ -55,7 +67,7 @@ async def read_in_flight(tx: Tx, steps: Collection[tuple[int, int]]) -> list[Sto
         [run_key for run_key, _ in steps],
         [step_no for _, step_no in steps],
     )
-    return [_stored(row[0], row[1], row[2], "running", None) for row in rows]
+    return [StoredDoubt(row[0], row[1], row[2], AttemptStatus.RUNNING) for row in rows]
 
 
 InDoubt: TypeAlias = Mapping[int, Collection[int]]
@@ -85,10 +97,3 @@ async def open_doubts(connection: Connection, run_keys: Iterable[int]) -> dict[i
     for row in rows:
         found.setdefault(row[0], {}).setdefault(row[1], set()).add(row[2])
     return dict(found)
-
-
-def _stored(
-    run_key: int, step_no: int, attempt: int, ended_as: str, finding: str | None
-) -> StoredDoubt:
-    found = None if finding is None else Finding(finding)
-    return StoredDoubt(run_key, step_no, attempt, AttemptStatus(ended_as), found)
