@@ -8,11 +8,14 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 from batching import dead_steps, until_batch
+from retaining import make_old, sweep
 from rig import Rig, eventually
 
 import zart
@@ -22,12 +25,13 @@ from zart_server.embedded.programs import binaries
 
 PAGE = (Path(__file__).parents[2] / "docs/restoring.md").read_text()
 LINES = re.findall(r"^pg_.*$", PAGE, re.MULTILINE)
+QUERIES = re.findall(r"^psql .*$", PAGE, re.MULTILINE)
 
 
 def run(line: str, folder: Path, **environment: str) -> None:
     """Run a line of the page."""
     path = f"{binaries()}{os.pathsep}{os.environ['PATH']}"
-    expanded = re.sub(r"\$(\w+)", lambda name: environment[name.group(1)], line)
+    expanded = re.sub(r"\$\{(\w+):\?\}", lambda name: environment[name.group(1)], line)
     subprocess.run(shlex.split(expanded), cwd=folder, env={**os.environ, "PATH": path}, check=True)
 
 
@@ -81,7 +85,7 @@ async def test_a_batch_that_was_at_work_does_nothing_until_it_is_resumed(
 ) -> None:
     """Once a server runs it would be too late to pause it: servers look for batches at once."""
     dump, restore = LINES
-    (pause,) = re.findall(r"^psql .*$", PAGE, re.MULTILINE)
+    pause, _ = QUERIES
     await dead_steps(rig.client, 3)
     slow = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
 
@@ -100,3 +104,31 @@ async def test_a_batch_that_was_at_work_does_nothing_until_it_is_resumed(
             await client.update_batch(slow.batch_id, rate_per_second=None)
             await client.resume_batch(slow.batch_id)
             assert (await until_batch(client, slow.batch_id, "COMPLETED")).counts.done == 3
+
+
+async def test_what_is_past_its_time_by_now_stays_until_somebody_has_looked(
+    rig: Rig, zart_database: str, restored_url: str, tmp_path: Path
+) -> None:
+    """The first server would remove it at once, perhaps all that it is restored for."""
+    dump, restore = LINES
+    _, keep = QUERIES
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    await rig.client.set_retention("t", timedelta(hours=1))
+    await rig.client.set_retention("for ever", None)
+    await rig.client.start("t", execution_id="old")
+    await rig.complete(await rig.lease_one("a", "old"))
+    await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=zart_database)
+
+    await asyncio.to_thread(run, restore, tmp_path, RESTORED_URL=restored_url)
+    await asyncio.to_thread(run, keep, tmp_path, RESTORED_URL=restored_url)
+    restored = await asyncpg.connect(restored_url)
+    try:
+        await make_old(restored)
+    finally:
+        await restored.close()
+    with serving(restored_url) as server:
+        async with zart.connect(server.address) as client:
+            await sweep(server)
+            found = {one.task_name: one.keep_for for one in await client.list_retention()}
+            assert found == {"t": None, "for ever": None}
+            assert (await client.get_execution("old")).status == "COMPLETED"

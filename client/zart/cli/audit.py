@@ -131,6 +131,9 @@ def audit(
     everything: Annotated[
         bool, typer.Option("--all", help="Also what was refused, or only planned.")
     ] = False,
+    batch_items: Annotated[
+        bool, typer.Option("--batch-items", help="Also what batches did, item by item.")
+    ] = False,
     limit: Limit = 50,
 ) -> None:
     """Tell who did what, newest first; starts only if --kind names them."""
@@ -158,6 +161,7 @@ def audit(
         rule_id=rule_id,
         breaker_id=breaker_id,
         statuses=statuses,
+        include_batch_items=batch_items,
     )
     session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
     if is_bounded and (until or wanted or statuses):  # else it is what everybody expects

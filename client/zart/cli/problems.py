@@ -11,6 +11,7 @@ from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
 from zart.errors import (
+    InternalError,
     NotPlanned,
     Refused,
     RunFailed,
@@ -39,6 +40,7 @@ _CODES: dict[type[Exception], int] = {
     Unreachable: UNKNOWN_OUTCOME,
     Unavailable: UNKNOWN_OUTCOME,
     TimeoutError: UNKNOWN_OUTCOME,
+    InternalError: UNKNOWN_OUTCOME,  # a defect, perhaps after what was asked for was done
     ScopeMatchesNothing: USAGE,
     Refused: REFUSED,
     ValueError: USAGE,  # what the client refuses to send
