@@ -174,6 +174,25 @@ async def test_what_was_cut_off_is_done_by_the_next(rig: Rig, zart_server: Serve
     assert await broken(rig.db) == {}
 
 
+async def test_nobody_who_operates_waits_for_what_it_waits_for(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """A retry takes the step off the list of the dead while it holds the pause lock."""
+    await begin_with_the_first(rig, zart_server)
+    for name in "xy":
+        await die(rig, name, "M")
+    async with rig.locked(*new_kind("M")):
+        one_turn = on(zart_server, zart_server.running.runtime.regrouping.turn())
+        regrouping = asyncio.create_task(one_turn)
+        await rig.until_waiting()
+        await rig.client.retry_step("x", "a")
+        await rig.client.restart("y")
+        assert not regrouping.done()
+    await regrouping
+    assert await rig.statuses() == {"a": "SCHEDULED"}
+    assert await broken(rig.db) == {}
+
+
 async def test_what_others_have_locked_follows(rig: Rig, zart_server: ServerUnderTest) -> None:
     """Nobody is waited for: what is passed over, and who dies by the older version, is next."""
     await begin_with_the_first(rig, zart_server)

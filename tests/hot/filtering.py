@@ -129,7 +129,8 @@ async def telling_untold_deaths(tx: Explained) -> None:
     untold = await find_untold(tx.tx, BATCH)
     assert len(untold) == BATCH
     kind = ErrorKind.of("many", "b", untold[0].error, NEWEST)
-    await tell_kinds(tx.tx, [Death(one.run_key, one.step_no, kind) for one in untold])
+    deaths = [(Death(one.run_key, one.step_no, kind), one.died_at) for one in untold]
+    assert await tell_kinds(tx.tx, deaths) == BATCH
 
 
 @scenario()
@@ -143,9 +144,8 @@ async def regrouping(tx: Explained) -> None:
     assert len(dead) == BATCH
     found = ErrorKind.of(old.task_name, old.step_name, dead[0].error, NEWEST)
     kind = found._replace(former_id=old.error_group_id, former_template=old.template)
-    await move_dead(
-        tx.tx, [Regrouped(one.run_key, one.step_no, kind, kinds[0].first_seen) for one in dead]
-    )
+    moved = [Regrouped(one, kind, kinds[0].first_seen) for one in dead]
+    assert await move_dead(tx.tx, moved) == BATCH
     assert [one.kind for one in await find_kinds_with_former(tx.tx, BATCH)] == [kind]
     assert await delete_kinds_with_former(tx.tx, [kind.key]) == 0
     assert await use_version(tx.tx, NEWEST)

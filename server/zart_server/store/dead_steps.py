@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.model import StepError
-from zart_server.store.arrays import Distinct, numbers
+from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.leases import error_from_json
 from zart_server.store.lookups import only
@@ -25,14 +26,11 @@ class Death(NamedTuple):
 # Kinds that are there already cost a look each. One that is new keeps others that know it, too,
 # waiting for the end of this transaction; all take them in one order.
 _KINDS = """
-    kinds AS (
-        INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
-                                       template)
-        SELECT * FROM unnest(:kinds::text::bigint[], :ids::text[], :task_names::text[],
-            :step_names::text[], :types::text[], :templates::text[]) u(group_key)
-        ORDER BY group_key
-        ON CONFLICT (group_key) DO NOTHING
-    )
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
+    SELECT * FROM unnest(:kinds::text::bigint[], :ids::text[], :task_names::text[],
+        :step_names::text[], :types::text[], :templates::text[]) u(group_key)
+    ORDER BY group_key
+    ON CONFLICT (group_key) DO NOTHING
 """
 _RECORD = Statement(
     f"""
@@ -51,23 +49,27 @@ _RECORD = Statement(
         CROSS JOIN LATERAL (
             SELECT completed_at FROM zart.steps
             WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
-    ), {_KINDS}
+    ), kinds AS ({_KINDS})
     SELECT
     """,
     locks=("runs, which the caller has locked",),
 )
 
 
-def _arguments(deaths: Sequence[Death]) -> dict[str, object]:
-    kinds = Distinct[ErrorKind]()
-    of_kind = [kinds.index(death.kind) for death in deaths]
-    keys = [kind.key for kind in kinds.values]
-    tasks, steps, ids, types, templates, *_ = zip(*kinds.values, strict=True)
+def _steps(deaths: Sequence[Death]) -> dict[str, object]:
+    keys = {kind: kind.key for kind in {death.kind for death in deaths}}
     return {
         "run_keys": numbers(death.run_key for death in deaths),
         "step_nos": numbers(death.step_no for death in deaths),
-        "group_keys": numbers(keys[n - 1] for n in of_kind),
-        "kinds": numbers(keys),
+        "group_keys": numbers(keys[death.kind] for death in deaths),
+    }
+
+
+def _kinds(deaths: Sequence[Death]) -> dict[str, object]:
+    kinds = dict.fromkeys(death.kind for death in deaths)
+    tasks, steps, ids, types, templates, *_ = zip(*kinds, strict=True)
+    return {
+        "kinds": numbers(kind.key for kind in kinds),
         "ids": ids,
         "task_names": tasks,
         "step_names": steps,
@@ -78,7 +80,7 @@ def _arguments(deaths: Sequence[Death]) -> dict[str, object]:
 
 async def record_deaths(tx: Tx, deaths: Sequence[Death]) -> None:
     """Count and list steps that died in this transaction, which has locked their runs."""
-    await tx.execute(_RECORD.text, *_RECORD.arguments(**_arguments(deaths)))
+    await tx.execute(_RECORD.text, *_RECORD.arguments(**_steps(deaths), **_kinds(deaths)))
 
 
 class UntoldDeath(NamedTuple):
@@ -87,6 +89,7 @@ class UntoldDeath(NamedTuple):
     run_key: int
     step_no: int
     definition_key: int
+    died_at: datetime
     error: StepError | None
 
 
@@ -94,8 +97,8 @@ class UntoldDeath(NamedTuple):
 # schema was changed.
 _UNTOLD = Statement(
     """
-    SELECT d.run_key, d.step_no, r.definition_key, s.error FROM (
-        SELECT run_key, step_no FROM zart.dead_steps
+    SELECT d.run_key, d.step_no, r.definition_key, d.died_at, s.error FROM (
+        SELECT run_key, step_no, died_at FROM zart.dead_steps
         WHERE group_key IS NULL AND step_no >= 0 ORDER BY step_no LIMIT :most::bigint
         FOR UPDATE SKIP LOCKED) d
     CROSS JOIN LATERAL (
@@ -105,15 +108,24 @@ _UNTOLD = Statement(
     """,
     locks=("dead_steps, passing over locked rows",),
 )
+_PUT_KINDS = Statement(_KINDS, locks=("error_groups",))
 _TELL = Statement(
     f"""
-    WITH {_KINDS}
-    UPDATE zart.dead_steps d SET group_key = u.group_key
-    FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
-        :group_keys::text::bigint[]) u(run_key, step_no, group_key)
+    WITH unlocked AS MATERIALIZED (
+        SELECT d.run_key, d.step_no, u.group_key
+        FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
+            :group_keys::text::bigint[], :died_at::timestamptz[]) u(run_key, step_no, group_key,
+            died_at)
+        CROSS JOIN LATERAL (
+            SELECT * FROM zart.dead_steps x
+            WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
+              AND x.group_key IS NULL AND x.died_at = u.died_at
+            FOR UPDATE SKIP LOCKED) d
+    )
+    UPDATE zart.dead_steps d SET group_key = u.group_key FROM unlocked u
     WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no
     """,
-    locks=("dead_steps, which the caller has locked",),
+    locks=("dead_steps, passing over locked rows",),
 )
 
 
@@ -127,12 +139,22 @@ async def has_untold(connection: Connection) -> bool:
     return bool(found)
 
 
-async def find_untold(tx: Tx, most: int) -> list[UntoldDeath]:
-    """Return dead steps of which nobody has told the kind of their error, and lock them."""
-    rows = await tx.fetch(_UNTOLD.text, *_UNTOLD.arguments(most=most))
-    return [UntoldDeath(row[0], row[1], row[2], error_from_json(row[3])) for row in rows]
+async def find_untold(connection: Connection, most: int) -> list[UntoldDeath]:
+    """Return dead steps of which nobody has told the kind of their error.
+
+    To be asked outside of a transaction, that the rows are locked no longer than it takes.
+    """
+    rows = await connection.fetch(_UNTOLD.text, *_UNTOLD.arguments(most=most))
+    return [UntoldDeath(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
 
 
-async def tell_kinds(tx: Tx, deaths: Sequence[Death]) -> None:
-    """List dead steps, which the caller has locked, by the kind of their error."""
-    await tx.execute(_TELL.text, *_TELL.arguments(**_arguments(deaths)))
+async def tell_kinds(tx: Tx, deaths: Sequence[tuple[Death, datetime]]) -> int:
+    """List dead steps by the kind of their error, if they died then; return how many are.
+
+    Not those that somebody has told of by now, nor those that others have locked. Nothing is waited
+    for once a row is locked: whoever retries a step waits for it under the pause lock.
+    """
+    told = [death for death, _ in deaths]
+    await tx.execute(_PUT_KINDS.text, *_PUT_KINDS.arguments(**_kinds(told)))
+    died_at = [when for _, when in deaths]
+    return await tx.execute(_TELL.text, *_TELL.arguments(**_steps(told), died_at=died_at))

@@ -30,19 +30,19 @@ class FoundKind(NamedTuple):
 
 
 class ToRegroup(NamedTuple):
-    """A dead step of a current run: the key of the kind it is of, and its error."""
+    """A dead step of a current run: the key of the kind it is of, when it died, and its error."""
 
     run_key: int
     step_no: int
     group_key: int
+    died_at: datetime
     error: StepError | None
 
 
 class Regrouped(NamedTuple):
     """A dead step that is to be of another kind, which was seen first at a time."""
 
-    run_key: int
-    step_no: int
+    dead: ToRegroup
     kind: ErrorKind
     first_seen: datetime
 
@@ -88,9 +88,9 @@ async def find_kinds_with_former(connection: Connection, most: int) -> list[Foun
 
 _OF_KINDS = Statement(
     """
-    SELECT d.run_key, d.step_no, d.group_key, s.error
+    SELECT d.run_key, d.step_no, d.group_key, d.died_at, s.error
     FROM unnest(:group_keys::bigint[]) g(group_key) CROSS JOIN LATERAL (
-        SELECT run_key, step_no, group_key FROM zart.dead_steps
+        SELECT run_key, step_no, group_key, died_at FROM zart.dead_steps
         WHERE (group_key, listed_at, execution_key) >= (g.group_key, '-infinity', 0)
           AND (group_key, listed_at, execution_key) < (g.group_key, 'infinity', 0)
         ORDER BY group_key, listed_at, execution_key LIMIT :most::bigint
@@ -103,41 +103,62 @@ _OF_KINDS = Statement(
 )
 
 
-async def find_dead_of(tx: Tx, group_keys: Collection[int], most: int) -> list[ToRegroup]:
-    """Return dead steps of some kinds, and lock them; not those that others have locked."""
+async def find_dead_of(
+    connection: Connection, group_keys: Collection[int], most: int
+) -> list[ToRegroup]:
+    """Return dead steps of some kinds; not those that others have locked.
+
+    To be asked outside of a transaction, that the rows are locked no longer than it takes.
+    """
     values = _OF_KINDS.arguments(group_keys=list(group_keys), most=most)
-    rows = await tx.fetch(_OF_KINDS.text, *values)
-    return [ToRegroup(row[0], row[1], row[2], error_from_json(row[3])) for row in rows]
+    rows = await connection.fetch(_OF_KINDS.text, *values)
+    return [ToRegroup(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
 
 
+_PUT_KINDS = Statement(
+    """
+    INSERT INTO zart.error_groups AS g (group_key, task_name, step_name, error_group_id, type,
+        template, former_id, former_template, first_seen)
+    SELECT * FROM unnest(:kinds::text::bigint[], :task_names::text[], :step_names::text[],
+        :ids::text[], :types::text[], :templates::text[], :former_ids::text[],
+        :former_templates::text[], :first_seen::timestamptz[]) u(group_key)
+    ORDER BY group_key
+    ON CONFLICT (group_key) DO UPDATE SET first_seen = excluded.first_seen
+        WHERE excluded.first_seen < g.first_seen
+    """,
+    locks=("error_groups",),
+)
 _MOVE = Statement(
     f"""
-    WITH kinds AS (
-        INSERT INTO zart.error_groups AS g (group_key, task_name, step_name, error_group_id, type,
-            template, former_id, former_template, first_seen)
-        SELECT * FROM unnest(:kinds::text::bigint[], :task_names::text[], :step_names::text[],
-            :ids::text[], :types::text[], :templates::text[], :former_ids::text[],
-            :former_templates::text[], :first_seen::timestamptz[]) u(group_key)
-        ORDER BY group_key
-        ON CONFLICT (group_key) DO UPDATE SET first_seen = excluded.first_seen
-            WHERE excluded.first_seen < g.first_seen
+    WITH unlocked AS MATERIALIZED (
+        SELECT d.run_key, d.step_no, u.to_key
+        FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
+            :group_keys::text::bigint[], :died_at::timestamptz[],
+            :to_keys::text::bigint[]) u(run_key, step_no, group_key, died_at, to_key)
+        CROSS JOIN LATERAL (
+            SELECT * FROM zart.dead_steps x
+            WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
+              AND x.group_key = u.group_key AND x.died_at = u.died_at
+            FOR UPDATE SKIP LOCKED) d
     )
-    UPDATE zart.dead_steps d SET group_key = u.group_key
-    FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
-        :group_keys::text::bigint[]) u(run_key, step_no, group_key)
+    UPDATE zart.dead_steps d SET group_key = u.to_key FROM unlocked u
     WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no
     """,
-    locks=("dead_steps, which the caller has locked",),
+    locks=("dead_steps, passing over locked rows",),
 )
 
 
-async def move_dead(tx: Tx, moved: Sequence[Regrouped]) -> None:
-    """Have dead steps be of other kinds. The caller has locked them and has the regrouping."""
+async def move_dead(tx: Tx, moved: Sequence[Regrouped]) -> int:
+    """Have dead steps be of other kinds, if they still are as they were; return how many are.
+
+    The caller has the regrouping to itself. Nothing is waited for once a row of dead_steps is
+    locked: whoever retries a step, or starts another run, waits for it under the pause lock.
+    """
     seen: dict[ErrorKind, datetime] = {}
     for one in moved:
         seen[one.kind] = min(one.first_seen, seen.get(one.kind, one.first_seen))
     tasks, steps, ids, types, templates, former_ids, former_templates = zip(*seen, strict=True)
-    values = _MOVE.arguments(
+    values = _PUT_KINDS.arguments(
         kinds=numbers(kind.key for kind in seen),
         task_names=tasks,
         step_names=steps,
@@ -147,11 +168,16 @@ async def move_dead(tx: Tx, moved: Sequence[Regrouped]) -> None:
         former_ids=former_ids,
         former_templates=former_templates,
         first_seen=list(seen.values()),
-        run_keys=numbers(one.run_key for one in moved),
-        step_nos=numbers(one.step_no for one in moved),
-        group_keys=numbers(one.kind.key for one in moved),
     )
-    await tx.execute(_MOVE.text, *values)
+    await tx.execute(_PUT_KINDS.text, *values)
+    values = _MOVE.arguments(
+        run_keys=numbers(one.dead.run_key for one in moved),
+        step_nos=numbers(one.dead.step_no for one in moved),
+        group_keys=numbers(one.dead.group_key for one in moved),
+        died_at=[one.dead.died_at for one in moved],
+        to_keys=numbers(one.kind.key for one in moved),
+    )
+    return await tx.execute(_MOVE.text, *values)
 
 
 _DELETE = Statement(

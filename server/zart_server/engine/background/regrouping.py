@@ -132,20 +132,24 @@ class Regrouping(BackgroundLoop):
                     return  # whoever has locked the rest is done by the next turn
 
     async def _piece(self, kinds: Mapping[int, FoundKind], *, is_single: bool) -> int:
-        """Regroup some of what is of these kinds, and rest; return how much. Raises _Elsewhere."""
+        """Regroup some of what is of these kinds, and rest; return how much. Raises _Elsewhere.
+
+        Nothing is locked while it is computed: a thousand long errors take seconds.
+        """
         begun = time.monotonic()
-        async with self._db.transaction() as tx:
+        async with self._db.autocommit() as connection:
+            dead = await find_dead_of(connection, kinds, _PIECE)
+            if not dead:
+                return 0
+            moved = await in_slices(
+                connection, dead, lambda one: _moved(one, kinds[one.group_key], is_single=is_single)
+            )
+            tx = await connection.begin()
             if not await has_regrouping_to_itself(tx):
                 raise _Elsewhere
-            dead = await find_dead_of(tx, kinds, _PIECE)
-            if dead:
-                moved = await in_slices(
-                    tx, dead, lambda one: _moved(one, kinds[one.group_key], is_single=is_single)
-                )
-                await move_dead(tx, moved)
-        if dead:
-            await asyncio.sleep((time.monotonic() - begun) * _REST)
-        return len(dead)
+            count = await move_dead(tx, moved)
+        await asyncio.sleep((time.monotonic() - begun) * _REST)
+        return count
 
 
 def _moved(dead: ToRegroup, found: FoundKind, *, is_single: bool) -> Regrouped:
@@ -157,4 +161,4 @@ def _moved(dead: ToRegroup, found: FoundKind, *, is_single: bool) -> Regrouped:
         newest = ErrorKind.of(kind.task_name, kind.step_name, dead.error, NEWEST)
     former = (None, None) if is_single else (kind.error_group_id, kind.template)
     newest = newest._replace(former_id=former[0], former_template=former[1])
-    return Regrouped(dead.run_key, dead.step_no, newest, found.first_seen)
+    return Regrouped(dead, newest, found.first_seen)

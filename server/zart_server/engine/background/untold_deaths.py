@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.store.db import Database
 from zart_server.store.dead_steps import Death, UntoldDeath, find_untold, has_untold, tell_kinds
@@ -12,22 +14,25 @@ _PIECE = 500
 
 
 async def tell_untold_deaths(db: Database) -> bool:
-    """Tell some, in a transaction of its own; return whether there may be more."""
+    """Tell some, in a transaction of its own; return whether there may be more.
+
+    Nothing is locked while it is computed of which kinds they are.
+    """
     async with db.autocommit() as connection:
         if not await has_untold(connection):
             return False
-        tx = await connection.begin()
-        untold = await find_untold(tx, _PIECE)
+        untold = await find_untold(connection, _PIECE)
         if not untold:
             return False
-        definitions = await find_definitions(tx, {one.definition_key for one in untold})
-        version = tx.fingerprint.number
+        definitions = await find_definitions(connection, {one.definition_key for one in untold})
+        version = connection.fingerprint.number
 
-        def death(one: UntoldDeath) -> Death:
+        def death(one: UntoldDeath) -> tuple[Death, datetime]:
             definition = definitions[one.definition_key]
             step_name = definition.queued[one.step_no].step_name
             kind = ErrorKind.of(definition.task_name, step_name, one.error, version)
-            return Death(one.run_key, one.step_no, kind)
+            return Death(one.run_key, one.step_no, kind), one.died_at
 
-        await tell_kinds(tx, await in_slices(tx, untold, death))
-    return len(untold) == _PIECE
+        deaths = await in_slices(connection, untold, death)
+        told = await tell_kinds(await connection.begin(), deaths)
+    return told == _PIECE

@@ -86,6 +86,10 @@ async def _fill_in(
         left = parts[len(kept) :]
         await unclaim(tx, [part.claimed for part in left])
         low_water.put_back([_cursor_of(part) for part in left])
+        for part in left:  # others have seen them locked, and may wait for a wake
+            lane = _cursor_of(part)
+            tx.changes.queued(lane.task_name, lane.handler)
+            tx.changes.put_back(lane.task_name, lane.handler, lane.lane, lane.cursor)
     elif found.emptied_from is not None:
         low_water.emptied(command.task_names, command.handlers, found.emptied_from)
     if not kept:
