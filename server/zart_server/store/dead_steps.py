@@ -111,6 +111,7 @@ _UNTOLD = Statement(
 _PUT_KINDS = Statement(_KINDS, locks=("error_groups",))
 _TELL = Statement(
     f"""
+    -- No kind has the key -1. By IS NULL it might look at all that is not told, by their index.
     WITH unlocked AS MATERIALIZED (
         SELECT d.run_key, d.step_no, u.group_key
         FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
@@ -119,7 +120,7 @@ _TELL = Statement(
         CROSS JOIN LATERAL (
             SELECT * FROM zart.dead_steps x
             WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
-              AND x.group_key IS NULL AND x.died_at = u.died_at
+              AND COALESCE(x.group_key, -1) = -1 AND x.died_at = u.died_at
             FOR UPDATE SKIP LOCKED) d
     )
     UPDATE zart.dead_steps d SET group_key = u.group_key FROM unlocked u

@@ -130,6 +130,7 @@ _PUT_KINDS = Statement(
 )
 _MOVE = Statement(
     f"""
+    -- What is not distinct no index finds: they might be looked up by that of all of a kind.
     WITH unlocked AS MATERIALIZED (
         SELECT d.run_key, d.step_no, u.to_key
         FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
@@ -138,7 +139,7 @@ _MOVE = Statement(
         CROSS JOIN LATERAL (
             SELECT * FROM zart.dead_steps x
             WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
-              AND x.group_key = u.group_key AND x.died_at = u.died_at
+              AND x.group_key IS NOT DISTINCT FROM u.group_key AND x.died_at = u.died_at
             FOR UPDATE SKIP LOCKED) d
     )
     UPDATE zart.dead_steps d SET group_key = u.to_key FROM unlocked u

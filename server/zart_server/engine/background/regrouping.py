@@ -134,7 +134,8 @@ class Regrouping(BackgroundLoop):
     async def _piece(self, kinds: Mapping[int, FoundKind], *, is_single: bool) -> int:
         """Regroup some of what is of these kinds, and rest; return how much. Raises _Elsewhere.
 
-        Nothing is locked while it is computed: a thousand long errors take seconds.
+        Nothing is locked while it is computed: a thousand long errors take seconds. What another
+        server moves meanwhile counts, too: there may be more.
         """
         begun = time.monotonic()
         async with self._db.autocommit() as connection:
@@ -147,9 +148,9 @@ class Regrouping(BackgroundLoop):
             tx = await connection.begin()
             if not await has_regrouping_to_itself(tx):
                 raise _Elsewhere
-            count = await move_dead(tx, moved)
+            await move_dead(tx, moved)
         await asyncio.sleep((time.monotonic() - begun) * _REST)
-        return count
+        return len(dead)
 
 
 def _moved(dead: ToRegroup, found: FoundKind, *, is_single: bool) -> Regrouped:
