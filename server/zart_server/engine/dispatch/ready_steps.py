@@ -9,6 +9,7 @@ from zart_server.engine.dispatch.eager import EagerDispatch
 from zart_server.engine.dispatch.enqueue import Ready
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.enqueue import Leases
+from zart_server.store.handler_inputs import Upstream
 from zart_server.store.steps import Opened
 from zart_server.store.stored_graph import Definition
 
@@ -47,6 +48,17 @@ class ReadySteps:
             else:
                 others.append(after)
         return others
+
+    def lacks(self, step: Opened, n: int) -> list[tuple[int, int]]:
+        """Return whose results are to be read so that a step may be leased at once."""
+        to, run = self._outcomes[n].lease_next, self._runs[step.run_key]
+        if to is None or step.correction:
+            return []
+        return self._next.lacks(to, run, self._definitions[run.definition_key], step.step_no)
+
+    def read(self, results: Mapping[tuple[int, int], Upstream]) -> None:
+        """Keep results that were read, for the steps that are added from now on."""
+        self._next.read(results)
 
     def add_next(self, step: Opened, n: int) -> None:
         """Add a step, all its dependencies completed; the reporting call may lease it at once.

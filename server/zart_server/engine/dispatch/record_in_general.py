@@ -27,6 +27,7 @@ from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
 from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
+from zart_server.store.handler_inputs import read_upstream
 from zart_server.store.leases import LeaseKey
 from zart_server.store.runs import LockedRun, finish_runs, start_runs
 from zart_server.store.slices import in_slices
@@ -157,8 +158,15 @@ class _Ending:
                 counted[key] = counted.get(key, 0) + 1
                 last[key] = n
         if counted:
-            for step in await open_dependants(self.tx, counted):
-                self.ready_steps.add_next(step, last[step.run_key, step.step_no])
+            opened = [
+                (step, last[step.run_key, step.step_no])
+                for step in await open_dependants(self.tx, counted)
+            ]
+            lacking = {key for step, n in opened for key in self.ready_steps.lacks(step, n)}
+            if lacking:
+                self.ready_steps.read(await read_upstream(self.tx, sorted(lacking)))
+            for step, n in opened:
+                self.ready_steps.add_next(step, n)
 
     def _requeue(self, n: int, item: EndedLease) -> None:
         run = self.runs[item.run_key]
