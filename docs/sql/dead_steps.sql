@@ -19,8 +19,7 @@ WITH died AS MATERIALIZED (
         SELECT completed_at FROM zart.steps
         WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
 ), kinds AS (
-    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
-            template)
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
     SELECT * FROM unnest($4::text::bigint[], $5::text[], $6::text[],
             $7::text[], $8::text[], $9::text[]) u(group_key)
     ORDER BY group_key
@@ -38,11 +37,11 @@ WHERE group_key IS NULL
 ORDER BY step_no LIMIT 1;
 
 -- store/dead_steps.py: find_untold
--- Return dead steps of which nobody has told the kind of their error, and lock them.
+-- Return dead steps of which nobody has told the kind of their error.
 -- Locks: dead_steps, passing over locked rows.
 -- Parameters: most=$1.
-SELECT d.run_key, d.step_no, r.definition_key, s.error FROM (
-    SELECT run_key, step_no FROM zart.dead_steps
+SELECT d.run_key, d.step_no, r.definition_key, d.died_at, s.error FROM (
+    SELECT run_key, step_no, died_at FROM zart.dead_steps
     WHERE group_key IS NULL AND step_no >= 0 ORDER BY step_no LIMIT $1::bigint
     FOR UPDATE SKIP LOCKED) d
 CROSS JOIN LATERAL (
@@ -50,20 +49,12 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT error FROM zart.steps WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s;
 
--- store/dead_steps.py: tell_kinds
--- List dead steps, which the caller has locked, by the kind of their error.
--- Locks: dead_steps, which the caller has locked.
--- Parameters: kinds=$1, ids=$2, task_names=$3, step_names=$4, types=$5, templates=$6, run_keys=$7,
---   step_nos=$8, group_keys=$9.
-WITH kinds AS (
-    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,
-            template)
-    SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
-            $4::text[], $5::text[], $6::text[]) u(group_key)
-    ORDER BY group_key
-    ON CONFLICT (group_key) DO NOTHING
-)
-UPDATE zart.dead_steps d SET group_key = u.group_key
-FROM unnest($7::text::bigint[], $8::text::integer[],
-        $9::text::bigint[]) u(run_key, step_no, group_key)
-WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no;
+-- store/dead_steps.py: tell_kinds (put kinds)
+-- List dead steps by the kind of their error, if they died then; return how many are.
+-- Locks: nothing.
+-- Parameters: kinds=$1, ids=$2, task_names=$3, step_names=$4, types=$5, templates=$6.
+INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
+SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
+        $4::text[], $5::text[], $6::text[]) u(group_key)
+ORDER BY group_key
+ON CONFLICT (group_key) DO NOTHING;

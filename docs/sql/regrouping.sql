@@ -29,12 +29,12 @@ SELECT g.group_key, g.task_name, g.step_name, g.error_group_id, g.type, g.templa
 WHERE former_id IS NOT NULL ORDER BY former_id, group_key LIMIT $1::bigint;
 
 -- store/regrouping.py: find_dead_of
--- Return dead steps of some kinds, and lock them; not those that others have locked.
+-- Return dead steps of some kinds; not those that others have locked.
 -- Locks: dead_steps, passing over locked rows.
 -- Parameters: group_keys=$1, most=$2.
-SELECT d.run_key, d.step_no, d.group_key, s.error
+SELECT d.run_key, d.step_no, d.group_key, d.died_at, s.error
 FROM unnest($1::bigint[]) g(group_key) CROSS JOIN LATERAL (
-    SELECT run_key, step_no, group_key FROM zart.dead_steps
+    SELECT run_key, step_no, group_key, died_at FROM zart.dead_steps
     WHERE (group_key, listed_at, execution_key) >= (g.group_key, '-infinity', 0)
         AND (group_key, listed_at, execution_key) < (g.group_key, 'infinity', 0)
     ORDER BY group_key, listed_at, execution_key LIMIT $2::bigint
@@ -43,25 +43,19 @@ CROSS JOIN LATERAL (
     SELECT error FROM zart.steps WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
 LIMIT $2;
 
--- store/regrouping.py: move_dead
--- Have dead steps be of other kinds.
--- Locks: dead_steps, which the caller has locked.
+-- store/regrouping.py: move_dead (put kinds)
+-- Have dead steps be of other kinds, if they still are as they were; return how many are.
+-- Locks: nothing.
 -- Parameters: kinds=$1, task_names=$2, step_names=$3, ids=$4, types=$5, templates=$6,
---   former_ids=$7, former_templates=$8, first_seen=$9, run_keys=$10, step_nos=$11, group_keys=$12.
-WITH kinds AS (
-    INSERT INTO zart.error_groups AS g (group_key, task_name, step_name, error_group_id, type,
-            template, former_id, former_template, first_seen)
-    SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
-            $4::text[], $5::text[], $6::text[], $7::text[],
-            $8::text[], $9::timestamptz[]) u(group_key)
-    ORDER BY group_key
-    ON CONFLICT (group_key) DO UPDATE SET first_seen = excluded.first_seen
-    WHERE excluded.first_seen < g.first_seen
-)
-UPDATE zart.dead_steps d SET group_key = u.group_key
-FROM unnest($10::text::bigint[], $11::text::integer[],
-        $12::text::bigint[]) u(run_key, step_no, group_key)
-WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no;
+--   former_ids=$7, former_templates=$8, first_seen=$9.
+INSERT INTO zart.error_groups AS g (group_key, task_name, step_name, error_group_id, type,
+        template, former_id, former_template, first_seen)
+SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
+        $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::text[], $9::timestamptz[]) u(group_key)
+ORDER BY group_key
+ON CONFLICT (group_key) DO UPDATE SET first_seen = excluded.first_seen
+WHERE excluded.first_seen < g.first_seen;
 
 -- store/regrouping.py: delete_kinds_with_former
 -- Delete kinds that no step is of; return how many.

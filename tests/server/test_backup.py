@@ -131,4 +131,4 @@ async def test_what_is_past_its_time_by_now_stays_until_somebody_has_looked(
             await sweep(server)
             found = {one.task_name: one.keep_for for one in await client.list_retention()}
             assert found == {"t": None, "for ever": None}
-            assert (await client.get_execution("old")).status == "COMPLETED"
+            assert (await client.get_execution("old")).run.status == "COMPLETED"

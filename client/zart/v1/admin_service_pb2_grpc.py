@@ -31,9 +31,10 @@ class AdminServiceStub(object):
     Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
     safe: it is stored with the response when the operation commits and kept 7 days, per caller and
     RPC; the same request answers the first response with `replayed` set. Every call may also answer
-    INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    INVALID_ARGUMENT (INVALID_FIELD, UNKNOWN_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED
+    (STORE_CONFLICT), DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the
+    request holds more parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY, and KEYS_UNAVAILABLE: a token's signature cannot be checked just now). Where
     callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
     INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
     all else for operator, everything for admin.
@@ -138,9 +139,10 @@ class AdminServiceServicer(object):
     Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
     safe: it is stored with the response when the operation commits and kept 7 days, per caller and
     RPC; the same request answers the first response with `replayed` set. Every call may also answer
-    INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    INVALID_ARGUMENT (INVALID_FIELD, UNKNOWN_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED
+    (STORE_CONFLICT), DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the
+    request holds more parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY, and KEYS_UNAVAILABLE: a token's signature cannot be checked just now). Where
     callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
     INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
     all else for operator, everything for admin.
@@ -434,9 +436,10 @@ class AdminService(object):
     Every mutation takes triggered_by, reason, incident and request_id. A request_id makes a repeat
     safe: it is stored with the response when the operation commits and kept 7 days, per caller and
     RPC; the same request answers the first response with `replayed` set. Every call may also answer
-    INVALID_ARGUMENT (INVALID_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED (STORE_CONFLICT),
-    DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the request holds more
-    parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN, SERVER_BUSY). Where
+    INVALID_ARGUMENT (INVALID_FIELD, UNKNOWN_FIELD), ALREADY_EXISTS (REQUEST_ID_REUSED), ABORTED
+    (STORE_CONFLICT), DEADLINE_EXCEEDED (OPERATION_TIMEOUT), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS: the
+    request holds more parts than any good one) and UNAVAILABLE (STORE_UNAVAILABLE, SHUTTING_DOWN,
+    SERVER_BUSY, and KEYS_UNAVAILABLE: a token's signature cannot be checked just now). Where
     callers are authenticated, and before anything else, UNAUTHENTICATED (MISSING_CREDENTIALS,
     INVALID_CREDENTIALS) and PERMISSION_DENIED (ROLE_REQUIRED): the lists are for the role viewer,
     all else for operator, everything for admin.

@@ -139,7 +139,9 @@ class BatchRetryStep(_message.Message):
     input_json: _builtins.str
     """As JSON text."""
     accept_in_doubt: _builtins.bool
-    """Also retries steps with if_in_doubt STOP of which an attempt may have happened, or has."""
+    """Also retries steps with if_in_doubt STOP of which an attempt may have happened, or has.
+    Not one that was found to have happened after the batch's as_of.
+    """
     @_builtins.property
     def input(self) -> _struct_pb2.Value:
         """As a JSON value."""
@@ -182,7 +184,9 @@ class BatchRestart(_message.Message):
     if_running: _admin_service_pb2.IfRunning.ValueType
     """What to do where a run is unfinished. Unset: FAIL, the item is refused."""
     accept_in_doubt: _builtins.bool
-    """Also runs steps with if_in_doubt STOP again of which an attempt may have happened, or has."""
+    """Also runs steps with if_in_doubt STOP again of which an attempt may have happened, or has.
+    Not one that was found to have happened after the batch's as_of.
+    """
     @_builtins.property
     def payload(self) -> _struct_pb2.Value:
         """As a JSON value."""
@@ -221,7 +225,9 @@ class BatchRerun(_message.Message):
     if_running: _admin_service_pb2.IfRunning.ValueType
     """What to do where a run is unfinished. Unset: FAIL, the item is refused."""
     accept_in_doubt: _builtins.bool
-    """Also runs steps with if_in_doubt STOP again of which an attempt may have happened, or has."""
+    """Also runs steps with if_in_doubt STOP again of which an attempt may have happened, or has.
+    Not one that was found to have happened after the batch's as_of.
+    """
     @_builtins.property
     def force_rerun(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Steps that run again in any case."""

@@ -1,7 +1,7 @@
 -- store/doubt/reading.py: read_doubts
 -- Read attempts of unfinished steps that are in doubt or have happened, and lock these rows.
 -- Locks: in_doubt.
-SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding FROM (
+SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding, d.resolved_at FROM (
     SELECT * FROM zart.in_doubt WHERE run_key = ANY($1::bigint[])
         AND (resolved_at IS NULL OR finding = 'happened')
     ORDER BY run_key, step_no, attempt FOR NO KEY UPDATE) d

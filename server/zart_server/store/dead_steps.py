@@ -108,7 +108,7 @@ _UNTOLD = Statement(
     """,
     locks=("dead_steps, passing over locked rows",),
 )
-_PUT_KINDS = Statement(_KINDS, locks=("error_groups",))
+_PUT_KINDS = Statement(_KINDS)
 _TELL = Statement(
     f"""
     -- No kind has the key -1. By IS NULL it might look at all that is not told, by their index.

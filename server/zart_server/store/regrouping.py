@@ -125,8 +125,7 @@ _PUT_KINDS = Statement(
     ORDER BY group_key
     ON CONFLICT (group_key) DO UPDATE SET first_seen = excluded.first_seen
         WHERE excluded.first_seen < g.first_seen
-    """,
-    locks=("error_groups",),
+    """
 )
 _MOVE = Statement(
     f"""
