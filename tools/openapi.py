@@ -18,6 +18,7 @@ from google.rpc import status_pb2
 from proto_comments import Comments
 
 from zart.gateway.bindings import Binding, all_services, bindings_of, dotted
+from zart.gateway.widening import may_not_be_empty
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -139,7 +140,7 @@ class Document:
             "type": "object",
             **self._comments.of(kind.full_name),
             # None may be null, but where its type is any JSON value: that would guard nothing.
-            "properties": {f.json_name: self._field(f, is_request=is_request) for f in fields},
+            "properties": {f.json_name: self._member(f, is_request=is_request) for f in fields},
         }
         if is_request:
             schema["additionalProperties"] = False
@@ -149,6 +150,13 @@ class Document:
                     names = ", ".join(field.json_name for field in oneof.fields)
                     said = schema.get("description", "")
                     schema["description"] = f"{said}\n\nAt most one of: {names}.".strip()
+        return schema
+
+    def _member(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
+        """Describe a field of a JSON object, which tells one that is empty from one left out."""
+        schema = self._field(field, is_request=is_request)
+        if is_request and may_not_be_empty(field):
+            schema["minItems" if field.is_repeated else "minLength"] = 1
         return schema
 
     def _field(self, field: FieldDescriptor, *, is_request: bool) -> Schema:

@@ -12,9 +12,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from zart.gateway.bindings import Binding, dotted
-from zart.gateway.request_ids import add_request_id
+from zart.gateway.request_ids import add_request_id, has_request_id
 from zart.gateway.statuses import SHOWN, cut, invalid
 from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
+from zart.gateway.widening import widening
 
 _MOST_PARAMETERS = 2_000
 _TOLD = 100  # bytes of a value that is told: of two of them both are seen
@@ -37,7 +38,8 @@ def message_of(
         if query:
             raise invalid([("query", "is not taken here: everything stands in the body")])
         members = parse_object(body)
-        fill(message, members)
+        is_change = has_request_id(binding.request)
+        fill(message, members, widening(members, binding.request) if is_change else ())
     else:
         if body:
             raise invalid([("body", f"is not taken by {binding.http_method}: use the query")])

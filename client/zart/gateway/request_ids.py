@@ -31,6 +31,11 @@ def add_request_id(request: Message, idempotency_key: str) -> None:
     has_it.request_id = said or idempotency_key or uuid.uuid4().hex
 
 
+def has_request_id(kind: Descriptor) -> bool:
+    """Return whether this asks for a change: it, or its one part that has one, has a request_id."""
+    return _where(kind) is not None
+
+
 def request_id_header(request: Message) -> dict[str, str]:
     """Return the header that tells the request_id of a mutation, made here or not."""
     at = _where(request.DESCRIPTOR)

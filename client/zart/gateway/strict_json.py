@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, cast
 
 from google.protobuf import json_format
@@ -52,10 +52,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def fill(message: Message, members: Mapping[str, Any]) -> None:
-    """Set the fields of an empty message from JSON. Raises Refusal naming each bad one."""
+def fill(message: Message, members: Mapping[str, Any], others: Iterable[Violation] = ()) -> None:
+    """Set the fields of an empty message from JSON. Raises Refusal naming each bad one.
+
+    ``others`` are what else is wrong with them.
+    """
     found = _violations(members, cast("Descriptor", message.DESCRIPTOR), "")
-    violations = list(itertools.islice(found, SHOWN))
+    violations = list(itertools.islice(itertools.chain(found, others), SHOWN))
     if not violations:
         for name, value in members.items():  # one by one, to know which it was
             try:
