@@ -32,6 +32,11 @@ _SCALARS: dict[int, Schema] = {
 _WELL_KNOWN: dict[str, Schema] = {
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
     "google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+    # The empty one is as none.
+    "google.protobuf.FieldMask": {
+        "type": "string",
+        "pattern": "^([A-Za-z0-9.]+(,[A-Za-z0-9.]+)*)?$",
+    },
     "google.protobuf.Value": {"description": "Any JSON value."},
     "google.protobuf.Any": {
         "type": "object",
@@ -39,6 +44,8 @@ _WELL_KNOWN: dict[str, Schema] = {
         "properties": {"@type": {"type": "string"}},
     },
 }
+# How it is written, said beside what it is for.
+_WRITTEN = {"google.protobuf.FieldMask": "Names in camelCase, with commas between."}
 _STATUS = {"$ref": "#/components/schemas/Status"}
 _ERROR = {"application/json": {"schema": _STATUS}}
 _INFO = """\
@@ -163,7 +170,10 @@ class Document:
         schema = self._type(field, is_request=is_request)
         if field.is_repeated and not _is_map(field):
             schema = {"type": "array", "items": schema}
-        return {**schema, **self._comments.of(field.full_name)}
+        schema = {**schema, **self._comments.of(field.full_name)}
+        if field.message_type is not None and field.message_type.full_name in _WRITTEN:
+            schema["description"] += f" {_WRITTEN[field.message_type.full_name]}"
+        return schema
 
     def _type(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
         if _is_map(field):

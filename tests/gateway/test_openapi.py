@@ -96,7 +96,7 @@ def drive(http_: Http, method: str, folder: Path) -> subprocess.CompletedProcess
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 async def test_schemathesis_finds_nothing(
     rig: Rig, http_: Http, tmp_path: Path, method: str
 ) -> None:
@@ -106,7 +106,7 @@ async def test_schemathesis_finds_nothing(
     done = await asyncio.to_thread(drive, http_, method, tmp_path)
 
     assert done.returncode == 0, done.stdout
-    assert re.search(r"([1-9]\d+) generated, \1 passed", done.stdout), done.stdout
+    assert re.search(r"([1-9]\d*) generated, \1 passed", done.stdout), done.stdout
 
 
 async def test_what_is_served_is_what_is_checked_in(http_: Http) -> None:
