@@ -15,6 +15,7 @@ from zart.gateway.bindings import Binding, dotted
 from zart.gateway.request_ids import add_request_id, has_request_id
 from zart.gateway.statuses import SHOWN, cut, invalid
 from zart.gateway.strict_json import Violation, field_named, fill, parse_object, unknown
+from zart.gateway.update_masks import add_update_mask
 from zart.gateway.widening import widening
 
 _MOST_PARAMETERS = 2_000
@@ -40,6 +41,7 @@ def message_of(
         members = parse_object(body)
         is_change = has_request_id(binding.request)
         fill(message, members, widening(members, binding.request) if is_change else ())
+        add_update_mask(message, members)
     else:
         if body:
             raise invalid([("body", f"is not taken by {binding.http_method}: use the query")])
