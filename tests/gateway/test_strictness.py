@@ -131,6 +131,8 @@ QUERIES = [
     ("taskName=%ff", "query"),
     ("createdAfter.seconds=1", "createdAfter.seconds"),
     ("filter=%7B%7D", "filter"),
+    ("filter=order&filter.taskName=order", "filter"),
+    ("filter.taskName=order&filter=order", "filter"),
     ("filter.taskNam=order", "filter.taskNam"),
     ("filter.taskName=a&filter.task_name=b", "filter.task_name"),
     ("filter.taskName.x=a", "filter.taskName.x"),

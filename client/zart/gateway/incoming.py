@@ -76,9 +76,10 @@ def _members(binding: Binding, query: bytes) -> dict[str, Any]:
             inside.setdefault(field.json_name, []).append(_value(field, text))
         elif field.json_name in inside:
             violations.append((name, "is given twice"))
+        elif wrong := list(_unreadable(field, name, value := _value(field, text))):
+            violations += wrong  # and nothing is kept, where fields of it may follow
         else:
-            inside[field.json_name] = _value(field, text)
-            violations += _unreadable(field, name, inside[field.json_name])
+            inside[field.json_name] = value
         if len(violations) >= SHOWN:
             break
     if violations:
