@@ -18,6 +18,7 @@ from google.rpc import status_pb2
 from proto_comments import Comments
 
 from zart.gateway.bindings import Binding, all_services, bindings_of, dotted
+from zart.gateway.request_ids import has_request_id
 from zart.gateway.widening import may_not_be_empty
 
 Schema: TypeAlias = dict[str, Any]
@@ -55,7 +56,7 @@ a 400 that names it, and nothing happens. Errors are google.rpc.Status with an E
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The request_id, where the body has none. Without either one is made,"
+    "description": "The request_id, where the request has none. Without either one is made,"
     " and told in the answer's header of this name.",
     "schema": {"type": "string"},
 }
@@ -79,8 +80,9 @@ class Document:
             "summary": _first_sentence(self._comments.text(rpc.full_name)),
             **self._comments.of(rpc.full_name),
         }
-        if binding.takes_body:
+        if has_request_id(binding.request):
             parameters.append(_KEY)
+        if binding.takes_body:
             schema = self._body(binding)
             operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
         else:

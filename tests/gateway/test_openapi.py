@@ -61,6 +61,18 @@ def test_operations_are_named_once_and_summed_up(http_: Http) -> None:
         assert operation["summary"] in operation["description"]
 
 
+def test_what_makes_a_repeat_safe_is_offered_wherever_it_is_taken(http_: Http) -> None:
+    paths = http_.get("/openapi.json").json["paths"]
+    offered = {
+        (method.upper(), path)
+        for path, item in paths.items()
+        for method, operation in item.items()
+        if "Idempotency-Key" in [each["name"] for each in operation.get("parameters", ())]
+    }
+
+    assert offered == {(method, path) for method, path, _ in TABLE if method != "GET"}
+
+
 def test_schemas_have_nothing_that_generators_drop(http_: Http) -> None:
     for name, schema in http_.get("/openapi.json").json["components"]["schemas"].items():
         assert not {"allOf", "oneOf", "not", "if"} & schema.keys(), name
