@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc.aio
 from google.protobuf.message import Message
@@ -17,6 +17,9 @@ from zart.gateway.bindings import Binding
 from zart.gateway.headers import Metadata
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in, status_of_call
 
+GRACE = 4  # seconds that calls have for their answers once the gateway stops
+T = TypeVar("T")
+
 
 class Calls:
     """Makes the calls of one channel. ``timeout`` in seconds is for all but what streams."""
@@ -24,12 +27,12 @@ class Calls:
     def __init__(self, channel: grpc.aio.Channel, timeout: float) -> None:
         self._channel = channel
         self._timeout = timeout
-        self._draining: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._draining: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     def drain(self) -> None:
-        """End the streams: their last lines say that the gateway stops."""
+        """End the streams: their last lines say that the gateway stops. Calls have GRACE left."""
         if not self._draining.done():
-            self._draining.set_result(None)
+            self._draining.set_result(asyncio.get_running_loop().time() + GRACE)
 
     async def answer(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
         """Call an RPC. Raises Refusal with the server's status."""
@@ -37,7 +40,8 @@ class Calls:
             if binding.rpc.server_streaming:
                 return await self._stream(binding, request, metadata)
             call = self._method(binding, self._channel.unary_unary)
-            response = await call(request, metadata=metadata, timeout=self._timeout)
+            calling = call(request, metadata=metadata, timeout=self._timeout)
+            response: Message = await self._before_the_end(calling)
         except grpc.aio.AioRpcError as error:
             raise Refusal(status_of_call(error)) from None
         text = await aside.done(response.ByteSize(), json_of, response)
@@ -49,7 +53,10 @@ class Calls:
         messages = aiter(call)  # not call.read(): what interceptors make of a call may lack it
         try:
             async with asyncio.timeout(self._timeout):
-                first = await anext(messages, None)
+                first = await self._before_the_end(anext(messages, None))
+        except Refusal:
+            call.cancel()
+            raise
         except TimeoutError:
             call.cancel()
             message = "the server did not begin to answer in time"
@@ -80,6 +87,23 @@ class Calls:
         finally:
             call.cancel()  # also where the caller went away
 
+    async def _before_the_end(self, answer: Awaitable[T]) -> T:
+        """Wait for an answer; of a gateway that stops only until there is just time to tell so.
+
+        Raises Refusal then: uvicorn would break it off soon, and tell nothing of its request_id.
+        """
+        waiting = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait((self._draining, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                left = self._draining.result() - asyncio.get_running_loop().time()
+                await asyncio.wait((waiting,), timeout=max(0.0, left))
+            if not waiting.done():
+                raise Refusal(_CUT)
+            return waiting.result()
+        finally:
+            waiting.cancel()
+
     def _method(self, binding: Binding, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - grpc's
         return kind(
             binding.rpc_path,
@@ -93,6 +117,11 @@ _STOPPING = refusal(
     "this gateway is stopping: watch again",
     retry_in(1),
     reason="SHUTTING_DOWN",
+).status
+_CUT = refusal(
+    code_pb2.UNAVAILABLE,
+    "this gateway is stopping; what was asked may have happened",
+    retry_in(1),
 ).status
 
 

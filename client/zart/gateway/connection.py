@@ -9,6 +9,7 @@ import h11
 from google.rpc import code_pb2
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from zart.gateway.calls import GRACE
 from zart.gateway.progress import is_all_taken, taken
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
 from zart.gateway.waiting import Waiting
@@ -79,6 +80,16 @@ class Connection(H11Protocol):
         if has_begun and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             self._refuse(_LATE if is_late else _TOO_MANY)
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """Stop: the rest of a request has as long to come as calls have for their answers."""
+        super().shutdown()
+        if self._awaited is h11.SEND_BODY:
+            asyncio.get_running_loop().call_later(GRACE, self._give_up_half)
+
+    def _give_up_half(self) -> None:
+        if self._awaited is h11.SEND_BODY:
+            self.give_up(is_late=True)
 
     def _refuse(self, why: Refusal) -> None:
         body = json_of(why.status).encode() + b"\n"

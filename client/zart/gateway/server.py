@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from zart import systemd
 from zart.channel import address_of, aio_channel
 from zart.gateway.app import application
-from zart.gateway.calls import Calls
+from zart.gateway.calls import GRACE, Calls
 from zart.gateway.certificate import Certificate
 from zart.gateway.connection import Connection
 from zart.gateway.guard import check_guarded
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("zart.gateway")
 _HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
-_GRACE = 5  # seconds that calls under way have at the end
+_GRACE = GRACE + 1  # seconds that requests have at the end: those without an answer tell so before
 _WAITING = 1024  # connections without a whole request
 
 
