@@ -25,6 +25,10 @@ _VALUES = {"google.protobuf.Value", "google.protobuf.Struct", "google.protobuf.L
 _FRACTIONAL = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 _EXACT = 2**53
 _MOST_DIGITS = 400
+# Messages in each other below a Value, of the 100 that protobuf reads: the Value is one, and up to
+# two are around it in a request. Each object is three, and each list two.
+_DEEPEST = 96
+_OF_OBJECT, _OF_LIST = 3, 2
 _MOST_LISTS = 2_000_000  # of one body: they are read in one go, in which nothing else is done
 _TOLD = 300  # characters of what is wrong with a field
 _NAMED = 100  # characters of a name that is none
@@ -147,17 +151,22 @@ def _is_value(field: FieldDescriptor) -> bool:
 
 
 def _damaged(value: object, path: str) -> Iterator[Violation]:
-    """Find numbers that would not come out of a Value as they went in."""
-    waiting = [value]
+    """Find what does not come out of a Value as it went in: numbers, and what is nested deep."""
+    waiting: list[tuple[Iterable[object], int]] = [([value], 0)]
     while waiting:
-        item = waiting.pop()
-        if isinstance(item, dict):
-            waiting += item.values()
-        elif isinstance(item, list):
-            waiting += item
-        elif _is_too_large(item):
-            yield path, f"has a number beyond 2^53, which would be damaged: use {path}Json"
+        items, depth = waiting.pop()
+        if depth > _DEEPEST:
+            objects, lists = _DEEPEST // _OF_OBJECT, _DEEPEST // _OF_LIST
+            yield path, f"is nested deeper than {objects} objects, or {lists} lists: use {path}Json"
             return
+        for item in items:
+            if isinstance(item, dict):
+                waiting.append((item.values(), depth + _OF_OBJECT))
+            elif isinstance(item, list):
+                waiting.append((item, depth + _OF_LIST))
+            elif _is_too_large(item):
+                yield path, f"has a number beyond 2^53, which would be damaged: use {path}Json"
+                return
 
 
 def _is_too_large(item: object) -> bool:
