@@ -126,16 +126,18 @@ def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     told = errors.from_call(error)
     if isinstance(told, errors.Refused):
         return told.status
-    code: int = error.code().value[0]
-    if code == code_pb2.UNAVAILABLE:
+    code = error.code()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return refusal(
-            code, "the server cannot be reached; what was asked may have happened", retry_in(1)
+            code_pb2.DEADLINE_EXCEEDED,
+            "the server did not answer in time; what was asked may have happened",
         ).status
-    if code == code_pb2.DEADLINE_EXCEEDED:
-        return refusal(
-            code, "the server did not answer in time; what was asked may have happened"
-        ).status
-    return status_pb2.Status(code=code, message="the call was broken off")
+    # By another code the call was broken off on its way, as by a proxy whose server died.
+    is_away = code is grpc.StatusCode.UNAVAILABLE
+    what = "the server cannot be reached" if is_away else "the call was broken off"
+    return refusal(
+        code_pb2.UNAVAILABLE, f"{what}; what was asked may have happened", retry_in(1)
+    ).status
 
 
 def response_of(
