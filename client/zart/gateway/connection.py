@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zart.gateway.calls import GRACE
 from zart.gateway.progress import is_all_taken, taken
-from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
+from zart.gateway.statuses import Refusal, invalid, json_of, refusal, retry_in
 from zart.gateway.waiting import Waiting
 from zart.networks import network_of
 
@@ -22,6 +22,10 @@ _TOO_MANY = refusal(
     retry_in(1),
     reason="SERVER_BUSY",
     http=503,
+)
+_NOT_HTTP = invalid(
+    [("request", "is not HTTP/1.1: is the path percent-encoded? A head has at most 16 KiB")],
+    http=400,
 )
 
 
@@ -77,8 +81,13 @@ class Connection(H11Protocol):
         self._awaited = None
         self._waiting.end(self)
         has_begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
-        if has_begun and self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+        if has_begun:
             self._refuse(_LATE if is_late else _TOO_MANY)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's word for all that
+        """Answer what is no request of HTTP/1.1, and close it."""
+        self._refuse(_NOT_HTTP)
         self.transport.close()
 
     def shutdown(self) -> None:
@@ -92,15 +101,23 @@ class Connection(H11Protocol):
             self.give_up(is_late=True)
 
     def _refuse(self, why: Refusal) -> None:
+        """Answer in place of the application, unless it has begun to."""
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            return
         body = json_of(why.status).encode() + b"\n"
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
+        data = h11.Data(data=body)
+        if self.conn.our_state is h11.SEND_RESPONSE:  # to a request that the application has
+            self.cycle.disconnected = True
+            if self.scope["method"] == "HEAD":
+                data = h11.Data(data=b"")
         for event in (
             h11.Response(status_code=why.http or 503, headers=headers),
-            h11.Data(data=body),
+            data,
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
