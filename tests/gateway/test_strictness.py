@@ -136,7 +136,7 @@ QUERIES = [
     ("filter.taskNam=order", "filter.taskNam"),
     ("filter.taskName=a&filter.task_name=b", "filter.task_name"),
     ("filter.taskName.x=a", "filter.taskName.x"),
-    ("filter.deadAfter=yesterday", "filter"),
+    ("filter.deadAfter=yesterday", "filter.deadAfter"),
     ("filter.stepPattern=%5Ba", "filter.step_pattern"),
 ]
 

@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from zart.gateway.spelling import misspelt
 from zart.gateway.statuses import SHOWN, invalid
 
 Violation: TypeAlias = tuple[str, str]
@@ -119,18 +120,14 @@ def _clashes(
 
 
 def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
-    # json_format takes false for 0, as a number or a value of an enum; and 0.5 for the latter.
-    wrong = bool | float if field.enum_type is not None else bool
     if item is None and not _is_value(field):
         # To json_format null is as good as left out. To a program that had no value it is not:
         # a guard that is left out guards nothing.
         yield path, "is null: leave it out if that is meant"
     elif _is_value(field):
         yield from _damaged(item, path)
-    elif field.type != FieldDescriptor.TYPE_BOOL and any(isinstance(x, wrong) for x in _each(item)):
-        yield path, f"is {json.dumps(item)[:40]}, which it cannot be"
-    elif field.cpp_type in _FRACTIONAL and any(_is_beyond(x) for x in _each(item)):
-        yield path, "is a number out of range"  # of which json_format makes an OverflowError
+    elif wrong := next(filter(None, (_wrong(field, each) for each in _each(item))), ""):
+        yield path, wrong
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         values = field.message_type.fields_by_name["value"]
         for key, part in item.items() if isinstance(item, dict) else ():
@@ -144,6 +141,17 @@ def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violati
 
 def _each(item: object) -> list[object]:
     return item if isinstance(item, list) else [item]
+
+
+def _wrong(field: FieldDescriptor, item: object) -> str:
+    """Say what is wrong with a number, a name or a text; empty: nothing."""
+    # json_format takes false for 0, as a number or a value of an enum; and 0.5 for the latter.
+    never = bool | float if field.enum_type is not None else bool
+    if isinstance(item, never) and field.type != FieldDescriptor.TYPE_BOOL:
+        return f"is {json.dumps(item)}, which it cannot be"
+    if field.cpp_type in _FRACTIONAL and _is_beyond(item):
+        return "is a number out of range"  # of which json_format makes an OverflowError
+    return misspelt(field, item) if isinstance(item, str) else ""
 
 
 def _is_value(field: FieldDescriptor) -> bool:
