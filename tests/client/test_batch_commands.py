@@ -61,6 +61,7 @@ async def test_what_is_refused_is_told_by_its_option(
         "retry-step --error-group none": "--error-group: is no",
         "retry-step --task-name t --max-attempts 1000001": "--max-attempts: is 1000001",
         "fail-step --step a --message ' '": "--message: is empty",
+        "complete-step --task-name t --result 1": "the filter: has no condition on steps, such as --step",
         "restart --started-by ann": "--created-after: is needed",
         "rerun --status failed --rate 200000": "--rate: is 200000",
     }

@@ -7,15 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import typer
+from client.each_command import EACH
 from client.scripted import RUN, Run
 
-from zart.cli.main import app, main
+from zart.cli.main import main
 from zart.v1 import admin_service_pb2 as admin
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-# They ask for nothing of many: they run something, or write a file.
-OF_PROCESSES = {"serve", "migrate", "dispatch", "dev", "protos", "health", "gateway", "token"}
 # What an empty one means, of the options that may be empty.
 MEANS = {
     "--address": "where ZART_ADDRESS says, or the default",
@@ -35,17 +32,6 @@ NEEDED = {
     "result": "1",
     "window": "1m",
 }
-
-
-def commands() -> Iterator[tuple[str, Any]]:
-    """Yield each command that asks a server, as it is typed."""
-    for name, found in COMMANDS.items():
-        if name not in OF_PROCESSES:
-            for part, command in getattr(found, "commands", {"": found}).items():
-                yield f"{name} {part}".strip(), command
-
-
-EACH = dict(commands())
 
 
 def written(parameter: Any) -> str:

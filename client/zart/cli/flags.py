@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Where a parameter of a command is not named as the field that it fills.
 PARAMETERS = {
+    "add_exempt_execution_ids": "execution_ids",
     "error_group_id": "error_group",
     "execution_id_prefix": "id_prefix",
     "expected_attempt": "expect_attempt",
@@ -15,13 +16,14 @@ PARAMETERS = {
     "expires_at": "lasting",
     "expires_in": "lasting",
     "force_rerun": "force",
-    "filter": "step",  # the first of its options
+    "include_batch_items": "batch_items",
     "input_json": "input",
     "must_match": "future",
     "page_size": "limit",
     "payload_json": "payload",
     "rate_per_second": "rate",
     "release_on_expiry": "then",
+    "remove_exempt_execution_ids": "execution_ids",
     "result_json": "result",
     "run_number": "run",
     "statuses": "status",
@@ -29,32 +31,38 @@ PARAMETERS = {
     "step_statuses": "step_status",
     "validate_only": "dry_run",
 }
-# What a field of a batch stands in, where a command has an option for the field itself.
-_OF_BATCH = re.compile(r"selection\.(?=filter\.)|operation\.[a-z_]+\.")
-_OF_FILTER = "filter."
+# What else fills a field, where a command looks something up by what was given for another one.
+_ELSE = {
+    "execution_id": "execution_ids",
+    "execution_id_prefix": "execution_id",
+    "older_than": "keep_for",
+}
 # Fields of a filter that are called as another option is.
 _IN_FILTERS = {"batch_id": "of_batch", "rule_id": "of_rule", "triggered_by": "started_by"}
+# What many options fill together.
+TOGETHER = {"filter": "the filter", "selection": "the filter"}
+_INDEX = re.compile(r"\[\d*\]")
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
-_FIELD = re.compile(r"([a-z_]+)(?:\[\d+\])?")
 
 
-def in_flags(text: str, shown: Mapping[str, str]) -> str:
-    """Write text with the names of fields as those of options.
+def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
+    """Write what is wrong with a field by the names of options: ``--step: is no glob``.
 
-    ``shown`` gives how each parameter of the command is written.
+    ``path`` names the field as the server does, such as ``preserve[0]`` or ``breaker.window``. Of
+    fields within each other the innermost counts that has an option; if none has, it stays.
+    ``what`` may name others. ``shown`` gives how each parameter of the command is written.
     """
-    return _WORD.sub(lambda found: _flag(found[0], shown), text)
+    names = _INDEX.sub("", path).split(".")
+    of_filter = "filter" in names[:-1]
+
+    def flag(name: str) -> str | None:
+        return _flag(_IN_FILTERS.get(name, name) if of_filter else name, shown)
+
+    is_unknown = names[-1].isdigit()  # to the server: then nobody can tell what fills it
+    found = None if is_unknown else next(filter(None, map(flag, reversed(names))), None)
+    return f"{found or path}: {_WORD.sub(lambda word: flag(word[0]) or word[0], what)}"
 
 
-def field_in_flags(path: str, shown: Mapping[str, str]) -> str:
-    """Write the path of a field, such as ``preserve[0]``, as its option."""
-    path = _OF_BATCH.sub("", path, count=1)
-    if path.startswith(_OF_FILTER):
-        path = path.removeprefix(_OF_FILTER)
-        path = _IN_FILTERS.get(path, path)
-    found = _FIELD.match(path)
-    return path if found is None else _flag(found[1], shown) + path[found.end() :]
-
-
-def _flag(field: str, shown: Mapping[str, str]) -> str:
-    return shown.get(PARAMETERS.get(field, field), field)
+def _flag(name: str, shown: Mapping[str, str]) -> str | None:
+    parameters = PARAMETERS.get(name, name), _ELSE.get(name, "")
+    return next((shown[one] for one in parameters if one in shown), TOGETHER.get(name))

@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart.channel import address_of
-from zart.cli.flags import field_in_flags, in_flags
+from zart.cli.flags import in_flags
 from zart.cli.json_output import json_of
 from zart.cli.session import Session
 from zart.cli.shell import command_line
@@ -77,7 +77,7 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
         _ = detail.Unpack(info) or detail.Unpack(bad)
     shown = session.parameters
     problems = [
-        f"{field_in_flags(violation.field, shown)}: {in_flags(violation.description, shown)}"
+        in_flags(violation.field, violation.description, shown)
         for violation in bad.field_violations
     ] or [status.message]
     reason = f" [{info.reason}]" if info.reason else ""

@@ -98,19 +98,19 @@ def list_(session: Session, limit: Limit = 0) -> None:
 @mutates
 def set_(
     session: Session,
-    task: Task,
+    task_name: Task,
     keep_for: Annotated[str, typer.Argument(metavar="SPAN", help="30d, 12h, or forever.")],
 ) -> None:
     """Set for how long finished executions of a task are kept."""
     span = None if keep_for == _FOR_EVER else span_of(keep_for, "SPAN")
-    _confirm_removal(session, task, span)
+    _confirm_removal(session, task_name, span)
 
     def show(answer: RetentionSet) -> None:
         found = answer.retention
         session.print(f"{found.task_name}: kept for {kept_for(found.keep_for)}")
 
-    session.run(calls.set_retention(task, span, **session.mutation.fields), show)
-    warn_if_unknown(session, task)
+    session.run(calls.set_retention(task_name, span, **session.mutation.fields), show)
+    warn_if_unknown(session, task_name)
     _warn_if_longer_than_operations(session, span)
 
 
@@ -144,13 +144,14 @@ def _warn_if_longer_than_operations(session: Session, span: timedelta | None) ->
 
 @retention.command(epilog=example("retention unset mail"))
 @mutates
-def unset(session: Session, task: Task) -> None:
+def unset(session: Session, task_name: Task) -> None:
     """Have what the servers are set to hold of a task again."""
     if session.is_interactive and not session.mutation.yes:
-        _confirm_removal(session, task, session.client.send(calls.get_retention()).keep_for)
+        span = session.client.send(calls.get_retention()).keep_for
+        _confirm_removal(session, task_name, span)
 
     def show(answer: RetentionUnset) -> None:
         was = "nothing was set" if answer.was is None else kept_for(answer.was.keep_for)
-        session.print(f"{task}: unset; until now: {was}")
+        session.print(f"{task_name}: unset; until now: {was}")
 
-    session.run(calls.unset_retention(task, **session.mutation.fields), show)
+    session.run(calls.unset_retention(task_name, **session.mutation.fields), show)

@@ -80,7 +80,9 @@ def create_batch(request: pb.CreateBatchRequest) -> CreateBatch:
     wanted = command.selection.filter
     is_by_hand = command.operation.kind in (BatchKind.COMPLETE_STEP, BatchKind.FAIL_STEP)
     if is_by_hand and not (wanted is not None and wanted.has_step_conditions):
-        raise InvalidField("selection", "has to be a filter with a condition on steps: which ones?")
+        raise InvalidField(
+            "selection", "has no condition on steps, such as step_pattern: which ones?"
+        )
     is_cancelling = command.operation.kind is BatchKind.CANCEL_EXECUTION
     if is_cancelling and not may_have(Role.STARTER):
         raise RoleRequired(Role.STARTER, "to have executions cancelled")
