@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
-from hot.states import MANY
+from hot.states import MANY, RELEASED
+from zart_server.domain.breakers import BreakerSettings
 from zart_server.domain.commands import Caller
 from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor, Position
 from zart_server.domain.model import RunStatus
 from zart_server.domain.retention import BY_ITSELF, Removed
 from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
+from zart_server.store.breaking.rows import insert_breaker
 from zart_server.store.reads.stats import read_stats
 from zart_server.store.retention.finding import (
     FINISHED,
@@ -59,8 +61,23 @@ async def setting_retention(tx: Explained) -> None:
     assert await unset_task_retention(tx.tx, "many")
 
 
+async def _trying(tx: Explained) -> None:
+    """Have a breaker be half open whose rule let go steps of all that ends, before it was."""
+    await insert_breaker(
+        tx.tx,
+        "br-half-open",
+        BreakerSettings("many", None, 2, timedelta(minutes=1), 0.5, None, timedelta(0), 1, None),
+        Caller(),
+    )
+    await tx.sql.execute(
+        "UPDATE zart.breakers SET status = 'half_open', rule_key = $1, half_open_at = 'infinity'",
+        RELEASED,
+    )
+
+
 @scenario(BATCH, first=OPEN_DOOR)
 async def removing_what_has_ended(tx: Explained) -> None:
+    await _trying(tx)
     after = dict.fromkeys(FINISHED, Position())
     looked = (await find_ended(tx.tx, "many", after, _LATER, BATCH // 2))[:BATCH]
     assert len(looked) == BATCH
@@ -100,6 +117,7 @@ async def removing_operations(tx: Explained) -> None:
 
 @scenario(2 * BATCH)
 async def counting_what_has_ended(tx: Explained) -> None:
+    await _trying(tx)
     await open_door(tx.tx)
     may_go, may_not, is_more = await count_ended(tx.tx, "many", _LATER, BATCH // 2)
     assert (may_go + may_not, is_more) == (BATCH, True)

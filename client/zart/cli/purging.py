@@ -47,7 +47,7 @@ def _told(answer: Purged) -> list[str]:
         f"{answer.removed_executions}{more} {verb}{kept}, ended before {when(answer.ended_before)}"
     )
     if answer.kept_executions:
-        lines.append("kept: in doubt, in an unfinished batch, or locked just then")
+        lines.append("kept: in doubt, in an unfinished batch, tried by a breaker, or locked then")
     return lines
 
 

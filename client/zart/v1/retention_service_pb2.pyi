@@ -357,7 +357,7 @@ class PurgedTask(_message.Message):
     """How many executions are removed."""
     kept_executions: _builtins.int
     """How many stay, though they ended long enough ago: an attempt is in doubt, an unfinished batch names
-    them, or others had them locked.
+    them, a half-open breaker let a step try, or others had them locked.
     """
     def __init__(
         self,

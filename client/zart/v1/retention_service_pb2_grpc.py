@@ -28,7 +28,7 @@ if _version_not_supported:
 class RetentionServiceStub(object):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
@@ -71,7 +71,7 @@ class RetentionServiceStub(object):
 class RetentionServiceServicer(object):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
@@ -159,7 +159,7 @@ def add_RetentionServiceServicer_to_server(servicer, server):
 class RetentionService(object):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats

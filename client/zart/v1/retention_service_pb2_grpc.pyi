@@ -29,7 +29,7 @@ GRPC_VERSION: str
 class RetentionServiceStub:
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
@@ -64,7 +64,7 @@ class RetentionServiceStub:
 class RetentionServiceAsyncStub(RetentionServiceStub):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats
@@ -95,7 +95,7 @@ class RetentionServiceAsyncStub(RetentionServiceStub):
 class RetentionServiceServicer(metaclass=_abc_1.ABCMeta):
     """For how long finished executions are kept. What has ended longer ago is removed by the servers, whole:
     runs, steps, attempts, inputs, and requests; never an execution that is unfinished, that has an
-    attempt in doubt, or that an unfinished batch names.
+    attempt in doubt, that an unfinished batch names, or of which a half-open breaker let a step try.
 
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, ListRetention and GetStats

@@ -29,6 +29,8 @@ WITH at_work AS MATERIALIZED (
         WHERE status = s.status OFFSET 0) b
 ), named AS MATERIALIZED (
     SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+), trying AS MATERIALIZED (
+    SELECT rule_key, half_open_at FROM zart.breakers WHERE status = 'half_open'
 )
 SELECT e.execution_key FROM (
     SELECT execution_key FROM zart.executions e
@@ -41,6 +43,13 @@ SELECT e.execution_key FROM (
                 SELECT FROM zart.batch_items i
                 WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
         AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+        AND NOT EXISTS (
+            SELECT FROM trying b CROSS JOIN LATERAL (
+                SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key OFFSET 0) r
+            CROSS JOIN LATERAL (
+                SELECT FROM zart.released_steps x
+                WHERE x.rule_key = b.rule_key AND x.run_key = r.run_key
+                    AND x.released_at > b.half_open_at LIMIT 1) x)
     ORDER BY execution_key FOR UPDATE SKIP LOCKED) e
 CROSS JOIN LATERAL (
     SELECT is_current FROM zart.runs WHERE runs.execution_key = e.execution_key
@@ -58,6 +67,8 @@ WITH at_work AS MATERIALIZED (
         WHERE status = s.status OFFSET 0) b
 ), named AS MATERIALIZED (
     SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+), trying AS MATERIALIZED (
+    SELECT rule_key, half_open_at FROM zart.breakers WHERE status = 'half_open'
 ), looked AS MATERIALIZED (
     SELECT s.status, r.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         SELECT execution_key, completed_at FROM zart.runs
@@ -81,6 +92,13 @@ FROM (
                 SELECT FROM zart.batch_items i
                 WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
         AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+        AND NOT EXISTS (
+            SELECT FROM trying b CROSS JOIN LATERAL (
+                SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key OFFSET 0) r
+            CROSS JOIN LATERAL (
+                SELECT FROM zart.released_steps x
+                WHERE x.rule_key = b.rule_key AND x.run_key = r.run_key
+                    AND x.released_at > b.half_open_at LIMIT 1) x)
         AS may_go FROM ended CROSS JOIN LATERAL (
             SELECT execution_key, execution_id FROM zart.executions
             WHERE execution_key = ended.execution_key OFFSET 0) e) found;
@@ -96,6 +114,8 @@ WITH at_work AS MATERIALIZED (
         WHERE status = s.status OFFSET 0) b
 ), named AS MATERIALIZED (
     SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+), trying AS MATERIALIZED (
+    SELECT rule_key, half_open_at FROM zart.breakers WHERE status = 'half_open'
 ), old AS MATERIALIZED (
     SELECT e.execution_key, e.execution_id
     FROM unnest($1::bigint[]) k(execution_key)
@@ -114,6 +134,13 @@ WITH at_work AS MATERIALIZED (
                 SELECT FROM zart.batch_items i
                 WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
         AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+        AND NOT EXISTS (
+            SELECT FROM trying b CROSS JOIN LATERAL (
+                SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key OFFSET 0) r
+            CROSS JOIN LATERAL (
+                SELECT FROM zart.released_steps x
+                WHERE x.rule_key = b.rule_key AND x.run_key = r.run_key
+                    AND x.released_at > b.half_open_at LIMIT 1) x)
 ), gone AS MATERIALIZED (
     SELECT run_key FROM zart.runs
     WHERE execution_key = ANY(ARRAY(SELECT execution_key FROM old))

@@ -48,7 +48,8 @@ async def undone_if_late(tx: Tx, seconds: float) -> AsyncIterator[None]:
     await tx.execute("SELECT set_config('statement_timeout', $1, true)", before)
 
 
-# Of the execution e: an unfinished batch names it.
+# Of the execution e: an unfinished batch names it, or a half-open breaker has let a step of it try,
+# which counts for the breaker until enough have, however long that takes.
 _AT_WORK = """
     at_work AS MATERIALIZED (
         SELECT b.* FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
@@ -57,6 +58,8 @@ _AT_WORK = """
             WHERE status = s.status OFFSET 0) b
     ), named AS MATERIALIZED (
         SELECT unnest(execution_ids) AS execution_id FROM at_work WHERE NOT is_prepared
+    ), trying AS MATERIALIZED (
+        SELECT rule_key, half_open_at FROM zart.breakers WHERE status = 'half_open'
     )
 """
 _MAY_GO = """
@@ -68,6 +71,13 @@ _MAY_GO = """
             SELECT FROM zart.batch_items i
             WHERE i.batch_key = b.batch_key AND i.execution_key = e.execution_key LIMIT 1) i)
     AND (e.execution_id IN (SELECT execution_id FROM named)) IS NOT TRUE
+    AND NOT EXISTS (
+        SELECT FROM trying b CROSS JOIN LATERAL (
+            SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key OFFSET 0) r
+        CROSS JOIN LATERAL (
+            SELECT FROM zart.released_steps x
+            WHERE x.rule_key = b.rule_key AND x.run_key = r.run_key
+              AND x.released_at > b.half_open_at LIMIT 1) x)
 """
 # Where others have locked the current run, the one before it is found, which is not current.
 _LOCK = Statement(
@@ -201,8 +211,9 @@ _REMOVE = Statement(
 async def remove_ended(tx: Tx, execution_keys: Sequence[int], ended_before: datetime) -> Removed:
     """Remove executions that the caller has locked, with all that refers to them or to their runs.
 
-    Only finished ones that ended before a time, have no attempt in doubt, and are in no unfinished
-    batch. What an active rule exempts stays: it is the rule's.
+    Only finished ones that ended before a time, have no attempt in doubt, are in no unfinished
+    batch, and have no probe of a half-open breaker. What an active rule exempts stays: it is the
+    rule's.
     """
     row = await tx.fetchrow(
         _REMOVE.text,
