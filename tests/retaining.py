@@ -52,6 +52,18 @@ async def end_old(db: asyncpg.Connection[asyncpg.Record], *, days: int = 40) -> 
     await make_old(db, days=days)
 
 
+async def make_operations_old(db: asyncpg.Connection[asyncpg.Record], *, days: int = 401) -> None:
+    """Have all operations, attempts at some, and ends of batches be so many days older."""
+    async with db.transaction():
+        await db.execute("SET LOCAL zart.purge = 'on'")
+        for table in ("operations", "operation_attempts", "batches"):
+            column = "completed_at" if table == "batches" else "created_at"
+            await db.execute(
+                f"UPDATE zart.{table} SET {column} = {column} - $1::interval",
+                timedelta(days=days),
+            )
+
+
 async def put_in_doubt(db: asyncpg.Connection[asyncpg.Record], task_name: str) -> None:
     """Have an attempt of each execution of a task be in doubt, so that it stays."""
     await db.execute(
@@ -85,12 +97,15 @@ async def slow_down(
 
 
 async def refuse_removal(
-    db: asyncpg.Connection[asyncpg.Record], *, execution_id: str = "%"
+    db: asyncpg.Connection[asyncpg.Record], *, execution_id: str = "%", table: str = "executions"
 ) -> None:
-    """Have the removal of every execution, or of this one, fail as nothing should."""
+    """Have the removal of every execution, or of this one, fail as nothing should.
+
+    Or, in place of executions, of what another table has of them.
+    """
     await db.execute(
         "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'not now'; END $$;"
-        "CREATE TRIGGER refused BEFORE DELETE ON zart.executions FOR EACH ROW"
+        f"CREATE TRIGGER refused BEFORE DELETE ON zart.{table} FOR EACH ROW"
         f" WHEN (OLD.execution_id LIKE '{execution_id}') EXECUTE FUNCTION public.refuse()"
     )

@@ -111,12 +111,18 @@ async def test_a_pass_that_was_cut_off_is_gone_on_with(
 async def test_one_whose_removal_fails_keeps_no_other(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    await rig.client.set_retention("t", timedelta(days=30))
+    """Nor does one before it, of another task, that is looked at and stays."""
+    for task in ("a", "t"):
+        await rig.client.set_retention(task, timedelta(days=30))
     await sweep(zart_server)
     await start_many(rig.client, 3)
+    await rig.start("young", {"a": ()}, task="a")
     await end_old(rig.db)
+    await rig.db.execute(
+        "UPDATE zart.runs SET completed_at = statement_timestamp() WHERE listed_task = 'a'"
+    )
     await refuse_removal(rig.db, execution_id="x-0")
     with pytest.raises(asyncpg.RaiseError, match="not now"):
         await sweep(zart_server)  # of several together nobody knows which it is
     await sweep(zart_server)
-    assert await left(rig.db) == ["x-0"]
+    assert await left(rig.db) == ["x-0", "young"]

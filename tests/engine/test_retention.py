@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import start_many, until_batch
-from retaining import left, make_old, stop_passes, sweep
+from retaining import left, make_old, make_operations_old, stop_passes, sweep
 from rig import Rig, eventually
 
 import zart
@@ -73,13 +73,7 @@ async def test_operations_and_batches_have_a_time_of_their_own(
 
     await eventually(refused)
     await sweep(zart_server)  # all of it is young yet, and is looked at again when it is not
-    async with rig.db.transaction():
-        await rig.db.execute("SET LOCAL zart.purge = 'on'")
-        for table in ("operations", "operation_attempts", "batches"):
-            column = "completed_at" if table == "batches" else "created_at"
-            await rig.db.execute(
-                f"UPDATE zart.{table} SET {column} = {column} - interval '401 days'"
-            )
+    await make_operations_old(rig.db)
     await rig.client.pause(task_name="t")
     await sweep(zart_server)
     kinds = [o.kind.value for o in await rig.client.list_operations()]

@@ -1,4 +1,4 @@
-"""What takes too long to remove is removed in smaller pieces, and keeps nothing else from going."""
+"""What is not removed, takes too long or is not even found keeps nothing else from going."""
 
 from __future__ import annotations
 
@@ -7,10 +7,20 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
-from batching import start_many
-from retaining import end_old, left, refuse_removal, slow_down, stop_passes, sweep
-from rig import Rig
+from batching import start_many, until_batch
+from retaining import (
+    end_old,
+    left,
+    make_operations_old,
+    refuse_removal,
+    slow_down,
+    stop_passes,
+    sweep,
+)
+from rig import Rig, eventually
 
+import zart
+from zart import errors
 from zart.testing.server import ServerUnderTest, serving
 
 
@@ -31,7 +41,7 @@ async def test_a_piece_that_takes_too_long_is_followed_by_a_smaller_one(
     for n in range(5):
         await rig.start(f"u-{n}", {"a": ()}, task="u")
     await end_old(rig.db, days=100)
-    await make_operations_old(rig)
+    await make_operations_old(rig.db)
     await slow_down(rig.db, 0.06)  # so a second is enough for fewer than the first piece has
     await sweep(zart_server)
     assert await left(rig.db) == []
@@ -45,7 +55,7 @@ async def test_what_does_not_go_even_alone_is_gone_past(
     await start_many(rig.client, 30)
     await rig.start("u", {"a": ()}, task="u")
     await end_old(rig.db, days=100)
-    await make_operations_old(rig)
+    await make_operations_old(rig.db)
     await slow_down(rig.db, 10, execution_id="x-7")
     with caplog.at_level(logging.WARNING):
         await sweep(zart_server)
@@ -63,7 +73,7 @@ async def test_operations_go_whatever_becomes_of_executions(
 ) -> None:
     await start_many(rig.client, 3)
     await end_old(rig.db, days=100)
-    await make_operations_old(rig)
+    await make_operations_old(rig.db)
     await refuse_removal(rig.db)
     with pytest.raises(asyncpg.RaiseError, match="not now"):
         await sweep(zart_server)
@@ -71,10 +81,45 @@ async def test_operations_go_whatever_becomes_of_executions(
     assert await rig.db.fetchval("SELECT count(*) FROM zart.operations WHERE kind = 'start'") == 0
 
 
-async def make_operations_old(rig: Rig) -> None:
-    """Have all operations be older than they are kept."""
-    async with rig.db.transaction():
-        await rig.db.execute("SET LOCAL zart.purge = 'on'")
-        await rig.db.execute(
-            "UPDATE zart.operations SET created_at = created_at - interval '401 days'"
-        )
+async def test_executions_go_whatever_becomes_of_operations(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Also those that end after a pass that came to its end but for them; and so do batches."""
+    await start_many(rig.client, 1, "before")
+    batch = await rig.client.create_batch(zart.CancelExecution(), everything=True)
+    await until_batch(rig.client, batch.batch_id, "COMPLETED")
+    with pytest.raises(errors.ExecutionNotFound):
+        await rig.client.restart("nobody")
+
+    async def refused() -> bool:
+        return bool(await rig.client.list_operations(statuses=["REFUSED"]))
+
+    await eventually(refused)
+    await end_old(rig.db, days=100)
+    await make_operations_old(rig.db)
+    await refuse_removal(rig.db, table="operation_attempts")
+    for name in ("before-0", "after-0"):
+        assert await left(rig.db) == [name]
+        with pytest.raises(asyncpg.RaiseError, match="not now"):
+            await sweep(zart_server)
+        assert await left(rig.db) == []
+        await start_many(rig.client, 1, "after")
+        await end_old(rig.db, days=100)
+    assert list(await rig.client.list_batches()) == []
+
+
+async def test_a_task_of_which_nothing_is_found_keeps_no_other(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rig.start("x", {"a": ()}, task="t")
+    await rig.start("y", {"a": ()}, task="u")
+    await end_old(rig.db, days=100)
+    await rig.db.execute(  # by hand, and before the year 1, which no server can compute with
+        "INSERT INTO zart.task_retention (task_name, keep, triggered_by, principal, reason, incident)"
+        " VALUES ('t', interval '1000000 days', '', '', '', '')"
+    )
+    zart_server.running.runtime.retention._executions.next = 1
+    with caplog.at_level(logging.WARNING):
+        await sweep(zart_server)
+    assert await left(rig.db) == ["x"]
+    assert "t: what has ended is not found, or not in time" in caplog.text

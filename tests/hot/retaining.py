@@ -23,7 +23,7 @@ from zart_server.store.retention.finding import (
     next_task,
 )
 from zart_server.store.retention.operations import TABLES, remove_batches, remove_operations
-from zart_server.store.retention.passes import hold_pass, set_pass, take_pass
+from zart_server.store.retention.passes import hold_pass, prolong_pass, set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
 from zart_server.store.retention.removing import (
     OPEN_DOOR,
@@ -49,6 +49,7 @@ async def going_through_tasks(tx: Explained) -> None:
     assert await execution_id_of(tx.tx, MANY // 2)
     assert await take_pass(tx.tx, timedelta(minutes=1)) == FROM_THE_OLDEST
     await set_pass(tx.tx, timedelta(minutes=1), EndedCursor("many"))
+    await prolong_pass(tx.tx, timedelta(minutes=1))
 
 
 @scenario(1)

@@ -6,7 +6,7 @@ import abc
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from zart_server.domain.errors import ZartError
@@ -64,6 +64,30 @@ class BackgroundLoop(abc.ABC):
             _log.warning("%s has to wait: %s", self._name, error.message)
             return None
 
+    async def each(self, parts: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Do all of these, whatever becomes of one another, and raise at the end what failed first.
+
+        The log tells what failed besides.
+        """
+        first: Exception | None = None
+        for part in parts:
+            try:
+                await part()
+            except Exception as error:  # noqa: BLE001 - raised, or told in full
+                if first is None:
+                    first = error
+                else:
+                    self._tell(error)
+        if first is not None:
+            raise first
+
+    def _tell(self, error: Exception) -> None:
+        """Tell the log what failed, while the loop goes on."""
+        if isinstance(error, ZartError):
+            _log.warning("%s has to wait: %s", self._name, error.message)
+        else:
+            _log.error("%s failed; it goes on", self._name, exc_info=error)
+
     async def _run(self) -> None:
         pause = self._first
         while not self._is_stopping:
@@ -73,9 +97,6 @@ class BackgroundLoop(abc.ABC):
             self._kicked.clear()
             try:
                 pause = await self.turn()
-            except ZartError as error:
+            except Exception as error:  # noqa: BLE001 - told in full; the loop must go on
                 pause = _AGAIN
-                _log.warning("%s has to wait: %s", self._name, error.message)
-            except Exception:  # noqa: BLE001 - told in full; the loop must go on
-                pause = _AGAIN
-                _log.exception("%s failed; it goes on", self._name)
+                self._tell(error)

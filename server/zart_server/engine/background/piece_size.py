@@ -1,12 +1,20 @@
-"""How many rows a piece of the removal of what has ended takes: by how long the last ones took."""
+"""How many rows a piece of the removal of what has ended takes, and how long it rests then.
+
+Both by how long the last pieces took.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 _FIRST, _MOST = 20, 500  # executions, or operations; nobody knows what they hold
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 _TOO_LONG = 2.0  # seconds: then it is smaller than ``_FIRST``, too
+# The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
+# ends; never so much that dispatchers go short of a database.
+_LEAST_SHARE, _MOST_SHARE = 0.05, 0.7
+LATE = 60.0  # seconds: overdue by so much it takes its largest share
 
 
 @dataclass(slots=True)
@@ -26,3 +34,12 @@ class PieceSize:
     def failed(self, tried: int) -> None:
         """Go by a piece of so many that did not get through: fewer at a time do."""
         self.next = max(1, tried // 4)
+
+
+async def leave_time(took: float, overdue: float) -> None:
+    """Leave the database to others, after a piece that took so many seconds.
+
+    The longer, the less overdue its rows were: by how many seconds.
+    """
+    share = min(max(overdue / LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
+    await asyncio.sleep(took * (1 / share - 1))

@@ -3,55 +3,42 @@
 Where nothing is set, this looks once a minute whether something is, and does no more. One server at
 a time goes through what has ended, task by task; what it knows of its way, such as how far it has
 come, only saves looking. A piece is one transaction that is right whoever else is at work. One that
-takes too long leaves nothing, so a smaller one follows; what does not go even alone keeps nothing
-else from going.
+takes too long leaves nothing, so a smaller one follows; what does not go even alone, or is not even
+found, keeps nothing else from going.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from zart_server.domain.ended_cursor import EndedCursor
+from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
-from zart_server.domain.retention import BY_ITSELF, Kept, Removed
+from zart_server.domain.retention import BY_ITSELF, Kept
 from zart_server.engine.background.loop import BackgroundLoop
-from zart_server.engine.background.piece_size import PieceSize
+from zart_server.engine.background.old_operations import OldOperations
+from zart_server.engine.background.piece_size import PieceSize, leave_time
 from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.retention.finding import Looked, execution_id_of
-from zart_server.store.retention.operations import (
-    TABLES,
-    RemovedPiece,
-    remove_batches,
-    remove_operations,
-)
-from zart_server.store.retention.passes import set_pass, take_pass
-from zart_server.store.retention.records import forget_records, record_removed
+from zart_server.store.retention.passes import TAKEN, set_pass, take_pass
+from zart_server.store.retention.records import forget_records
 from zart_server.store.retention.removing import OPEN_DOOR
 from zart_server.store.retention.tasks import read_kept, read_kept_of
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
-_TAKEN = timedelta(minutes=1)  # a server that says nothing for so long is gone
 _LEAST_REST, _MOST_REST = 5.0, 600.0  # seconds between two passes
 # Times as long as a pass looked without removing anything, such as at many that stay: so that takes
 # a twentieth of a connection's time, and what may go by then is removed a little later.
 _REST = 20.0
-# The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
-# ends; never so much that dispatchers go short of a database.
-_LEAST_SHARE, _MOST_SHARE = 0.05, 0.7
-_LATE = 60.0  # seconds: overdue by so much it takes its largest share
-
-T = TypeVar("T")
 
 
 class _Due(NamedTuple):
@@ -84,7 +71,8 @@ class _Due(NamedTuple):
 class _Way:
     """Where a pass is. ``looked``: executions of the task that are still to be removed.
 
-    Until the last of these is, whoever goes on after this server begins at ``come_to``.
+    Until the last of these is, whoever goes on after this server begins at ``come_to``; at the
+    oldest, once all are gone through.
     """
 
     walk: EndedWalk
@@ -92,6 +80,7 @@ class _Way:
     task_name: str = ""
     looked: Sequence[Looked] = ()
     removed: int = 0  # of the task, and not told yet
+    idle: float = 0.0  # seconds for which it was looked without removing any
 
     def go_past(self, piece: Sequence[Looked]) -> None:
         """Go past the first that were looked at; tell what was removed at the end of a task."""
@@ -109,8 +98,7 @@ class Retention(BackgroundLoop):
         self._db = db
         self._kept = kept
         self._executions = PieceSize()
-        self._operations = PieceSize()
-        self._after = dict.fromkeys(TABLES, 0)
+        self._operations = OldOperations(db)
 
     async def turn(self) -> float:
         """Go through what has ended, if it is this server's turn; return seconds until the next."""
@@ -118,7 +106,7 @@ class Retention(BackgroundLoop):
         if not due:
             return _LOOK_EVERY
         async with self._db.autocommit() as connection:
-            cursor = await take_pass(connection, _TAKEN)
+            cursor = await take_pass(connection, TAKEN)
         if cursor is None:
             return _LEAST_REST
         idle = await self._go_through(due, cursor)
@@ -134,24 +122,32 @@ class Retention(BackgroundLoop):
 
     async def _go_through(self, due: _Due, cursor: EndedCursor) -> float:
         """Remove what may go; return for how many seconds it was looked without removing any."""
+        way = _Way(EndedWalk(cursor, due.tasks), cursor)
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self._forget_records,
+            partial(self._remove_executions, due, way),
+            partial(self._keep_place, way),
+        ]
+        if due.kept.operations is not None:
+            parts += self._operations.parts(due.now - due.kept.operations)
+        await self.each(parts)
+        return way.idle
+
+    async def _forget_records(self) -> None:
         async with self._db.transaction() as tx:
             await forget_records(tx)
-        way = _Way(EndedWalk(cursor, due.tasks), cursor)
-        try:
-            idle = await self._remove_executions(due, way)
-        except Exception:
-            await self._remove_operations(due, way.come_to)  # which wait for no execution
-            raise
-        await self._remove_operations(due, way.come_to)
-        return idle
 
-    async def _remove_executions(self, due: _Due, way: _Way) -> float:
-        idle = 0.0
+    async def _remove_executions(self, due: _Due, way: _Way) -> None:
         while (looking := await self._look_on(due, way)) is not None:
-            idle += looking
+            way.idle += looking
             while way.looked:
-                idle += await self._remove_piece(due, way)
-        return idle
+                way.idle += await self._remove_piece(due, way)
+        way.come_to = FROM_THE_OLDEST
+
+    async def _keep_place(self, way: _Way) -> None:
+        """Have the next pass begin where this one came to, also if it ends early from here on."""
+        async with self._db.autocommit() as connection:
+            await set_pass(connection, TAKEN, way.come_to)
 
     async def _look_on(self, due: _Due, way: _Way) -> float | None:
         """Look for the next that may go.
@@ -175,21 +171,34 @@ class Retention(BackgroundLoop):
                 way.looked = [one for one in looked if one.overdue > 0]
                 if looked and not way.looked and way.walk.cursor.after:
                     # Many stay, so that going past them may take long.
-                    await set_pass(connection, _TAKEN, way.walk.cursor)
-        except (StoreConflict, OperationTimeout):
-            if self._executions.next == 1:
-                if not way.walk.cursor.after:
-                    raise
-                _log.warning("%s: what has ended is not found in time", way.task_name)
-                way.walk.leave_task()
-            self._executions.failed(self._executions.next)
+                    await set_pass(connection, TAKEN, way.walk.cursor)
+        except Exception as error:
+            if not self._goes_on_without(way, error):
+                raise
         if way.looked:
             return 0.0
         took = time.monotonic() - begun
         if looked:
             self._executions.took(took)
-            await self._rest(took, 0.0)
+            await leave_time(took, 0.0)
         return took
+
+    def _goes_on_without(self, way: _Way, error: Exception) -> bool:
+        """Have a smaller look be next, after one that failed; leave a task if it was at one.
+
+        Return False where the pass is to end: the next one begins with that look.
+        """
+        tried = self._executions.next
+        self._executions.failed(tried)
+        if tried > 1:
+            return isinstance(error, (StoreConflict, OperationTimeout))
+        if not way.walk.cursor.after:
+            return False
+        if not isinstance(error, ZartError):
+            _log.error("a defect, in the look at one execution", exc_info=error)
+        _log.warning("%s: what has ended is not found, or not in time", way.task_name)
+        way.walk.leave_task()
+        return True
 
     async def _remove_piece(self, due: _Due, way: _Way) -> float:
         """Remove the first of what was looked at; return for how many seconds none was."""
@@ -199,7 +208,7 @@ class Retention(BackgroundLoop):
         removed = 0
         try:
             async with self._db.transaction(first=OPEN_DOOR) as tx:
-                await set_pass(tx, _TAKEN, way.walk.cursor if is_last else way.come_to)
+                await set_pass(tx, TAKEN, way.walk.cursor if is_last else way.come_to)
                 ended_before = await due.read_again(tx, way.task_name)
                 if ended_before is not None:
                     gone = await remove_piece(tx, way.task_name, piece, ended_before, BY_ITSELF)
@@ -222,14 +231,14 @@ class Retention(BackgroundLoop):
             way.removed += removed
             way.go_past(piece)
         took = time.monotonic() - begun
-        await self._rest(took, max((one.overdue for one in piece), default=0.0))
+        await leave_time(took, max((one.overdue for one in piece), default=0.0))
         return 0.0 if removed else took
 
     async def _do_with_fewer(self, way: _Way, piece: Sequence[Looked]) -> None:
         """Have a smaller piece be next; go past an execution that does not go even alone."""
         self._executions.failed(len(piece))
         async with self._db.autocommit() as connection:
-            await set_pass(connection, _TAKEN, way.come_to)
+            await set_pass(connection, TAKEN, way.come_to)
             if len(piece) > 1:
                 return
             name = await execution_id_of(connection, piece[0].position.execution_key)
@@ -240,60 +249,3 @@ class Retention(BackgroundLoop):
             way.task_name,
         )
         way.go_past(piece)
-
-    @staticmethod
-    async def _rest(took: float, overdue: float) -> None:
-        """Leave the database to others for a while, after a piece that took so long."""
-        share = min(max(overdue / _LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
-        await asyncio.sleep(took * (1 / share - 1))
-
-    async def _remove_operations(self, due: _Due, come_to: EndedCursor) -> None:
-        """Remove operations, and batches; a pass that is cut off meanwhile goes on where it was."""
-        if due.kept.operations is None:
-            return
-        before = due.now - due.kept.operations
-        total = 0
-        for table in TABLES:
-            is_more = True
-            while is_more:
-                work = partial(self._remove_operations_of, table, before, come_to)
-                piece = await self._in_time(work)
-                if piece is not None:
-                    self._after[table], is_more = piece.until, piece.is_more
-                    total += piece.removed
-        while await self._in_time(partial(self._remove_batches, before, come_to)) is not False:
-            pass
-        if total:
-            _log.info("removed %d operations", total)
-
-    async def _in_time(self, work: Callable[[int], Awaitable[T]]) -> T | None:
-        """Do a piece of so many at most; None: it did not get through, a smaller one may."""
-        begun = time.monotonic()
-        tried = self._operations.next
-        done = None
-        try:
-            done = await work(tried)
-        except (StoreConflict, OperationTimeout):
-            if tried == 1:
-                raise
-            self._operations.failed(tried)
-        else:
-            self._operations.took(time.monotonic() - begun)
-        await self._rest(time.monotonic() - begun, _LATE)
-        return done
-
-    async def _remove_operations_of(
-        self, table: str, before: datetime, come_to: EndedCursor, most: int
-    ) -> RemovedPiece:
-        async with self._db.transaction(first=OPEN_DOOR) as tx:
-            await set_pass(tx, _TAKEN, come_to)
-            piece = await remove_operations(tx, table, self._after[table], before, most)
-            if piece.removed:
-                gone = Removed(operations=piece.removed)
-                await record_removed(tx, "", BY_ITSELF, gone, before)
-        return piece
-
-    async def _remove_batches(self, before: datetime, come_to: EndedCursor, most: int) -> bool:
-        async with self._db.transaction(first=OPEN_DOOR) as tx:
-            await set_pass(tx, _TAKEN, come_to)
-            return await remove_batches(tx, before, most)

@@ -12,6 +12,8 @@ from datetime import timedelta
 from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.store.connection import Connection, Tx
 
+# A server that goes through it, and says nothing for so long, is gone.
+TAKEN = timedelta(minutes=1)
 # Far beyond any rest: the clock was set back since.
 _TOO_FAR = "interval '1 day'"
 
@@ -41,6 +43,14 @@ async def set_pass(
         " come_to = $2::jsonb",
         within,
         json.dumps(cursor.to_positions()),
+    )
+
+
+async def prolong_pass(tx: Tx, within: timedelta) -> None:
+    """Keep other servers from taking a pass for so long; where the next one begins stays."""
+    await tx.execute(
+        "UPDATE zart.retention_passes SET taken_until = statement_timestamp() + $1::interval",
+        within,
     )
 
 
