@@ -16,14 +16,21 @@ def stop_passes(server: ServerUnderTest) -> None:
     asyncio.run_coroutine_threadsafe(stopping, server.loop).result()
 
 
-async def sweep(server: ServerUnderTest) -> None:
-    """Have the server go through what has ended, once more and now."""
+async def sweep(server: ServerUnderTest, taken_for: timedelta | None = None) -> None:
+    """Have the server go through what has ended, once more and now.
+
+    Or, if the pass is taken for so long as it looks, do what it then does.
+    """
 
     async def go() -> None:
         retention = server.running.runtime.retention
         await retention.stop()  # what it does by itself would be in the way
         async with retention._db.transaction() as tx:
-            await tx.execute("UPDATE zart.retention_passes SET taken_until = '-infinity'")
+            await tx.execute(
+                "UPDATE zart.retention_passes SET taken_until ="
+                " COALESCE(statement_timestamp() + $1::interval, '-infinity')",
+                taken_for,
+            )
         await retention.turn()
 
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(go(), server.loop))

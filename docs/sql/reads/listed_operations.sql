@@ -694,7 +694,7 @@ SELECT f.*, until FROM (
 ) f ON true
 ORDER BY operation_key DESC;
 
--- store/reads/listed_operations.py: _first_since (first since operations)
+-- store/reads/listed_operations.py: first_since (first since operations)
 -- Return the key that operations since a time begin with; None if there are none at all.
 -- Locks: nothing.
 -- Parameters: time=$1, margin=$2.
@@ -717,7 +717,7 @@ WITH RECURSIVE narrowed(low, high) AS (
 )
 SELECT max(low) FROM narrowed;
 
--- store/reads/listed_operations.py: _first_since (first since operation_attempts)
+-- store/reads/listed_operations.py: first_since (first since operation_attempts)
 -- Return the key that operations since a time begin with; None if there are none at all.
 -- Locks: nothing.
 -- Parameters: time=$1, margin=$2.

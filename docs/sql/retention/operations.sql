@@ -10,9 +10,10 @@ WITH page AS MATERIALIZED (
         SELECT operation_key FROM page WHERE is_old))
     RETURNING operation_key
 )
-SELECT (SELECT count(*) FROM gone),
-    COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), $2),
-    count(*) = $3 AND bool_or(is_old)
+SELECT (SELECT count(*) FROM gone), max(operation_key), count(*) = $3,
+    CASE WHEN max(operation_key) FILTER (WHERE is_old) = max(operation_key)
+    THEN max(operation_key)
+    ELSE COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, $2) END
 FROM page;
 
 -- store/retention/operations.py: remove_operations (remove operation_attempts)
@@ -27,9 +28,10 @@ WITH page AS MATERIALIZED (
         SELECT operation_key FROM page WHERE is_old))
     RETURNING operation_key
 )
-SELECT (SELECT count(*) FROM gone),
-    COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), $2),
-    count(*) = $3 AND bool_or(is_old)
+SELECT (SELECT count(*) FROM gone), max(operation_key), count(*) = $3,
+    CASE WHEN max(operation_key) FILTER (WHERE is_old) = max(operation_key)
+    THEN max(operation_key)
+    ELSE COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, $2) END
 FROM page;
 
 -- store/retention/operations.py: remove_batches

@@ -28,6 +28,8 @@ from zart_server.store.retention.records import record_removed
 from zart_server.store.retention.removing import OPEN_DOOR
 
 _log = logging.getLogger(__name__)
+# Seconds after which what was gone past, though it was young, is looked at again: it may be old.
+_GONE_PAST = 86_400.0
 T = TypeVar("T")
 
 
@@ -38,9 +40,13 @@ class OldOperations:
         self._db = db
         self._size = PieceSize()
         self._after = dict.fromkeys(TABLES, 0)
+        self._begun = time.monotonic()
 
     def parts(self, before: datetime) -> list[Callable[[], Awaitable[None]]]:
-        """Return what removes all that is older than a time: from each table, and batches."""
+        """Return what removes all that is older than a time: of each table, and batches."""
+        if time.monotonic() - self._begun > _GONE_PAST:
+            self._after = dict.fromkeys(TABLES, 0)
+            self._begun = time.monotonic()
         parts = [partial(self._remove_all_of, table, before) for table in TABLES]
         return [*parts, partial(self._remove_all_batches, before)]
 

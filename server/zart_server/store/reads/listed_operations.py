@@ -155,9 +155,9 @@ async def read_part(
     """
     since = 0
     if wanted.created_after is not None:
-        since = await _first_since(connection, table, wanted.created_after, -_UNDER_WAY) or 0
+        since = await first_since(connection, table, wanted.created_after, -_UNDER_WAY) or 0
     if wanted.created_before is not None:
-        end = await _first_since(connection, table, wanted.created_before, _UNDER_WAY)
+        end = await first_since(connection, table, wanted.created_before, _UNDER_WAY)
         before = before if end is None else min(before, end)
     by, kinds = _found_by(table, wanted)
     statement = _LISTS[f"{table} by {by}"]
@@ -220,7 +220,7 @@ def _most_looked_at(table: str, wanted: ListOperations, by: str, limit: int) -> 
     return _LOOKED_AT_OF_A_KIND if by in _OF_ONE_KIND_EACH else _LOOKED_AT
 
 
-async def _first_since(
+async def first_since(
     connection: Connection, table: str, time: datetime, margin: timedelta
 ) -> int | None:
     """Return the key that operations since a time begin with; None if there are none at all.

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from zart_server.store.connection import Tx
+from zart_server.store.reads.listed_operations import first_since
 from zart_server.store.statement import Statement
 
 
 class RemovedPiece(NamedTuple):
-    """How many were removed, after which to go on, and whether older ones may follow."""
+    """How many were removed, after which to go on, and whether others that are older may follow."""
 
     removed: int
     until: int
     is_more: bool
 
 
-# Keys are given out in the order of time, about: where one is young, so are nearly all that follow.
-# It is gone on before the first young one, which will be old by a later pass of the same server.
+# Keys are given out in the order of time, about: where the last of a page is young, so are nearly
+# all that follow. It is gone on before the first young one, which will be old by a later pass.
+# Young ones before an old one were recorded while the clock was ahead: they stay, but are gone past
+# and not taken for old, since that old one may have been recorded while the clock was behind.
 _REMOVE = {
     table: Statement(
         f"""
@@ -30,9 +33,10 @@ _REMOVE = {
                 SELECT operation_key FROM page WHERE is_old))
             RETURNING operation_key
         )
-        SELECT (SELECT count(*) FROM gone),
-            COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, max(operation_key), :after),
-            count(*) = :limit AND bool_or(is_old)
+        SELECT (SELECT count(*) FROM gone), max(operation_key), count(*) = :limit,
+            CASE WHEN max(operation_key) FILTER (WHERE is_old) = max(operation_key)
+                THEN max(operation_key)
+                ELSE COALESCE(min(operation_key) FILTER (WHERE NOT is_old) - 1, :after) END
         FROM page
         """,
         locks=(table,),
@@ -45,15 +49,17 @@ TABLES = tuple(_REMOVE)
 async def remove_operations(
     tx: Tx, table: str, after: int, before: datetime, limit: int
 ) -> RemovedPiece:
-    """Remove, of the next operations, or attempts at some, those that are older than a time.
-
-    Those that are not are looked at again by whoever goes on where the piece says.
-    """
+    """Remove, of the next operations, or attempts at some, those that are older than a time."""
     statement = _REMOVE[table]
-    row = await tx.fetchrow(
+    (row,) = await tx.fetch(
         statement.text, *statement.arguments(after=after, before=before, limit=limit)
     )
-    return RemovedPiece(*(row or ()))
+    removed, last, is_full, until = row
+    if removed or not is_full:
+        return RemovedPiece(removed, until, is_full)
+    first_young = await first_since(tx, table, before, timedelta())
+    is_passed = first_young is not None and first_young > last + 1
+    return RemovedPiece(0, last if is_passed else until, is_passed)
 
 
 _ITEMS = Statement(

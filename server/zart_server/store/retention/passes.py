@@ -14,8 +14,8 @@ from zart_server.store.connection import Connection, Tx
 
 # A server that goes through it, and says nothing for so long, is gone.
 TAKEN = timedelta(minutes=1)
-# Far beyond any rest: the clock was set back since.
-_TOO_FAR = "interval '1 day'"
+# Beyond any rest, which is ten minutes at most: the clock was set back since.
+_TOO_FAR = "interval '15 minutes'"
 
 
 async def take_pass(connection: Connection, within: timedelta) -> EndedCursor | None:
