@@ -223,6 +223,17 @@ async def test_a_plan_that_could_not_look_at_all_says_so(
     assert (plan.removed_executions, plan.is_partial) == (10, False)
 
 
+async def test_the_records_of_days_that_are_over_are_forgotten(rig: Rig) -> None:
+    """Also where no server removes anything by itself, which does it too."""
+    await rig.db.execute(
+        "INSERT INTO zart.purge_records (day, task_name, caller) SELECT (statement_timestamp()"
+        " AT TIME ZONE 'UTC')::date - ago, 't', '' FROM unnest(ARRAY[0, 3]) ago"
+    )
+    for validate_only, count in ((True, 2), (False, 1)):
+        await rig.client.purge_executions(timedelta(days=30), validate_only=validate_only)
+        assert await rig.db.fetchval("SELECT count(*) FROM zart.purge_records") == count
+
+
 async def test_the_record_of_a_day_tells_the_latest_end(rig: Rig) -> None:
     ends = []
     for days in (30, 50):

@@ -33,6 +33,8 @@ VALUES ($1, $2, $3, $4, $5, $6, $7,
                 'ended_before', $12::timestamptz));
 
 -- store/retention/records.py: forget_records
--- Forget which operations told what was removed on days that are over.
+-- Forget which operations told what was removed on days that are over; wait for nobody.
 -- Locks: purge_records.
-DELETE FROM zart.purge_records WHERE day < (statement_timestamp() AT TIME ZONE 'UTC')::date - 1;
+DELETE
+FROM zart.purge_records
+WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.purge_records WHERE day < (statement_timestamp() AT TIME ZONE 'UTC')::date - 1 FOR UPDATE SKIP LOCKED));

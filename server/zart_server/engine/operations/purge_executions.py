@@ -24,6 +24,7 @@ from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.retention.finding import FINISHED, Looked
+from zart_server.store.retention.records import forget_records
 from zart_server.store.retention.removing import count_ended, open_door, undone_if_late
 
 _MOST = 1_000  # executions a call, about
@@ -117,6 +118,8 @@ async def purge_executions(
         kept[name] += sum(one.overdue > 0 for one in looked) - gone
         statuses = len(walk.cursor.after) or len(FINISHED)
         size = budget.next_size(size, len(looked), time.monotonic() - begun, statuses)
+    if command.cursor == FROM_THE_OLDEST:  # once a purge, however many calls it takes
+        await forget_records(tx)
     tasks = _told((name, count, kept[name]) for name, count in removed.items())
     cursor = None if size else walk.cursor
     return Purged(command, tasks, not size, ended_before, cursor=cursor)

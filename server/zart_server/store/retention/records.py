@@ -89,8 +89,9 @@ def _hash_of(caller: Caller) -> bytes:
 
 
 async def forget_records(tx: Tx) -> None:
-    """Forget which operations told what was removed on days that are over."""
+    """Forget which operations told what was removed on days that are over; wait for nobody."""
     await tx.execute(
-        "DELETE FROM zart.purge_records"
+        "DELETE FROM zart.purge_records WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.purge_records"
         " WHERE day < (statement_timestamp() AT TIME ZONE 'UTC')::date - 1"
+        " FOR UPDATE SKIP LOCKED))"
     )
