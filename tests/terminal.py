@@ -41,13 +41,17 @@ class _Reader(threading.Thread):
             pass
         os.close(self._number)
 
-    def text(self) -> str:
+    def text(self, encoding: str) -> str:
         self.join()
-        return self._read.decode()
+        return self._read.decode(encoding)
 
 
 def zart_command(
-    monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], *, columns: int | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: Sequence[str],
+    *,
+    columns: int | None = None,
+    encoding: str = "utf-8",
 ) -> Printed:
     """Run a command line: at a terminal of so many columns, None: in a pipe. Nobody answers it."""
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -62,7 +66,7 @@ def zart_command(
         termios.tcsetwinsize(terminal, (50, columns))
         ends = [(person, terminal)]
     readers = [_Reader(end) for end, _ in ends]
-    streams = [os.fdopen(end, "w", encoding="utf-8") for _, end in ends]
+    streams = [os.fdopen(end, "w", encoding=encoding) for _, end in ends]
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdout", streams[0])
         patch.setattr(sys, "stderr", streams[-1])
@@ -71,5 +75,5 @@ def zart_command(
         finally:
             for stream in streams:
                 stream.close()
-    texts = [reader.text() for reader in readers]
+    texts = [reader.text(encoding) for reader in readers]
     return Printed(code, texts[0], texts[-1])

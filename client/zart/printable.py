@@ -14,6 +14,7 @@ import re
 _STEERING = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_TEXT = re.compile(f"[{_STEERING}]")
 _IN_A_LINE = re.compile(f"[\t\n{_STEERING}]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]+")
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -30,6 +31,16 @@ def one_line(text: str) -> str:
 def escaped_json(text: str) -> str:
     """Write the control characters of JSON text as JSON does: its meaning stays the same."""
     return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def ascii_json(text: str) -> str:
+    """Write JSON text in ASCII, for what takes no UTF-8: its meaning stays the same."""
+    return _BEYOND_ASCII.sub(_units, text)
+
+
+def _units(found: re.Match[str]) -> str:
+    written = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{written[at : at + 4]}" for at in range(0, len(written), 4))
 
 
 def _shown(found: re.Match[str]) -> str:

@@ -102,6 +102,21 @@ async def test_the_command_prints_a_line_each(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252", "UTF8"])
+async def test_a_line_is_json_whatever_the_encoding_of_standard_output(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    payload = {"é": ["€", "\U0001f600", "\x85"]}
+    await rig.start("x", {"a": ()}, payload=payload)
+    for words in (["export", "x"], ["-o", "json", "runs", "x"]):
+        line = ["--address", zart_server.address, *words]
+        printed = await asyncio.to_thread(zart_command, monkeypatch, line, encoding=encoding)
+        assert printed.code == 0, printed.err
+        assert printed.out.isascii() == (encoding != "UTF8")
+        (run,) = json.loads(printed.out)["runs"]
+        assert json.loads(run["payloadJson"]) == payload
+
+
 async def to_its_end(rig: Rig, script: Script, answer: Any) -> None:
     """Play the rest of a script."""
     while True:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zart.gateway.statuses import json_of
-from zart.printable import escaped, escaped_json, one_line
+from zart.printable import ascii_json, escaped, escaped_json, one_line
 from zart.v1 import execution_pb2
 
 STEERING = {"Cc", "Cs", "Zl", "Zp"}
@@ -40,6 +40,13 @@ def test_json_means_the_same_afterwards(value: object) -> None:
     text = escaped_json(json.dumps(value, ensure_ascii=False, indent=1))
     assert json.loads(text) == value
     assert not any(steers(c) for c in text if c != "\n")
+
+
+@given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_json_means_the_same_in_ascii(value: object) -> None:
+    text = ascii_json(escaped_json(json.dumps(value, ensure_ascii=False)))
+    assert json.loads(text) == value
+    assert text.isascii()
 
 
 def test_how_it_reads() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from zart.cli.words import wrapped
-from zart.printable import escaped, escaped_json
+from zart.printable import ascii_json, escaped, escaped_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +52,8 @@ class Screen:
             and not os.environ.get("NO_COLOR")
             and os.environ.get("TERM", "dumb") != "dumb"
         )
+        # JSON is UTF-8, wherever it is read: in another encoding it would be none.
+        self._takes_utf8 = not stream.encoding or codecs.lookup(stream.encoding).name == "utf-8"
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what its encoding does not have
 
@@ -83,8 +86,9 @@ class Screen:
         self.flush()
 
     def json(self, text: str, end: str = "\n") -> None:
-        """Print JSON text."""
-        self._write(escaped_json(text) + end)
+        """Print JSON text: in ASCII, with escapes, where the stream is not of UTF-8."""
+        shown = escaped_json(text)
+        self._write((shown if self._takes_utf8 else ascii_json(shown)) + end)
 
     def row(self, cells: list[tuple[str, int, str]]) -> None:
         """Print cells, each with how much space follows it, and its colour ("": none)."""

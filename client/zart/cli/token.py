@@ -57,7 +57,7 @@ def token(
     line = json.dumps(grant, ensure_ascii=False)
     if add_to is None:
         session.out.verbatim(made)
-        session.out.verbatim(line)
+        session.out.json(line)
         return
     try:
         _append(add_to, line)
