@@ -78,6 +78,6 @@ async def test_an_export_has_all_errors_whole(
     *others, last = json.loads(printed.out)["runs"][0]["steps"]
     assert [step["errorsOmitted"] for step in (*others, last)] == [False] * 599 + [True]
     assert len(last["attempts"]) == 400
-    assert printed.err == (
-        "x: of a step errors past 4 MiB are cut, or attempts before the last 1,000 left out\n"
-    )
+    assert (printed.code, printed.err) == (
+        1, "x: of a step errors past 4 MiB are cut, or attempts before the last 1,000 left out\n",
+    )  # fmt: skip

@@ -54,7 +54,8 @@ def export(
             continue
         session.out.json(line)
         session.out.flush()  # also so that a reader who leaves is noticed before the next one
-        if ERRORS_OMITTED in line:
+        if ERRORS_OMITTED in line:  # what purges afterwards is not to go on
+            is_whole = False
             session.err.line(
                 f"{execution_id}: of a step errors past 4 MiB are cut,"
                 " or attempts before the last 1,000 left out"
