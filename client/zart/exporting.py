@@ -15,9 +15,10 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
 from zart.calls.audit import list_operations
-from zart.calls.call import Call, ListCall
+from zart.calls.call import Call
 from zart.calls.execution import get_execution, get_step
 from zart.errors import ExecutionNotFound
+from zart.v1.audit_service_pb2 import OPERATION_KIND_START, Operation
 from zart.v1.execution_pb2 import Execution, Step
 from zart.v1.execution_service_pb2 import GetExecutionResponse
 
@@ -32,8 +33,11 @@ def exporting(execution_id: str) -> Script:
     """Yield the calls that an export of one execution takes; return its line.
 
     That is one for each run, the current one first, whose number is the last; and one for the
-    operations. Steps of which an answer left something out, being large, are read one by one; then
-    the execution once more. Raises ExecutionNotFound where its id is another one's meanwhile.
+    operations since its start: those before were done to another one, which had its id. Steps of
+    which an answer left something out, being large, are read one by one. Then, or where the id was
+    used before, the execution is read once more.
+
+    Raises ExecutionNotFound where its id is another one's meanwhile.
     """
     current = yield get_execution(execution_id)
     execution, last = current.execution, current.run.run_number
@@ -44,10 +48,9 @@ def exporting(execution_id: str) -> Script:
         _check_same(execution, state.execution)
         is_apart = is_apart or any(map(_is_cut, state.steps))
         runs.insert(number, (yield from _run(state)))
-    operations = yield from _items(
-        list_operations(execution_id=execution_id, page_size=_PAGE), "operations"
-    )
-    if is_apart:  # answers about steps do not say of which execution
+    operations, is_used_again = yield from _operations(execution_id)
+    # Answers about steps, and operations, do not say of which execution with the id.
+    if is_apart or is_used_again:
         _check_same(execution, (yield get_execution(execution_id)).execution)
     whole = _parts(execution)
     line = {**whole, "runs": runs, "operations": [_parts(each) for each in operations]}
@@ -83,14 +86,18 @@ def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any
     return {**_parts(run), "steps": steps}
 
 
-def _items(call: ListCall[Any], field: str) -> Generator[Call[Any], Any, list[Any]]:
-    """Return the items of all pages of a list."""
-    found: list[Any] = []
+def _operations(execution_id: str) -> Generator[Call[Any], Any, tuple[list[Operation], bool]]:
+    """Return what was done since the last start, and whether anything was before that."""
+    found: list[Operation] = []
+    call = list_operations(execution_id=execution_id, page_size=_PAGE)
     while True:
         page = yield call
-        found += getattr(page, field)
+        for operation in page.operations:
+            if found and found[-1].kind == OPERATION_KIND_START:
+                return found, True
+            found.append(operation)
         if not page.next_page_token:
-            return found
+            return found, False
         call = call.after(page.next_page_token)
 
 

@@ -123,15 +123,15 @@ async def to_its_end(rig: Rig, script: Script, answer: Any) -> None:
         answer = await rig.client.send_raw(script.send(answer))
 
 
-@pytest.mark.parametrize("runs", [2, 1])
-async def test_two_executions_are_never_one_line(rig: Rig, runs: int) -> None:
+@pytest.mark.parametrize(("runs", "size"), [(2, LONG), (1, LONG), (1, 1)])
+async def test_two_executions_are_never_one_line(rig: Rig, runs: int, size: int) -> None:
     """The id is used again between two calls of an export, by one with as many runs."""
 
     async def begin() -> None:
         await rig.start("x", {f"a{n}": () for n in range(6)})
         if runs > 1:
             await rig.client.restart("x")
-        await rig.complete(*await rig.lease(6), result="r" * LONG)
+        await rig.complete(*await rig.lease(6), result="r" * size)
 
     await begin()
     script = exporting("x")
@@ -141,6 +141,22 @@ async def test_two_executions_are_never_one_line(rig: Rig, runs: int) -> None:
     await begin()
     with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
         await to_its_end(rig, script, answer)
+
+
+async def test_what_was_done_to_one_that_was_removed_is_not_told_of_the_next_with_its_id(
+    rig: Rig,
+) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.client.cancel_execution("x", reason="the first one")
+    await make_old(rig.db)
+    await rig.client.purge_executions(timedelta(days=30))
+    await rig.start("x", {"a": ()})
+    await rig.client.restart("x", reason="the second one")
+    line = json.loads(await rig.client.export_execution("x"))
+    assert [(one["kind"], one["reason"]) for one in line["operations"]] == [
+        ("OPERATION_KIND_RESTART", "the second one"), ("OPERATION_KIND_START", ""),
+    ]  # fmt: skip
+    assert len(list(await rig.client.list_operations(execution_id="x"))) == 4
 
 
 async def test_one_that_begins_anew_without_those_runs_is_not_mixed_in(
