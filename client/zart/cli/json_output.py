@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import textwrap
 
 from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
@@ -54,7 +53,8 @@ class ListWriter:
         """Write the items of a page."""
         for item in getattr(message, self._items.name):
             self._screen.json("\n" if self._is_empty else ",\n", end="")
-            self._screen.json(textwrap.indent(json_of(item), "    "), end="")
+            # By its own newlines only: text in it may have others, such as U+2028.
+            self._screen.json("    " + json_of(item).replace("\n", "\n    "), end="")
             self._is_empty = False
         self._screen.flush()
 
