@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zart.logs import level_of, style_of
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
-from zart_server.domain.retention import REQUESTS_KEPT, Kept
+from zart_server.domain.retention import Kept
 from zart_server.store.database_url import check_url
 
 _TIME = re.compile(r"(\d{1,12})([smhd])")
@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         default=None, description="for how long finished executions are kept, such as 30d"
     )
     operations_retention: Annotated[timedelta | None, BeforeValidator(_time_kept)] = Field(
-        default=None, description="for how long operations are kept, such as 400d; 7d at least"
+        default=None, description="for how long operations are kept, such as 400d"
     )
 
     tls_cert: FilePath | None = Field(default=None, description="the chain, in PEM")
@@ -212,9 +212,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_kept(self) -> Settings:
-        if self.operations_retention is not None and self.operations_retention < REQUESTS_KEPT:
-            # By them requests are found that go with their execution, so that its id is free again.
-            raise ValueError("ZART_OPERATIONS_RETENTION must be 7d at least, as requests are kept")
         if None not in self.kept and self.operations_retention < self.retention:  # type: ignore[operator]
             raise ValueError("ZART_OPERATIONS_RETENTION must not be shorter than ZART_RETENTION")
         return self

@@ -14,8 +14,6 @@ from zart_server.domain.plans import NO_PLAN, Planning
 
 # By whom what is removed by itself is on record.
 BY_ITSELF = Caller("retention", "it was kept for as long as is set")
-# For how long requests are known, unless they go with their execution (store/requests.py).
-REQUESTS_KEPT = timedelta(days=7)
 # The RPC whose request, with its response, goes with the execution that such an operation was on.
 # Requests of several executions, as those of batches, go when they are seven days old.
 RPC_OF: Mapping[OperationKind, str] = {
