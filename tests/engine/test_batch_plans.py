@@ -79,6 +79,48 @@ async def test_what_is_in_another_state_since_the_plan_is_not_taken(rig: Rig) ->
     assert await outcome(rig, operation, statuses=["RUNNING"]) == [("", 2)]
 
 
+@pytest.mark.parametrize("statuses", [[], ["RUNNING", "FAILED"]])
+@pytest.mark.parametrize("state", ["PENDING", "COMPLETED"])
+async def test_steps_of_what_was_failed_at_the_plan_are_not_taken(
+    rig: Rig, state: str, statuses: list[str]
+) -> None:
+    """No filter has the PENDING or COMPLETED steps of a run that is FAILED."""
+    graph = {"a": (), "b": (), "c": ("b",), "d": ("c",)}
+    for name in ("retried", "completed"):
+        await rig.start(name, graph)
+    await rig.work(fail=["b"])
+    await rig.start("stands", graph)
+    await rig.complete(*(task for task in await rig.lease() if task.step_name == "a"))
+    wanted = zart.ExecutionFilter(task_name="t", statuses=statuses, step_statuses=[state])
+    operation = zart.CancelExecution()
+    plan = await rig.client.create_batch(operation, filter=wanted, validate_only=True)
+    assert plan.plan is not None
+    assert plan.plan.items == 1
+    await rig.client.retry_step("retried", "b")
+    await rig.client.complete_step("completed", "b", "by hand")
+    listed = {one.execution_id for one in await rig.client.list_executions(wanted)}
+    assert listed == {"retried", "completed", "stands"}
+    created = await rig.client.create_batch(operation, filter=wanted, plan_token=plan.plan_token)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert [item.execution_id for item in items] == ["stands"]
+
+
+async def test_a_step_that_is_pending_again_since_the_plan_is_not_taken(rig: Rig) -> None:
+    await rig.start("x", {"a": (), "b": ("a",), "c": ("a",)})
+    await rig.lease_one("a")
+    await rig.client.fail_step("x", "b", "by hand")
+    wanted = zart.ExecutionFilter(task_name="t", step_statuses=["PENDING"])
+    operation = zart.CompleteStep(1)
+    plan = await rig.client.create_batch(operation, filter=wanted, validate_only=True)
+    await rig.client.retry_step("x", "b")
+    assert await rig.statuses() == {"a": "RUNNING", "b": "PENDING", "c": "PENDING"}
+    created = await rig.client.create_batch(operation, filter=wanted, plan_token=plan.plan_token)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert [item.step_name for item in items] == ["c"]
+
+
 @pytest.mark.parametrize("operation", [zart.Restart(), zart.RetryStep()])
 async def test_what_is_named_and_has_gone_on_since_is_refused_not_left_out(
     rig: Rig, operation: Any

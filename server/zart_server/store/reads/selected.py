@@ -54,22 +54,27 @@ _RUNS = """
             completed_at
         FROM zart.runs WHERE run_key = u.run_key OFFSET 0) c
 """
+# What is on record since then of a run that is RUNNING: whether it was FAILED and was made to go
+# on, and whether a step was retried.
+_SINCE = f"""
+    CROSS JOIN LATERAL (
+        SELECT bool_or(replaced->>'status' = 'failed') AS was_failed,
+            bool_or(kind = 'retry_step') AS has_retried
+        FROM zart.operations o
+        WHERE :asks_since::boolean AND c.status = 'running' AND execution_id = {EXECUTION_ID}
+          AND kind IN ('retry_step', 'complete_step', 'fail_step')
+          AND o.run_number = c.run_number AND o.created_at > :as_of::timestamptz) f
+"""
 # A run has been in its state since then: it began, ended and, where it is to be RUNNING, started
-# before it; nor was it FAILED then and was made to go on since, which is on record.
-_AS_OF = f"""c.created_at <= :as_of::timestamptz
+# before it; nor was it FAILED.
+_AS_OF = """c.created_at <= :as_of
       AND COALESCE(c.completed_at <= :as_of, true)
       AND CASE WHEN :asks_started::boolean THEN COALESCE(c.started_at <= :as_of, true)
           ELSE true END
-      AND CASE WHEN :asks_failed::boolean AND c.status = 'running' THEN NOT EXISTS (
-              SELECT FROM unnest(ARRAY['retry_step', 'complete_step', 'fail_step']) k(kind)
-              CROSS JOIN LATERAL (
-                  SELECT FROM zart.operations o
-                  WHERE o.execution_id = {EXECUTION_ID} AND o.kind = k.kind
-                    AND o.run_number = c.run_number AND o.created_at > :as_of
-                    AND o.replaced->>'status' = 'failed' LIMIT 1) o)
-          ELSE true END"""
+      AND (NOT :asks_failed::boolean OR f.was_failed IS NOT TRUE)"""
 _WHOLE = Statement(f"""
-    SELECT c.execution_key, c.run_key, NULL::integer {_RUNS} WHERE {_AS_OF} ORDER BY u.n
+    SELECT c.execution_key, c.run_key, NULL::integer {_RUNS} {_SINCE}
+    WHERE {_AS_OF} ORDER BY u.n
 """)
 _PAUSED = f"WHEN {{}} THEN CASE WHEN :paused::boolean THEN {was_paused('{}')} ELSE false END"
 _SCHEDULED = f"WHEN :scheduled::boolean THEN {WAS_SCHEDULED} ELSE false"
@@ -79,9 +84,13 @@ _WITHHELD = f"CASE WHEN {{}} THEN {WAS_WITHHELD} ELSE false END"
 _HELD_BY_RULE = f":rule_key::bigint > 0 AND {_WITHHELD.format(HELD_BY_RULE)}"
 _QUEUED_BY_RULE = f""":rule_key > 0 AND (SELECT yes FROM settling)
         AND {_WITHHELD.format(QUEUED_BY_RULE)}"""
+# Of a run that is FAILED no step is PENDING or COMPLETED as a filter has it: whatever the statuses
+# of executions that are asked for, these are not taken if it was FAILED since then. One that
+# was failed by hand while it was PENDING, and retried, is so again: it is known by its attempt, and
+# not taken as PENDING if any step of its run was retried since then.
 _STEPS = Statement(f"""
     WITH settling AS MATERIALIZED (SELECT {WORK.format("settle")} AS yes), {ENDED}
-    SELECT c.execution_key, c.run_key, s.step_no {_RUNS}
+    SELECT c.execution_key, c.run_key, s.step_no {_RUNS} {_SINCE}
     CROSS JOIN LATERAL (
         SELECT x.step_no FROM {DEAD_THAT_FIT} AND :dead::boolean AND x.died_at <= :as_of
         UNION ALL
@@ -93,7 +102,8 @@ _STEPS = Statement(f"""
             {_of("held", _HELD, "scheduled_at")}
             UNION ALL
             SELECT t.step_no FROM zart.steps t
-            WHERE t.run_key = c.run_key AND :pending::boolean AND t.status = 'open' AND {NOWHERE}
+            WHERE t.run_key = c.run_key AND :pending::boolean AND t.status = 'open'
+              AND (t.attempt = 0 OR f.has_retried IS NOT TRUE) AND {NOWHERE}
             UNION ALL
             SELECT t.step_no FROM zart.steps t
             WHERE t.run_key = c.run_key AND :completed::boolean AND t.status = 'completed'
@@ -103,6 +113,7 @@ _STEPS = Statement(f"""
             UNION ALL
             {_of("queue", _QUEUED_BY_RULE, "scheduled_at")}
         ) o WHERE c.status IN ('scheduled', 'running')
+          AND f.was_failed IS NOT TRUE
     ) s
     WHERE {_AS_OF} ORDER BY u.n, s.step_no
 """)
@@ -139,11 +150,14 @@ async def select_page(
     are_running = RunStatus.RUNNING in wanted.statuses
     values["asks_started"] = are_running and RunStatus.SCHEDULED not in wanted.statuses
     values["asks_failed"] = are_running and RunStatus.FAILED not in wanted.statuses
+    values["asks_since"] = values["asks_failed"]
     statement = _WHOLE
     if wanted.has_step_conditions:
         statement = _STEPS
         states = () if wanted.rule_id else wanted.states
         values |= dead_arguments(wanted) | {state.value: state in states for state in _STATES}
+        waiting = StepStatus.PENDING in states or StepStatus.COMPLETED in states
+        values["asks_since"] = values["asks_failed"] or waiting
         values["asks_paused"] = StepStatus.SCHEDULED not in states
         values["asks_scheduled"] = StepStatus.PAUSED not in states
         values["rule_key"] = await rule_key_of(connection, wanted.rule_id) if wanted.rule_id else 0
