@@ -61,3 +61,19 @@ async def test_what_cannot_be_frozen_ends_cancelled_and_says_why(rig: Rig) -> No
     await check_totals(rig.db, created.batch_id)
     kinds = [o.kind for o in await rig.client.list_operations(batch_id=created.batch_id)]
     assert kinds == ["CANCEL_BATCH", "CREATE_BATCH"]
+
+
+async def test_nothing_is_selected_by_a_batch_that_is_still_being_frozen(rig: Rig) -> None:
+    """What it gets later would be more than the plan told."""
+    await fail_after_the_first(rig, "57014")
+    batch_id = (await rig.client.create_batch(zart.Restart(), everything=True)).batch_id
+    wanted = zart.ExecutionFilter(batch_id=batch_id)
+    for is_plan in (True, False):
+        with pytest.raises(errors.InvalidField) as refused:
+            await rig.client.create_batch(zart.Restart(), filter=wanted, validate_only=is_plan)
+        assert refused.value.metadata["field"] == "selection.filter.batch_id"
+        assert "is still being prepared: wait until it is" in refused.value.message
+    await rig.client.cancel_batch(batch_id)  # it gets no more
+    answer = await rig.client.create_batch(zart.Restart(), filter=wanted, validate_only=True)
+    assert answer.plan is not None
+    assert answer.plan.executions == FIRST

@@ -22,7 +22,13 @@ from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.counting import count_items
 from zart_server.store.batches.items import list_items, pending_items, write_results
 from zart_server.store.batches.made import count_outcomes
-from zart_server.store.batches.rows import batch_of_key, list_batches, lock_batch, read_batch
+from zart_server.store.batches.rows import (
+    batch_of_key,
+    is_being_prepared,
+    list_batches,
+    lock_batch,
+    read_batch,
+)
 from zart_server.store.batches.selecting import find_all
 from zart_server.store.batches.states import (
     advance,
@@ -60,6 +66,7 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     batch_id = await created(tx, BatchKind.RETRY_STEP, *_IDS, "nobody")
     [key] = (await batches_at_work(tx.tx, 0, 100)).keys
     assert await batch_of_key(tx.tx, key) is not None
+    assert not await is_being_prepared(tx.tx, batch_id)
     taken = await take_batch(tx.tx, key)
     assert taken is not None
     items = await pending_items(tx.tx, key, 0, _ITEMS)

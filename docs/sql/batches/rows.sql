@@ -8,6 +8,11 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
 FROM zart.batches
 WHERE batch_id = ANY($1::text[]);
 
+-- store/batches/rows.py: is_being_prepared
+-- Return whether a batch may still get items; no batch does not.
+-- Locks: nothing.
+SELECT EXISTS (SELECT FROM zart.batches WHERE batch_id = $1 AND NOT is_prepared AND status <> 'cancelled');
+
 -- store/batches/rows.py: batch_of_key
 -- Return a batch by its key.
 -- Locks: nothing.

@@ -17,14 +17,20 @@ from zart_server.domain.batches import (
     Selection,
 )
 from zart_server.domain.commands import Caller
-from zart_server.domain.errors import BatchNotFound, NothingSelected, TooManyItems
+from zart_server.domain.errors import BatchNotFound, InvalidField, NothingSelected, TooManyItems
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
 from zart_server.store.batches.counting import SelectedKind, count_items
-from zart_server.store.batches.rows import BatchRow, insert_batch, read_batch, record_batch
+from zart_server.store.batches.rows import (
+    BatchRow,
+    insert_batch,
+    is_being_prepared,
+    read_batch,
+    record_batch,
+)
 from zart_server.store.batches.selecting import Found
 from zart_server.store.batches.states import end_preparing
 from zart_server.store.connection import Tx
@@ -41,10 +47,12 @@ async def create_batch(
     """Create a batch, prepared if it is small; or tell what it would do.
 
     With the token of a plan it takes only what matched at the moment of the plan. Raises
-    PlanChanged, NothingSelected or TooManyItems.
+    PlanChanged, NothingSelected or TooManyItems, and InvalidField if it selects by a batch that is
+    still being prepared.
     """
     planning = command.planning
     token = await judge_plan(tx, planning, decided()) if planning else ""
+    await _refuse_growing(tx, command.selection)
     if planning.validate_only:
         as_of = PlanToken.of_text(token).made_at
         return CreatedBatch(None, await _plan(tx, command, as_of), token)
@@ -67,6 +75,17 @@ async def create_batch(
     await record_batch(tx, OperationKind.CREATE_BATCH, batch_id, caller)
     tx.changes.batches = True
     return CreatedBatch(row.batch)
+
+
+async def _refuse_growing(tx: Tx, selection: Selection) -> None:
+    """Refuse to select by a batch that may still get items, as nothing tells when they came.
+
+    Once a batch is prepared it stays so: nobody has to look again.
+    """
+    batch_id = "" if selection.filter is None else selection.filter.batch_id
+    if batch_id and await is_being_prepared(tx, batch_id):
+        field = "selection.filter.batch_id"
+        raise InvalidField(field, "is still being prepared: wait until it is")
 
 
 async def _is_any_left(tx: Tx, command: CreateBatch, row: BatchRow) -> bool:

@@ -128,6 +128,16 @@ async def read_batch(connection: Connection, batch_id: str) -> BatchRow | None:
     return found[0] if found else None
 
 
+async def is_being_prepared(connection: Connection, batch_id: str) -> bool:
+    """Return whether a batch may still get items; no batch does not."""
+    found: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM zart.batches"
+        " WHERE batch_id = $1 AND NOT is_prepared AND status <> 'cancelled')",
+        batch_id,
+    )
+    return found
+
+
 async def batch_of_key(connection: Connection, batch_key: int) -> BatchRow | None:
     """Return a batch by its key."""
     row = await connection.fetchrow(
