@@ -21,8 +21,8 @@ from zart_server.engine.operations.canary_line import (
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
 from zart_server.store.db import Database
-from zart_server.store.pausing.letting_go import promised_canaries, take_canary
-from zart_server.store.pausing.releases import StandingRelease, standing_releases
+from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
+from zart_server.store.pausing.releases import StandingRelease, has_line, standing_releases
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
 
@@ -52,6 +52,7 @@ class Releases(BackgroundLoop):
         self._count_every: dict[int, float] = {}  # seconds from one count of a line to the next
         self._recount_at: dict[int, float] = {}  # when what is not leased may be counted alone
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
+        self._canary_at: dict[int, float] = {}  # when a canary that had to wait is looked at again
         self._over: set[int] = set()  # the rules that had nothing left
         self._ending: asyncio.Task[None] | None = None
 
@@ -61,7 +62,10 @@ class Releases(BackgroundLoop):
             standing = await standing_releases(connection)
             canaries = await promised_canaries(connection)
         for rule_key, steps in canaries:
-            await self.one_of_several(self._canary(rule_key, steps))
+            if time.monotonic() >= self._canary_at.get(rule_key, 0.0):
+                await self.one_of_several(self._canary(rule_key, steps))
+        for key in self._canary_at.keys() - {rule_key for rule_key, _ in canaries}:
+            del self._canary_at[key]
         self._mine &= standing.keys()
         self._mixed &= standing.keys()
         for of_rules in (self._took, self._count_every, self._recount_at):
@@ -97,17 +101,25 @@ class Releases(BackgroundLoop):
             await end_release(connection, rule_key)
 
     async def _canary(self, rule_key: int, steps: int) -> None:
-        """Release what was asked for before the rule was settled."""
+        """Release what was asked for before the rule was settled.
+
+        Others may have locked its runs, or another rule may withhold it by now. It was answered as
+        released: what is left of it is looked at again, as long as the rule has a paused step.
+        """
+        begun = time.monotonic()
         async with self._db.transaction() as tx:
             if not await has_rule_to_itself(tx, rule_key):
                 return
             line = await lock_canaries(tx, rule_key, steps, await read_rates(tx))
-            if line.is_any and not line.run_keys:
-                return  # until the next look
-            await share_pause_lock(tx)
-            steps = await take_canary(tx, rule_key)
-            if steps and line.run_keys:
-                await let_canaries_go(tx, rule_key, line, steps)
+            if line.run_keys or not await has_line(tx, rule_key):
+                await share_pause_lock(tx)
+                left = await take_canary(tx, rule_key)
+                if left and line.run_keys:
+                    left -= (await let_canaries_go(tx, rule_key, line, left)).released
+                if left and await has_line(tx, rule_key):
+                    await promise_canary(tx, rule_key, left)
+        now = time.monotonic()
+        self._canary_at[rule_key] = now + max(_PERIOD, (now - begun) * _COUNT_SHARE)
 
     async def _go_on(self, release: StandingRelease) -> float:
         """Let go what may go now of one rule; return the seconds until the next look at it."""

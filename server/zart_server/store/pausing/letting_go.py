@@ -66,7 +66,8 @@ async def let_go(
 async def promise_canary(tx: Tx, rule_key: int, steps: int) -> None:
     """Have so many steps more released once the rule is settled.
 
-    The caller holds the pause lock, shared, and has seen the rule settling.
+    The caller holds the pause lock, shared, and has seen the rule settling; or it has taken them,
+    and they could not go.
     """
     await tx.execute(
         "INSERT INTO zart.pause_canaries AS c (rule_key, steps) VALUES ($1, $2)"
