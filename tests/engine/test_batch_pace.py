@@ -110,6 +110,36 @@ async def test_steps_dead_again_pause_it(rig: Rig) -> None:
     assert batch.outcomes.dead >= 5
 
 
+async def test_failures_before_it_was_resumed_make_no_room_once_they_are_completed(
+    rig: Rig,
+) -> None:
+    await dead_steps(rig.client, 40)
+    created = await rig.client.create_batch(
+        zart.RetryStep(), everything=True, canary=25, max_failures=10
+    )
+    await until_batch(rig.client, created.batch_id, "PAUSED")
+    retried = await rig.lease(lease_duration=3600)
+    assert len(retried) == 25
+    for task in retried[:10]:
+        await rig.fail(task)
+    await rig.client.update_batch(created.batch_id, rate_per_second=0.01)
+    await rig.client.resume_batch(created.batch_id)  # these ten do not count
+    for task in retried[:10]:
+        await rig.client.complete_step(task.execution_id, task.step_name, "by hand")
+
+    async def are_seen() -> bool:
+        failures: int = await rig.db.fetchval("SELECT failures_before FROM zart.batches")
+        return failures == 0
+
+    await eventually(are_seen)
+    for task in retried[10:]:
+        await rig.fail(task)
+    batch = await until_batch(rig.client, created.batch_id, "PAUSED")
+    assert batch.outcomes is not None
+    assert (batch.pause_cause, batch.outcomes.completed) == ("MAX_FAILURES", 10)
+    assert batch.counts.pending > 0
+
+
 async def test_steps_that_are_to_be_dead_are_no_failures(rig: Rig) -> None:
     await start_many(rig.client, 20)
     created = await rig.client.create_batch(

@@ -35,6 +35,7 @@ from zart_server.store.batches.states import (
     batches_at_work,
     change_pace,
     end_preparing,
+    lower_failures_before,
     set_cancelled,
     set_going,
     set_paused,
@@ -114,6 +115,7 @@ async def changing_a_batch(tx: Explained) -> None:
     await set_paused(tx.tx, row.batch_key, BatchPauseCause.OPERATOR)
     await change_pace(tx.tx, row.batch_key, 5.0, 3)
     await set_going(tx.tx, row.batch_key, 1)
+    await lower_failures_before(tx.tx, row.batch_key, 0)
     await end_preparing(tx.tx, row.batch_key)
     await set_cancelled(tx.tx, row.batch_key)
     [batch] = (await list_batches(tx.tx, (), None, 10)).items

@@ -23,6 +23,7 @@ from zart_server.store.batches.states import (
     Taken,
     advance,
     end_preparing,
+    lower_failures_before,
     set_cancelled,
     set_paused,
     take_batch,
@@ -82,11 +83,21 @@ class Asked(NamedTuple):
     refusal_for: Refusal | None = None
 
 
+class _Counted(NamedTuple):
+    """How many items ended badly again, counted before the batch was locked.
+
+    ``failures_before``: as they were then.
+    """
+
+    dead: int
+    failures_before: int
+
+
 async def work_on(
     db: Database, batch_key: int, asked: Asked, refusal_of: RefusalOf
 ) -> Progress | None:
     """Do one piece; None if another server is at work on the batch, or it is over."""
-    dead = await _dead_again(db, batch_key) if asked.is_to_judge else 0
+    counted = await _dead_again(db, batch_key) if asked.is_to_judge else None
     try:
         async with db.transaction() as tx:
             taken = await take_batch(tx, batch_key)
@@ -100,13 +111,13 @@ async def work_on(
                 if is_last:
                     await _begin(tx, batch_key)
                 return Progress(is_preparing=True)
-            return await _do(tx, taken, asked, dead, refusal_of)
+            return await _do(tx, taken, asked, counted, refusal_of)
     except (TooManyItems, InvalidField, NotFound) as error:  # it cannot be prepared
         await _give_up(db, batch_key, error.message)
         return Progress(is_over=True)
 
 
-async def _dead_again(db: Database, batch_key: int) -> int:
+async def _dead_again(db: Database, batch_key: int) -> _Counted | None:
     """Count what ended badly again, if a batch does not bear any number and that is not wanted.
 
     Before the batch is locked: of many items that takes a while, and nobody is to wait for it.
@@ -114,11 +125,12 @@ async def _dead_again(db: Database, batch_key: int) -> int:
     async with db.autocommit() as connection:
         row = await batch_of_key(connection, batch_key)
         if row is None or row.batch.pace.max_failures is None:
-            return 0
+            return None
         kind = row.batch.operation.kind
         if kind.is_to_fail:
-            return 0
-        return (await count_outcomes(connection, batch_key, kind)).dead
+            return None
+        dead = (await count_outcomes(connection, batch_key, kind)).dead
+        return _Counted(dead, row.failures_before)
 
 
 async def _begin(tx: Tx, batch_key: int) -> None:
@@ -140,10 +152,12 @@ async def _cancel(tx: Tx, taken: Taken, why: str) -> None:
     await _record(tx, OperationKind.CANCEL_BATCH, batch)
 
 
-async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: RefusalOf) -> Progress:
-    """Do as many items as may be done now; ``dead`` are known to have ended badly again."""
+async def _do(
+    tx: Tx, taken: Taken, asked: Asked, counted: _Counted | None, refusal_of: RefusalOf
+) -> Progress:
+    """Do as many items as may be done now, unless too many ended badly again by what is known."""
     row, batch = taken.row, taken.row.batch
-    bearable = _bearable(taken, dead)
+    bearable = await _bearable(tx, taken, counted)
     if bearable is not None and bearable <= 0:
         await set_paused(tx, row.batch_key, BatchPauseCause.MAX_FAILURES)
         await _record(tx, OperationKind.PAUSE_BATCH, batch)
@@ -177,12 +191,22 @@ async def _do(tx: Tx, taken: Taken, asked: Asked, dead: int, refusal_of: Refusal
     )
 
 
-def _bearable(taken: Taken, dead: int) -> int | None:
-    """Return how many failures more a batch bears, as far as is known; None: any number."""
-    batch, most = taken.row.batch, taken.row.batch.pace.max_failures
+async def _bearable(tx: Tx, taken: Taken, counted: _Counted | None) -> int | None:
+    """Return how many failures more a batch bears, as far as is known; None: any number.
+
+    What had failed when it was resumed does not count. Where that has completed since, it does not
+    make room for others.
+    """
+    row, most = taken.row, taken.row.batch.pace.max_failures
     if most is None:
         return None
-    return most - batch.counts.refused - dead + taken.row.failures_before
+    failures, before = row.batch.counts.refused, row.failures_before
+    if counted is not None:
+        failures += counted.dead
+        if failures < before == counted.failures_before:
+            before = failures
+            await lower_failures_before(tx, row.batch_key, before)
+    return most - failures + before
 
 
 async def _results(

@@ -124,6 +124,16 @@ async def set_going(tx: Tx, batch_key: int, failures: int) -> None:
     )
 
 
+async def lower_failures_before(tx: Tx, batch_key: int, failures: int) -> None:
+    """Have no more failures than so many be those from before it was resumed.
+
+    The caller has locked the batch.
+    """
+    await tx.execute(
+        "UPDATE zart.batches SET failures_before = $2 WHERE batch_key = $1", batch_key, failures
+    )
+
+
 async def set_cancelled(tx: Tx, batch_key: int, error: str = "") -> None:
     """End it; its items that are pending are read as cancelled from then on."""
     await tx.execute(
