@@ -68,6 +68,31 @@ async def test_of_other_rules_or_exemptions(rig: Rig) -> None:
     assert (over.rules_deleted, len(over.rules)) == (0, 1)
 
 
+@pytest.mark.parametrize("pace", [{"canary": 1}, {"rate_per_second": 1.0}])
+async def test_a_plan_of_a_pace_whose_rule_has_ended_or_is_no_longer_the_only_one(
+    rig: Rig, pace: dict[str, Any]
+) -> None:
+    rule = (await rig.client.pause(task_name="t")).rule_id
+    await rig.start("x", CHAIN)
+    by_id = await rig.client.resume(rule_id=rule, **pace, validate_only=True)
+    by_scope = await rig.client.resume(task_name="t", **pace, validate_only=True)
+
+    async def changed_by_scope() -> str:
+        token = by_scope.plan_token
+        return await changed(rig.client.resume(task_name="t", **pace, plan_token=token))
+
+    second = (await rig.client.pause(task_name="t", step_pattern="b")).rule_id
+    assert await changed_by_scope() == "rules, statuses, exemptions"
+    for ended in (second, rule):
+        await rig.client.resume(rule_id=ended)
+    assert await changed_by_scope() == "rules, statuses, exemptions"
+    for asked, names in ((pace, "statuses"), ({"canary": 2}, "request")):
+        again = rig.client.resume(rule_id=rule, **asked, plan_token=by_id.plan_token)
+        assert await changed(again) == names
+    with pytest.raises(errors.RuleNotActive):
+        await rig.client.resume(rule_id=rule, **pace)
+
+
 async def test_a_plan_of_an_exemption(rig: Rig) -> None:
     await rig.start("x", CHAIN)
     rule = (await rig.client.pause(task_name="t")).rule_id
@@ -88,6 +113,8 @@ async def test_a_plan_of_an_exemption(rig: Rig) -> None:
     again = rig.client.update_pause_rule(rule, **asked, plan_token=plan.plan_token)
     assert await changed(again) == "exemptions"
     await rig.client.resume(rule_id=rule)
+    again = rig.client.update_pause_rule(rule, **asked, plan_token=plan.plan_token)
+    assert await changed(again) == "statuses, exemptions"
     with pytest.raises(errors.RuleNotActive):
         await rig.client.update_pause_rule(rule, exempt=["x"], validate_only=True)
 

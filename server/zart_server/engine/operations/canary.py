@@ -48,7 +48,7 @@ async def release_canary(
     tx = await connection.begin()
     line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
     await share_pause_lock(tx)
-    rule = (await living_rule(tx, row.rule.rule_id)).rule
+    rule = (await living_rule(tx, row.rule.rule_id, command.planning)).rule
     if command.planning:
         await judge_plan(tx, command.planning, decided_of([rule]))
     if rule.status is PauseRuleStatus.RELEASING:

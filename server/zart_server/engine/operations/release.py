@@ -48,7 +48,7 @@ async def release_at_rate(
     free, others = await count_leaving(connection, [row.rule_key])
     (counted,) = await counted_now(connection, [row])
     tx = await seize_pause_lock(connection, within)
-    now = await living_rule(tx, row.rule.rule_id)
+    now = await living_rule(tx, row.rule.rule_id, command.planning)
     if command.planning:
         await judge_plan(tx, command.planning, decided_of([now.rule]))
     rate = command.rate_per_second or 0.0

@@ -37,12 +37,12 @@ async def update_pause_rule(
     OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
     _refuse_past(command, await read_clock(connection))  # looked at again as the rule is changed
-    known = await living_rule(connection, command.rule_id)
+    known = await living_rule(connection, command.rule_id, command.planning)
     unknown = await unknown_executions(connection, command.exempt)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     released, withheld = await _count(connection, known.rule_key, *_changes(known, command))
     tx = await seize_pause_lock(connection, within)
-    known = await living_rule(tx, command.rule_id)
+    known = await living_rule(tx, command.rule_id, command.planning)
     if command.planning:
         await judge_plan(tx, command.planning, decided_of([known.rule]))
     _check_expiry(known, command)
@@ -62,7 +62,7 @@ async def plan_update(
     """Return what ``update_pause_rule`` would do: it reads, and takes no lock. Raises as that."""
     now = await read_clock(connection)
     _refuse_past(command, now)
-    known = await living_rule(connection, command.rule_id)
+    known = await living_rule(connection, command.rule_id, command.planning)
     token = await judge_plan(connection, command.planning, decided_of([known.rule]))
     _check_expiry(known, command)
     added, removed = _changes(known, command)
