@@ -117,8 +117,8 @@ async def running(
         statement_timeout=settings.statement_timeout,
     )
     for_mutations, for_reports, for_reads = places_of(settings.pool_size)
-    tally = Tally(settings.metrics_tasks)
-    runtime = Runtime(db, WaitingRoom(for_reports), refusal_of, tally, settings.kept)
+    reading, tally = Reading(db, for_reads), Tally(settings.metrics_tasks)
+    runtime = Runtime(db, reading, WaitingRoom(for_reports), refusal_of, tally, settings.kept)
     runtime.batches.on_done = spans_of_items(db, tracer())
     mutations = Mutations(db, settings.operation_timeout, WaitingRoom(for_mutations))
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
@@ -136,7 +136,7 @@ async def running(
         ],
     )
     dispatch = DispatchServicer(runtime.dispatch, mutations, door, settings.stream_age)
-    health = add_services(server, runtime, mutations, Reading(db, for_reads), dispatch)
+    health = add_services(server, runtime, mutations, reading, dispatch)
     try:
         port = (
             server.add_insecure_port(settings.listen)

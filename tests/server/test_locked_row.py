@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from acceptance.serve_process import serve_processes
+from batching import until_batch
+from releasing import settled
 from rig import CHAIN, Rig, specs
 
 import zart
@@ -54,6 +57,13 @@ def ended_by(callers: Iterable[asyncio.Task[Any]]) -> list[BaseException | None]
     return [caller.exception() for caller in callers if caller.done()]
 
 
+async def watched(messages: AsyncIterator[Any]) -> None:
+    """Be told all of a watch, which ends with an error where the lock is held for ten seconds."""
+    with suppress(zart.errors.ZartError):
+        async for _ in messages:
+            pass
+
+
 async def none_stands_still(others: Iterable[Call]) -> None:
     """Do things one after the other, none of which is to take long."""
     for number, other in enumerate(others):
@@ -75,6 +85,17 @@ def dispatch(rig: Rig, name: str = "z") -> list[Call]:
         lambda: rig.client.start("other", execution_id=f"{name}2"),
         complete,
     ]
+
+
+async def ended_batches(rig: Rig, count: int) -> list[str]:
+    """Make batches that have ended, of an execution that has, too; gives their ids."""
+    await none_stands_still(dispatch(rig, "before"))
+    found = []
+    for _ in range(count):
+        made = await rig.client.create_batch(zart.CancelExecution(), execution_ids=["before1"])
+        await until_batch(rig.client, made.batch_id, "COMPLETED")
+        found.append(made.batch_id)
+    return found
 
 
 async def test_a_locked_execution_takes_a_share_of_the_pool_only(process: Rig) -> None:
@@ -142,14 +163,46 @@ async def test_reads_that_wait_leave_connections_to_those_who_start_and_report(
     process: Rig,
 ) -> None:
     """As many as there is a pool for, were they let: a full pool answers nobody."""
+    client = process.client
+    rule = await client.pause(task_name="nobody")
+    await settled(process)
+    await client.wait_drained(rule.rule_id)
 
     async def read() -> None:
-        await process.client.list_pause_rules()
+        await client.list_pause_rules()
 
+    wants: list[Call] = [
+        read,
+        lambda: watched(client.watch_pause_rule(rule.rule_id, until="drained")),
+    ]
     await none_stands_still(dispatch(process, "before"))  # what it needs to know is at hand
-    async with held(process, [read], "LOCK TABLE zart.pause_rules", waiting=6):
-        await none_stands_still([*dispatch(process), lambda: process.client.restart("z1")])
+    async with held(process, wants, "LOCK TABLE zart.pause_rules", waiting=6):
+        await none_stands_still([*dispatch(process), lambda: client.restart("z1")])
     await read()
+
+
+async def test_so_do_reads_and_watches_of_batches(process: Rig) -> None:
+    client = process.client
+    [batch_id] = await ended_batches(process, 1)
+    wants: list[Call] = [
+        lambda: client.get_batch(batch_id),
+        lambda: watched(client.watch_batch(batch_id)),
+    ]
+    async with held(process, wants, "LOCK TABLE zart.batches", waiting=6):
+        await none_stands_still([*dispatch(process), lambda: client.restart("z1")])
+    assert (await client.get_batch(batch_id)).status == "COMPLETED"
+
+
+async def test_so_do_the_counts_of_large_batches_that_are_watched(process: Rig) -> None:
+    """Of more of them than there are connections; each is counted apart."""
+    client = process.client
+    batch_ids = await ended_batches(process, 12)
+    await process.db.execute("UPDATE zart.batches SET selected = 10001, done = 10001, refused = 0")
+    wants: list[Call] = [
+        partial(lambda each: watched(client.watch_batch(each)), batch_id) for batch_id in batch_ids
+    ]
+    async with held(process, wants, "LOCK TABLE zart.batch_items", waiting=1):
+        await none_stands_still(dispatch(process))
 
 
 async def test_batches_that_wait_for_an_id_take_a_share_of_the_pool_only(process: Rig) -> None:

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from zart_server.domain.batches import EXACT_OUTCOMES, Batch, Outcomes
 from zart_server.domain.errors import BatchNotFound, ZartError
 from zart_server.domain.model import WatchUntil
-from zart_server.engine.background.state_watches import StateWatches
+from zart_server.engine.background.state_watches import ReadShare, StateWatches
 from zart_server.store.batches.made import count_outcomes
 from zart_server.store.batches.rows import BatchRow, find_batches
 from zart_server.store.connection import Connection
-from zart_server.store.db import Database
 
 _OLD = 5.0  # seconds for which what was counted of a large batch is told
 _REST = 9  # times as long as a count took, before watches have it counted anew
 _LONGEST_REST = 30.0
 _MOST_KEPT = 1_000
+_COUNTS_AT_ONCE = 2  # for watches: of however many large batches
 
 
 def _is_drained(batch: Batch) -> bool:
@@ -63,10 +63,11 @@ class _Counted:
 
 
 class BatchWatches:
-    """The reads and watches of batches on one server."""
+    """The reads and watches of batches on one server, all of which ``reading`` has a place for."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, reading: ReadShare) -> None:
+        self._reading = reading
+        self._counts = asyncio.Semaphore(_COUNTS_AT_ONCE)
         self._counted: dict[int, _Counted] = {}
         self._watches: StateWatches[str, Batch] = StateWatches(self._read, "batch watches")
         self.look = self._watches.look
@@ -120,7 +121,7 @@ class BatchWatches:
         found: dict[str, Batch | ZartError] = {id_: BatchNotFound(id_) for id_ in batch_ids}
         large = []
         # Totals and outcomes are of one moment.
-        async with self._db.transaction(snapshot=True) as tx:
+        async with self._reading.transaction(snapshot=True) as tx:
             rows = await find_batches(tx, batch_ids)
             for row in rows:
                 if row.batch.counts.done <= EXACT_OUTCOMES:
@@ -140,7 +141,7 @@ class BatchWatches:
         async with counted.counting:  # whoever waits finds what they wait for
             begun = _now()
             if begun - counted.at > _OLD or counted.lacks(row):
-                async with self._db.autocommit() as connection:
+                async with self._reading.connection() as connection:
                     kind = row.batch.operation.kind
                     counted.outcomes = await count_outcomes(connection, row.batch_key, kind)
                 counted.at, counted.done = begun, row.batch.counts.done
@@ -150,7 +151,9 @@ class BatchWatches:
     async def _count_apart(self, row: BatchRow, counted: _Counted) -> None:
         """Count for watches, and have this batch read again for them."""
         try:
-            await self._count(row, counted)
+            # Nobody who reads a batch waits for this place: they count themselves.
+            async with self._counts:
+                await self._count(row, counted)
         except Exception as error:  # noqa: BLE001 - the watches of this batch raise it
             counted.error = error
         finally:

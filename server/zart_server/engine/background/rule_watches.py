@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from zart_server.domain.errors import PauseRuleNotFound, ZartError
 from zart_server.domain.model import PauseRule, WatchUntil
 from zart_server.engine.background.drains import Drains
-from zart_server.engine.background.state_watches import StateWatches
-from zart_server.store.db import Database
+from zart_server.engine.background.state_watches import ReadShare, StateWatches
 from zart_server.store.pausing.counting import withheld_steps
 from zart_server.store.pausing.rules import active_of
 from zart_server.store.reads.rules import find_rules
@@ -23,8 +22,8 @@ _IS_OVER: Mapping[WatchUntil, Callable[[PauseRule], bool]] = {
 class RuleWatches:
     """The watches of pause rules on one server."""
 
-    def __init__(self, db: Database, drains: Drains) -> None:
-        self._db = db
+    def __init__(self, reading: ReadShare, drains: Drains) -> None:
+        self._reading = reading
         self._drains = drains
         self._watches: StateWatches[str, PauseRule] = StateWatches(self._read, "rule watches")
         self.look = self._watches.look
@@ -38,7 +37,7 @@ class RuleWatches:
         return self._watches.watch(rule_id, _IS_OVER[until])
 
     async def _read(self, rule_ids: Sequence[str]) -> Mapping[str, PauseRule | ZartError]:
-        async with self._db.autocommit() as connection:
+        async with self._reading.connection() as connection:
             rows = await find_rules(connection, rule_ids)
             withheld = await withheld_steps(connection, active_of(rows))
         rules = await self._drains.counted(rows, withheld)

@@ -13,6 +13,7 @@ from zart_server.engine.background.regrouping import Regrouping
 from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.retention import Retention
 from zart_server.engine.background.rule_watches import RuleWatches
+from zart_server.engine.background.state_watches import ReadShare
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.tally import Tally
@@ -28,14 +29,20 @@ class Runtime:
     """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
 
     def __init__(
-        self, db: Database, room: WaitingRoom, refusal_of: RefusalOf, tally: Tally, kept: Kept
+        self,
+        db: Database,
+        reading: ReadShare,
+        room: WaitingRoom,
+        refusal_of: RefusalOf,
+        tally: Tally,
+        kept: Kept,
     ) -> None:
         self.db = db
         self.dispatch = Dispatch(db, room, tally)
         self.watches = Watches(db)
         self.sweeps = PauseSweeps(db)
         self.drains = Drains(db)
-        self.rule_watches = RuleWatches(db, self.drains)
+        self.rule_watches = RuleWatches(reading, self.drains)
         self.drains.on_look = self.rule_watches.look
         self.releases = Releases(db)
         self.breakers = Breakers(db, self.dispatch.completions)
@@ -43,7 +50,7 @@ class Runtime:
             db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases, self.breakers
         )
         self.batches = Batches(db, refusal_of)
-        self.batch_watches = BatchWatches(db)
+        self.batch_watches = BatchWatches(reading)
         self.kept = kept
         self.retention = Retention(db, kept)
         self.regrouping = Regrouping(db)

@@ -14,9 +14,10 @@ import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from zart_server.domain.errors import OperationTimeout, ShuttingDown, StoreUnavailable
+from zart_server.store.connection import Connection, Tx
 
 K = TypeVar("K")
 S = TypeVar("S")
@@ -33,6 +34,19 @@ _QUICK_READERS = 3  # of what is to be read at once
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class ReadShare(Protocol):
+    """Opens what reads need: watches have no more of the pool than the calls that read.
+
+    A read that waits for too long for its turn raises StoreUnavailable.
+    """
+
+    def transaction(self, *, snapshot: bool = False) -> contextlib.AbstractAsyncContextManager[Tx]:
+        """Open a transaction; with ``snapshot`` one that sees one moment throughout."""
+
+    def connection(self) -> contextlib.AbstractAsyncContextManager[Connection]:
+        """Open a connection for looks that need not agree."""
 
 
 @dataclass(eq=False, slots=True)
