@@ -164,16 +164,16 @@ async def test_reads_that_wait_leave_connections_to_those_who_start_and_report(
 ) -> None:
     """As many as there is a pool for, were they let: a full pool answers nobody."""
     client = process.client
-    rule = await client.pause(task_name="nobody")
+    rule_id = (await client.pause(task_name="nobody")).rule_id
     await settled(process)
-    await client.wait_drained(rule.rule_id)
+    await client.wait_drained(rule_id)
 
     async def read() -> None:
         await client.list_pause_rules()
 
     wants: list[Call] = [
         read,
-        lambda: watched(client.watch_pause_rule(rule.rule_id, until="drained")),
+        lambda: watched(client.watch_pause_rule(rule_id, until="drained")),
     ]
     await none_stands_still(dispatch(process, "before"))  # what it needs to know is at hand
     async with held(process, wants, "LOCK TABLE zart.pause_rules", waiting=6):
@@ -203,6 +203,24 @@ async def test_so_do_the_counts_of_large_batches_that_are_watched(process: Rig) 
     ]
     async with held(process, wants, "LOCK TABLE zart.batch_items", waiting=1):
         await none_stands_still(dispatch(process))
+
+
+async def test_plans_that_wait_leave_connections_to_those_who_start_and_report(
+    process: Rig,
+) -> None:
+    client = process.client
+    rule_id = (await client.pause(task_name="nobody")).rule_id
+    await settled(process)
+    await client.wait_drained(rule_id)
+    await none_stands_still(dispatch(process, "before"))
+    wants: list[Call] = [
+        lambda: client.pause(task_name="other", validate_only=True),
+        lambda: client.resume(rule_id=rule_id, validate_only=True),
+        lambda: client.update_pause_rule(rule_id, exempt=["before1"], validate_only=True),
+    ]
+    async with held(process, wants, "LOCK TABLE zart.pause_rules", waiting=2):
+        await none_stands_still([*dispatch(process), lambda: client.restart("z1")])
+    assert (await wants[0]()).planned
 
 
 async def test_batches_that_wait_for_an_id_take_a_share_of_the_pool_only(process: Rig) -> None:

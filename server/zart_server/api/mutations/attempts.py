@@ -156,11 +156,13 @@ class Attempts:
         trying: contextlib.AbstractAsyncContextManager[None] = contextlib.nullcontext()
         if grouping is Grouping.IN_LINE and not call.is_plan:
             return None
-        if grouping is Grouping.ALONE and target is None:
+        if grouping is Grouping.ALONE and target is not None and self._room.is_waited_for(target):
+            return None
+        if call.is_plan:
+            trying = self._room.looking()
+        elif grouping is Grouping.ALONE and target is None:
             trying = self._room.trying_many()
         elif grouping is Grouping.ALONE and target is not None:
-            if self._room.is_waited_for(target):
-                return None
             trying = self._room.trying(target)
         with contextlib.suppress(StoreConflict):
             async with trying:
@@ -173,7 +175,7 @@ class Attempts:
         What begins its transaction itself waits for its lock but a moment at a time.
         """
         if call.target is None:
-            return self._room.place()
+            return self._room.looking() if call.is_plan else self._room.place()
         if call.mutation.grouping is Grouping.IN_LINE:
             return self._room.line(call.target)
         return self._room.turn(call.target)
@@ -257,7 +259,7 @@ class Attempts:
     async def _fill_in(
         self, complete: Callable[[Autocommit, Response], Awaitable[None]], response: Response
     ) -> None:
-        async with self._db.autocommit() as connection:
+        async with self._room.looking(), self._db.autocommit() as connection:
             await complete(connection, response)
 
     async def _store(self, key: RequestKey, response: bytes) -> None:

@@ -13,11 +13,15 @@ from collections.abc import AsyncIterator
 
 
 class WaitingRoom:
-    """The lines of one server. ``places``: how many may hold a connection while they wait."""
+    """The lines of one server. ``places``: how many may hold a connection while they wait.
+
+    Half as many may while they only look: for a plan, or for what an answer tells besides.
+    """
 
     def __init__(self, places: int) -> None:
         self._places = asyncio.Semaphore(places)
         self._trials = asyncio.Semaphore(places)
+        self._looks = asyncio.Semaphore(max(1, places // 2))
         self._lines: dict[str, asyncio.Lock] = {}
         self._lengths: dict[str, int] = {}
         self._tried: set[str] = set()
@@ -39,6 +43,12 @@ class WaitingRoom:
     async def trying_many(self) -> AsyncIterator[None]:
         """Try whether any of many things is locked: some at a time, whatever they are."""
         async with self._trials:
+            yield
+
+    @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Wait for leave to look what would be done, or to count what was: some at a time."""
+        async with self._looks:
             yield
 
     @contextlib.asynccontextmanager
@@ -71,6 +81,7 @@ def places_of(pool_size: int) -> tuple[int, int, int]:
     """Return how many connections those may hold who may wait: mutations, reports, and reads.
 
     Mutations and reports count once they wait for locks, reads always. At least two fifths of a
-    pool of five or more are left to others, whichever of the two wait: locks, or reads.
+    pool of five or more are left to others, whichever of the two wait: locks, or reads; a fifth
+    where plans wait besides, and counts for answers, which have half as many as mutations.
     """
     return max(1, pool_size * 2 // 5), max(1, pool_size // 5), max(1, pool_size * 3 // 5)
