@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from hot.explained import Explained
 from hot.pausing import paused
 from hot.scenario import BATCH, scenario
@@ -109,8 +111,10 @@ async def stopping_a_release(tx: Explained) -> None:
 async def asking_whether_a_release_is_at_its_end(tx: Explained) -> None:
     key = await releasing(tx)
     assert await has_line(tx.tx, key)
+    begun = await begun_release(tx.tx, key)
+    assert begun is not None
+    assert await has_line(tx.tx, key, begun.now - timedelta(hours=1))
     assert await withholds_any(tx.tx, key)
-    assert await begun_release(tx.tx, key) is not None
     other = await paused(tx, PauseScope(None, "other", None))
     assert not await withholds_any(tx.tx, other)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import NothingPaused, RuleNotReleasing, RuleReleasing
@@ -16,12 +17,13 @@ from zart_server.engine.operations.one_rule import living_rule, only_rule
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
-from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.ending import delete_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.releases import (
+    BegunRelease,
     begin_release,
     begun_release,
     change_rate,
@@ -32,6 +34,8 @@ from zart_server.store.pausing.releases import (
 )
 
 _END_WAIT = 2.0  # seconds; then it is tried again
+# Longer than a transaction may last: what becomes ready in one can run since its statement began.
+_LATE = timedelta(seconds=65)
 
 
 async def release_at_rate(
@@ -138,14 +142,38 @@ async def end_release(connection: Autocommit, rule_key: int) -> bool:
     Steps that are attributed to other rules count: it goes on until those have let them go. So do
     those that are still to be settled. It is deleted by whoever began the release. Raises
     OperationTimeout.
+
+    The whole line is looked at before the lock is seized, under which nobody can lease: while a
+    snapshot is open that reads all that the release has let go.
     """
-    if await withholds_any(connection, rule_key):
+    seen = await _seen_over(connection, rule_key)
+    if seen is None:
         return False
-    tx = await seize_pause_lock(connection, _END_WAIT)
+    return await _end(await seize_pause_lock(connection, _END_WAIT), rule_key, seen)
+
+
+async def _seen_over(connection: Connection, rule_key: int) -> BegunRelease | None:
+    """Return a release whose rule withholds no paused step, and has none to be settled."""
+    begun = await begun_release(connection, rule_key)
+    if begun is None or not await is_settled(connection, rule_key):
+        return None
+    if await withholds_any(connection, rule_key) or await has_line(connection, rule_key):
+        return None
+    return begun
+
+
+async def _end(tx: Tx, rule_key: int, seen: BegunRelease) -> bool:
+    """Delete a rule whose release was seen to be over, if it still is; return if it did.
+
+    The caller holds the pause lock exclusively.
+    """
     begun = await begun_release(tx, rule_key)
-    # What became ready meanwhile is in the rule's line, or in that of a rule that goes on. What is
-    # to be settled, as it is exempt no more or was taken back, is in none yet.
-    if begun is None or await has_line(tx, rule_key) or not await is_settled(tx, rule_key):
+    if begun is None or not _is_as_seen(begun, seen):
+        return False
+    # What became ready since is in the rule's line, or in that of a rule that goes on, and can run
+    # since then. Older steps come into its line only where it matches more than it did, or took
+    # back what it had let go: then it is not as it was seen. What is to be settled is in none yet.
+    if await has_line(tx, rule_key, seen.now - _LATE) or not await is_settled(tx, rule_key):
         return False
     deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
     rules = [row.rule for row in deleted]
@@ -153,3 +181,9 @@ async def end_release(connection: Autocommit, rule_key: int) -> bool:
     await record_deleted_rules(tx, kind, begun.caller, rules, made=made)
     tx.changes.rules = True
     return True
+
+
+def _is_as_seen(begun: BegunRelease, seen: BegunRelease) -> bool:
+    """Return whether it is the same release of the same rule, by a clock that did not go back."""
+    same = (begun.started_at, begun.rule_epoch) == (seen.started_at, seen.rule_epoch)
+    return same and begun.now >= seen.now

@@ -162,16 +162,23 @@ async def is_settled(connection: Connection, rule_key: int) -> bool:
 
 
 class BegunRelease(NamedTuple):
-    """A release that has not ended, the rule it is of, and who began it."""
+    """A release that has not ended, the rule it is of, and who began it, as of ``now``.
+
+    ``rule_epoch`` is that of the last change of the rule, as of whom it exempts.
+    """
 
     rule_id: str
     caller: Caller
+    started_at: datetime
+    rule_epoch: int
+    now: datetime
 
 
 async def begun_release(connection: Connection, rule_key: int) -> BegunRelease | None:
     """Return the release of a rule if it has not ended."""
     row = await connection.fetchrow(
-        "SELECT p.rule_id, r.started_by, r.reason, r.principal, r.incident"
+        "SELECT p.rule_id, r.started_by, r.reason, r.principal, r.incident, r.started_at, p.epoch,"
+        " statement_timestamp()"
         " FROM zart.pause_releases r JOIN zart.pause_rules p USING (rule_key)"
         " WHERE r.rule_key = $1 AND r.ended_at IS NULL AND p.deleted_at IS NULL",
         rule_key,
@@ -179,15 +186,20 @@ async def begun_release(connection: Connection, rule_key: int) -> BegunRelease |
     if row is None:
         return None
     caller = Caller(row[1], row[2], "", row[3], row[4])
-    return BegunRelease(row[0], caller)
+    return BegunRelease(row[0], caller, *row[5:])
 
 
-async def has_line(connection: Connection, rule_key: int) -> bool:
-    """Return whether a paused step is attributed to a rule."""
+async def has_line(connection: Connection, rule_key: int, since: datetime | None = None) -> bool:
+    """Return whether a paused step is attributed to a rule, of those that can run ``since`` then.
+
+    Without it the whole line is looked at, with all that died in it while a snapshot is open.
+    """
     found: bool = await connection.fetchval(
         "SELECT (SELECT rule_key FROM zart.held WHERE rule_key = $1"
+        " AND not_before >= COALESCE($2, '-infinity'::timestamptz)"
         " ORDER BY not_before, queue_no LIMIT 1) IS NOT NULL",
         rule_key,
+        since,
     )
     return found
 

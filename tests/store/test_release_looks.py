@@ -1,0 +1,117 @@
+"""Releases cost what there is, not what they have let go, and leave nothing behind all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from hot.explained import explained
+from lanes import queue
+from store.test_looks import blocks, snapshot
+from waiting import GIVE_UP
+
+from zart_server.domain.commands import Caller
+from zart_server.domain.model import PauseScope
+from zart_server.engine.background.releases import Releases
+from zart_server.engine.operations.release import _end, _seen_over
+from zart_server.store.db import Database
+from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.releases import (
+    BegunRelease,
+    begin_release,
+    has_line,
+    standing_releases,
+)
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK, insert_rule
+from zart_server.store.pausing.updating import update_rule
+
+ROUND = 300
+RATE = 100_000.0  # as much as goes at once
+AN_HOUR_AGO = "UPDATE zart.held SET not_before = not_before - interval '1 hour'"
+
+
+@pytest.fixture
+async def rule_key(store: Database) -> int:
+    """A rule that is settled, and releasing: what is queued from then on is in its line."""
+    async with store.autocommit() as connection:
+        tx = await seize_pause_lock(connection, GIVE_UP)
+        scope = PauseScope(None, "t", None)
+        row = await insert_rule(tx, "pr-1", scope, None, caller=Caller())
+        assert row is not None
+        await begin_release(tx, row.rule_key, RATE, Caller())
+        await tx.execute("DELETE FROM zart.pause_work")
+        await tx.execute("UPDATE zart.pause_releases SET credit = rate_per_second")
+    return row.rule_key
+
+
+async def let_go(store: Database, sweep: Releases) -> int:
+    """Have a sweep do one piece of the only release; gives how many steps went."""
+    async with store.autocommit() as connection:
+        (release,) = (await standing_releases(connection)).values()
+    done = await sweep._piece(release, ROUND)
+    assert done is not None
+    return done.released
+
+
+async def seen_over(store: Database, rule_key: int) -> BegunRelease:
+    """Have a release seen to be over."""
+    async with store.autocommit() as connection:
+        seen = await _seen_over(connection, rule_key)
+    assert seen is not None
+    return seen
+
+
+async def test_under_the_lock_nothing_is_read_of_what_had_waited(
+    store: Database, zart_database: str, rule_key: int
+) -> None:
+    async with snapshot(zart_database):
+        for number in range(3):
+            await queue(store, 1, ROUND, f"round-{number}")
+            async with store.transaction() as tx:
+                await tx.execute(AN_HOUR_AGO)
+            assert await let_go(store, Releases(store)) == ROUND
+        seen = await seen_over(store, rule_key)
+        async with explained(store, first=SEIZE_PAUSE_LOCK) as tx:
+            assert not await has_line(tx.tx, rule_key)
+            assert await _end(tx.tx, rule_key, seen)
+            whole, under_the_lock = [
+                blocks(plan) for plan in tx.plans if plan.function.endswith(".has_line")
+            ]
+    assert whole > 2 * under_the_lock
+
+
+async def becomes_ready(store: Database, _rule_key: int) -> None:
+    await queue(store, 1, 1)
+
+
+async def exempts_another(store: Database, rule_key: int) -> None:
+    """As does one whose exemption is removed: its steps come into the line with their old places."""
+    async with store.autocommit() as connection:
+        tx = await seize_pause_lock(connection, GIVE_UP)
+        assert await update_rule(tx, rule_key, ["x"], [], None)
+
+
+async def begins_anew(store: Database, rule_key: int) -> None:
+    async with store.autocommit() as connection:
+        tx = await seize_pause_lock(connection, GIVE_UP)
+        await begin_release(tx, rule_key, RATE, Caller())
+
+
+@pytest.mark.parametrize("change", [becomes_ready, exempts_another, begins_anew])
+async def test_what_changed_since_the_look_keeps_a_release_from_its_end(
+    store: Database, rule_key: int, change: Callable[[Database, int], Awaitable[None]]
+) -> None:
+    seen = await seen_over(store, rule_key)
+    await change(store, rule_key)
+    async with store.autocommit() as connection:
+        assert not await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, seen)
+
+
+async def test_so_does_a_clock_that_went_back(store: Database, rule_key: int) -> None:
+    seen = await seen_over(store, rule_key)
+    later = seen._replace(now=seen.now + timedelta(hours=1))
+    async with store.autocommit() as connection:
+        assert not await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, later)
+    async with store.autocommit() as connection:
+        assert await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, seen)
