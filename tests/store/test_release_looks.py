@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import asyncpg
 import pytest
 from hot.explained import explained
 from lanes import queue
@@ -13,9 +14,13 @@ from waiting import GIVE_UP
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
+from zart_server.engine.background import pause_sweeps, release_pieces
+from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
 from zart_server.engine.operations.release import _end, _seen_over
+from zart_server.store.connection import Tx
 from zart_server.store.db import Database
+from zart_server.store.pausing.ending import delete_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.releases import (
     BegunRelease,
@@ -25,6 +30,7 @@ from zart_server.store.pausing.releases import (
 )
 from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK, insert_rule
 from zart_server.store.pausing.updating import update_rule
+from zart_server.store.pausing.work import PauseWork, end_releasing
 
 ROUND = 300
 RATE = 100_000.0  # as much as goes at once
@@ -115,3 +121,62 @@ async def test_so_does_a_clock_that_went_back(store: Database, rule_key: int) ->
         assert not await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, later)
     async with store.autocommit() as connection:
         assert await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, seen)
+
+
+async def resumed(store: Database) -> None:
+    """Have the rule end at once: what is in its line is to be queued by a pause sweep."""
+    async with store.autocommit() as connection:
+        tx = await seize_pause_lock(connection, GIVE_UP)
+        assert await delete_rules(tx, "pr-1", PauseScope(), Caller())
+
+
+async def left(store: Database) -> tuple[int, int]:
+    """Return how many steps are paused, and how much is to be done for rules."""
+    async with store.autocommit() as connection:
+        counted = await connection.fetchrow(
+            "SELECT (SELECT count(*) FROM zart.held), (SELECT count(*) FROM zart.pause_work)"
+        )
+    assert counted is not None
+    return counted[0], counted[1]
+
+
+async def test_a_resume_looks_at_its_whole_line_at_the_end_of_a_pass_only(
+    store: Database, rule_key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause_sweeps, "_BATCHES", 1)
+    monkeypatch.setattr(release_pieces, "_BATCH", 100)
+    found: list[int] = []
+
+    async def noted(tx: Tx, work: PauseWork) -> None:
+        found.append(await tx.fetchval("SELECT count(*) FROM zart.held"))
+        await end_releasing(tx, work)
+
+    monkeypatch.setattr(pause_sweeps, "end_releasing", noted)
+    await queue(store, 1, ROUND)
+    await resumed(store)
+    sweeps = PauseSweeps(store)
+    turns = 0
+    while await sweeps.turn() is not None:
+        turns += 1
+    assert (turns, found) == (4, [0])
+    assert await left(store) == (0, 0)
+
+
+async def test_what_a_pass_had_to_leave_is_queued_by_a_later_one(
+    store: Database, zart_database: str, rule_key: int
+) -> None:
+    await queue(store, 1, 3)
+    await resumed(store)
+    sweeps = PauseSweeps(store)
+    other = await asyncpg.connect(zart_database)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM zart.runs ORDER BY run_key LIMIT 1 FOR UPDATE")
+            for _ in range(3):
+                assert await sweeps.turn() is not None
+            assert await left(store) == (1, 1)
+    finally:
+        await other.close()
+    while await sweeps.turn() is not None:
+        pass
+    assert await left(store) == (0, 0)

@@ -21,7 +21,7 @@ from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.settling import lanes_to_settle
 from zart_server.store.pausing.work import (
     PauseWork,
-    end_releases,
+    end_releasing,
     end_settling,
     has_rule_to_itself,
     pause_work,
@@ -49,12 +49,12 @@ class PauseSweeps(BackgroundLoop):
 
     async def turn(self) -> float | None:
         """Go on with each rule that has work left, as long as this server moves something."""
-        async with self._db.transaction() as tx:
-            await share_pause_lock(tx)
-            await end_releases(tx)
-            work = await pause_work(tx)
+        async with self._db.autocommit() as connection:
+            work = await pause_work(connection)
         for ended in self._sweeps.keys() - set(work):  # by another server, or by a Resume
             del self._sweeps[ended]
+        for rule_key in self._released.keys() - {item.rule_key for item in work}:
+            del self._released[rule_key]
         has_moved = False
         # Releases first: a caller waits for resumed steps, none for tasks to be moved aside.
         for item in sorted(work, key=lambda item: item.work == "settle"):
@@ -106,14 +106,23 @@ class PauseSweeps(BackgroundLoop):
         return True
 
     async def _release_piece(self, tx: Tx, work: PauseWork) -> bool:
+        """Release some steps; return whether there may be more.
+
+        At the end of a pass the whole line is looked at for those that were passed over, and only
+        then: while a snapshot is open that reads all that was released, too.
+        """
         if work.execution_id:
-            return await release_exempt(tx, work.rule_key, work.execution_id)
-        end = await release_some(tx, work.rule_key, self._released.get(work.rule_key))
-        if end is None:
-            self._released.pop(work.rule_key, None)
-            return False
-        self._released[work.rule_key] = end
-        return True
+            if await release_exempt(tx, work.rule_key, work.execution_id):
+                return True
+            await share_pause_lock(tx)
+        else:
+            end = await release_some(tx, work.rule_key, self._released.get(work.rule_key))
+            if end is not None:
+                self._released[work.rule_key] = end
+                return True
+            self._released.pop(work.rule_key, None)  # if any is left, it begins anew
+        await end_releasing(tx, work)
+        return False
 
     @contextlib.asynccontextmanager
     async def _piece(self, rule_key: int, rest: float) -> AsyncIterator[Tx | None]:

@@ -47,9 +47,10 @@ async def end_settling(connection: Connection, work: PauseWork) -> None:
     )
 
 
-_END_RELEASES = Statement(
+_END_RELEASING = Statement(
     f"""
-    DELETE FROM zart.pause_work w WHERE work = 'release' AND CASE WHEN execution_id = '' THEN (
+    DELETE FROM zart.pause_work w WHERE rule_key = :rule_key AND work = 'release'
+        AND execution_id = :execution_id AND CASE WHEN execution_id = '' THEN (
         SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key
         ORDER BY not_before, queue_no LIMIT 1) IS NULL
     ELSE NOT EXISTS (
@@ -61,12 +62,14 @@ _END_RELEASES = Statement(
 )
 
 
-async def end_releases(tx: Tx) -> None:
-    """Note what has no paused steps left: deleted rules, and executions that a rule exempts.
+async def end_releasing(tx: Tx, work: PauseWork) -> None:
+    """Note that this work is done if no paused step is left of it: there will be none again.
 
-    They will have none again. The caller holds the pause lock shared.
+    That is a deleted rule's line as a whole, or what an execution has in that of a rule which
+    exempts it; for the latter the caller holds the pause lock, shared.
     """
-    await tx.execute(_END_RELEASES.text)
+    values = _END_RELEASING.arguments(rule_key=work.rule_key, execution_id=work.execution_id)
+    await tx.execute(_END_RELEASING.text, *values)
 
 
 async def has_rule_to_itself(tx: Tx, rule_key: int) -> bool:
