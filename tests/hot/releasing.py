@@ -65,9 +65,9 @@ async def released(tx: Explained, key: int, table: str = "queue") -> None:
 @scenario()
 async def letting_the_oldest_go(tx: Explained) -> None:
     key = await releasing(tx)
-    locked, _ = await lock_line(tx.tx, key, BATCH)
+    locked = (await lock_line(tx.tx, key, BATCH)).run_keys
     done = await let_steps_go(tx.tx, key, locked, BATCH, {key: 1_000.0})
-    assert done == (BATCH, 0)
+    assert done[:2] == (BATCH, 0)
     standing = await standing_releases(tx.tx)
     assert standing[key].is_settled
     assert await is_settled(tx.tx, key)
@@ -78,7 +78,8 @@ async def letting_canaries_go(tx: Explained) -> None:
     key = await releasing(tx)
     await tx.sql.execute("DELETE FROM zart.pause_releases")
     line = await lock_canaries(tx.tx, key, BATCH, await read_rates(tx.tx))
-    assert await let_canaries_go(tx.tx, key, line, BATCH) == (BATCH, 0)
+    done = await let_canaries_go(tx.tx, key, line, BATCH)
+    assert done[:2] == (BATCH, 0)
 
 
 @scenario()

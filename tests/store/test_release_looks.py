@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
@@ -15,13 +15,16 @@ from waiting import GIVE_UP
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.engine.background import pause_sweeps, release_pieces
+from zart_server.engine.background.line_marks import LineMarks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
+from zart_server.engine.operations.let_go import LockedLine, lock_line
 from zart_server.engine.operations.release import _end, _seen_over
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.pausing.ending import delete_rules
 from zart_server.store.pausing.lock import seize_pause_lock
+from zart_server.store.pausing.paused import PausedAt
 from zart_server.store.pausing.releases import (
     BegunRelease,
     begin_release,
@@ -180,3 +183,67 @@ async def test_what_a_pass_had_to_leave_is_queued_by_a_later_one(
     while await sweeps.turn() is not None:
         pass
     assert await left(store) == (0, 0)
+
+
+def resting() -> LineMarks:
+    """Marks by which only the first look is at the head: each takes too long."""
+    return LineMarks(slow=0.0, share=10**6)
+
+
+async def blocks_of_a_look(store: Database, rule_key: int, after: PausedAt | None) -> int:
+    """Return how many pages are touched to find the oldest steps of a rule."""
+    async with explained(store) as tx:
+        await lock_line(tx.tx, rule_key, 10, None, after)
+    return blocks(tx.plans[0])
+
+
+async def test_a_piece_of_a_release_reads_nothing_of_what_went_before(
+    store: Database, zart_database: str, rule_key: int
+) -> None:
+    sweep = Releases(store)
+    sweep._marks = resting()
+    found: list[int] = []
+    async with snapshot(zart_database):
+        for number in range(5):
+            await queue(store, 1, ROUND, f"round-{number}")
+            assert await let_go(store, sweep) == ROUND
+            found.append(await blocks_of_a_look(store, rule_key, sweep._marks.begin(rule_key)))
+        from_the_head = await blocks_of_a_look(store, rule_key, None)
+    assert found[-1] <= found[0] + 2
+    assert from_the_head > 2 * max(found)
+
+
+async def test_what_comes_before_the_mark_goes_at_a_look_at_the_head(
+    store: Database, rule_key: int
+) -> None:
+    """As what another rule hands over; until then the release is not over."""
+    sweep = Releases(store)
+    marks = sweep._marks = resting()
+    await queue(store, 1, 3, "early")
+    async with store.transaction() as tx:
+        await tx.execute("UPDATE zart.held SET rule_key = rule_key + 1")
+    await queue(store, 1, 3, "late")
+    assert await let_go(store, sweep) == 3
+    async with store.transaction() as tx:
+        await tx.execute("UPDATE zart.held SET rule_key = rule_key - 1")
+
+    assert await let_go(store, sweep) == 0
+    async with store.autocommit() as connection:
+        assert await _seen_over(connection, rule_key) is None
+    marks._rests_until.clear()
+    assert await let_go(store, sweep) == 3
+
+
+async def test_as_long_as_looks_are_quick_each_is_at_the_head() -> None:
+    marks, now = LineMarks(), datetime(2026, 1, 2, tzinfo=UTC)
+    marks.looked(1, None, LockedLine([], None, 0.001), None, now)
+    assert marks.begin(1) is None
+    step = PausedAt(now, 7, 1)
+    marks.looked(1, None, LockedLine([], step, 60.0), None, now)
+    begin = marks.begin(1)
+    assert begin is not None
+    assert begin < step  # it may go next
+    marks.looked(1, begin, LockedLine([1], step, 60.0), step, now)
+    assert marks.begin(1) == step
+    marks.keep_only([2])
+    assert marks.begin(1) is None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.background.line_marks import LineMarks
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_counts import count, recount
 from zart_server.engine.operations.canary_line import (
@@ -20,6 +21,7 @@ from zart_server.engine.operations.canary_line import (
 )
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
+from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
 from zart_server.store.pausing.releases import StandingRelease, has_line, standing_releases
@@ -53,6 +55,7 @@ class Releases(BackgroundLoop):
         self._recount_at: dict[int, float] = {}  # when what is not leased may be counted alone
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
         self._canary_at: dict[int, float] = {}  # when a canary that had to wait is looked at again
+        self._marks = LineMarks()
         self._over: set[int] = set()  # the rules that had nothing left
         self._ending: asyncio.Task[None] | None = None
 
@@ -71,6 +74,7 @@ class Releases(BackgroundLoop):
         for of_rules in (self._took, self._count_every, self._recount_at):
             for key in of_rules.keys() - standing.keys():
                 del of_rules[key]
+        self._marks.keep_only(standing.keys())
         pauses = [await self.one_of_several(self._go_on(release)) for release in standing.values()]
         await self._begin_to_end(standing.keys())
         return min((_TICK if pause is None else pause for pause in pauses), default=None)
@@ -166,25 +170,16 @@ class Releases(BackgroundLoop):
         """Let some steps go; None if another server is at work for the rule."""
         key = release.rule_key
         looked_at = _PIECE if key in self._mixed else count
+        begin = self._marks.begin(key)
         async with self._db.transaction() as tx:
             if not await has_rule_to_itself(tx, key):
                 return None
-            locked, _ = await lock_line(tx, key, looked_at, release.now)
-            if not locked:
-                return LetGo(0, 0)
-            await share_pause_lock(tx)
-            # Another sweep or an operation may have come first.
-            standing = await standing_releases(tx)
-            own = standing.get(key)
-            if own is None or not own.is_settled:
-                return LetGo(0, 0)
-            count = min(count, whole_steps(own.credit), own.room)
-            if count <= 0:
-                return LetGo(0, 0)
-            rates = {other: one.rate for other, one in standing.items()}
-            return await let_steps_go(
-                tx, key, locked, count, rates, looked_at=looked_at, until=release.now
-            )
+            line = await lock_line(tx, key, looked_at, release.now, begin)
+            done = LetGo(0, 0)
+            if line.run_keys:
+                done = await _let_go(tx, release, line.run_keys, count, looked_at)
+        self._marks.looked(key, begin, line, done.end, release.now)
+        return done
 
     async def _count(self, release: StandingRelease) -> bool:
         """Count now and then what is left and what is not leased; return if nothing was left.
@@ -210,3 +205,22 @@ class Releases(BackgroundLoop):
         else:
             self._recount_at[key] = begun + max(_COUNT_WITHOUT_ROOM, took * _COUNT_SHARE)
         return not has_line
+
+
+async def _let_go(
+    tx: Tx, release: StandingRelease, run_keys: Sequence[int], count: int, looked_at: int
+) -> LetGo:
+    """Let some steps of locked runs go, as many of ``count`` as may go by now."""
+    await share_pause_lock(tx)
+    # Another sweep or an operation may have come first.
+    standing = await standing_releases(tx)
+    own = standing.get(release.rule_key)
+    if own is None or not own.is_settled:
+        return LetGo(0, 0)
+    count = min(count, whole_steps(own.credit), own.room)
+    if count <= 0:
+        return LetGo(0, 0)
+    rates = {other: one.rate for other, one in standing.items()}
+    return await let_steps_go(
+        tx, release.rule_key, run_keys, count, rates, looked_at=looked_at, until=release.now
+    )

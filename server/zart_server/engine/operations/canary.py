@@ -66,7 +66,7 @@ async def release_canary(
         raise NothingPaused(rule.rule_id, cut_at)
     made = Made(canary=wanted, released_steps=released)
     await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule], made=made)
-    left = max(0, counted.counts.paused - sum(gone))
+    left = max(0, counted.counts.paused - (gone.released + gone.handed_over))
     rule = replace(rule, counts=replace(counted.counts, paused=left))
     still = min(planned.others, EXACT_TO)
     return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=still)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -14,7 +15,12 @@ from zart_server.store.pausing.alike import Alike
 from zart_server.store.pausing.drains import undrain
 from zart_server.store.pausing.judging import write_judged
 from zart_server.store.pausing.letting_go import let_go
-from zart_server.store.pausing.paused import PausedStep, paused_by_rule, paused_in_runs
+from zart_server.store.pausing.paused import (
+    PausedAt,
+    PausedStep,
+    paused_by_rule,
+    paused_in_runs,
+)
 from zart_server.store.runs import lock_runs
 from zart_server.store.slices import Slices
 
@@ -22,30 +28,47 @@ _ROUNDS = 20  # of runs that others have locked
 
 
 class LetGo(NamedTuple):
-    """How many steps a rule let go, and how many it left to other rules."""
+    """How many steps a rule let go, and how many it left to other rules; ``end``: the last step."""
 
     released: int
     handed_over: int
+    end: PausedAt | None = None
+
+
+class LockedLine(NamedTuple):
+    """The locked runs of a rule's oldest paused steps.
+
+    ``first``: the oldest step, whether its run was locked or not, and whether it is due or not.
+    ``seconds``: how long it took to find.
+    """
+
+    run_keys: list[int]
+    first: PausedAt | None
+    seconds: float
 
 
 async def lock_line(
-    tx: Tx, rule_key: int, count: int, until: datetime | None = None
-) -> tuple[list[int], bool]:
+    tx: Tx,
+    rule_key: int,
+    count: int,
+    until: datetime | None = None,
+    after: PausedAt | None = None,
+) -> LockedLine:
     """Lock the runs of a rule's ``count`` oldest paused steps, but those that others have locked.
 
-    Only of steps that are due ``until`` then, if that is given. Return the runs, and whether there
-    was any such step. The caller holds no lock that comes after runs.
+    Only of steps that are due ``until`` then, if that is given, and that stand behind ``after``.
+    The caller holds no lock that comes after runs.
     """
     locked: list[int] = []
     tried: set[int] = set()
-    after, found, is_any = None, 0, False
+    begun, found = time.monotonic(), 0
+    paused = await paused_by_rule(tx, rule_key, after, count)
+    first, seconds = paused[0] if paused else None, time.monotonic() - begun
     for _ in range(_ROUNDS):
-        paused = await paused_by_rule(tx, rule_key, after, count - found)
         if until is not None:
             paused = [step for step in paused if step.not_before <= until]
         if not paused:
             break
-        is_any = True
         wanted = {step.run_key for step in paused} - tried
         tried |= wanted
         # The run row is the mutex of its steps: a Restart must not miss a step that is being moved.
@@ -55,8 +78,8 @@ async def lock_line(
         found += sum(step.run_key in mine for step in paused)
         if found >= count:
             break
-        after = paused[-1]
-    return locked, is_any
+        paused = await paused_by_rule(tx, rule_key, paused[-1], count - found)
+    return LockedLine(locked, first, seconds)
 
 
 async def let_steps_go(
@@ -117,7 +140,9 @@ async def let_steps_go(
         tx.changes.put_back(first.task_name, first.handler, first.lane, first.cursor)
     if letting_go:
         await undrain(tx, *letting_go)
-    return LetGo(released, len(steps) - released)
+    last = steps[-1] if steps else None
+    end = None if last is None else PausedAt(last.not_before, last.queue_no, last.run_key)
+    return LetGo(released, len(steps) - released, end)
 
 
 class _Judge:

@@ -64,7 +64,7 @@ async def let_probes_go(tx: Tx, probes: Probes, breaker_id: str) -> int:
     if not await has_rule_to_itself(tx, rule_key):
         return 0
     due = await read_clock(tx)
-    locked, _ = await lock_line(tx, rule_key, looked_at, due)
+    locked = (await lock_line(tx, rule_key, looked_at, due)).run_keys
     if not locked:
         return 0
     await share_pause_lock(tx)

@@ -1,0 +1,70 @@
+"""Where the pieces of a release begin to look: behind what it has let go, now and then at the head.
+
+A look at the head of a rule's line is quick, but while a snapshot is open for long: then all that
+the rule has let go since is read, too. So a piece begins at a mark then, and looks at the head take
+a small part of the time. They find what stands before the mark: steps of runs that others had
+locked, those that other rules have handed over, and those that the rule matches again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from zart_server.engine.operations.let_go import LockedLine
+from zart_server.store.pausing.paused import PausedAt
+
+_SLOW = 0.05  # seconds; a look at the head that takes no longer is taken each time
+_SHARE = 20.0  # such looks take one second in so many, if they are slow
+# What became ready a moment ago may be committed only now: its place is that of when it began.
+_LATE = timedelta(seconds=5)
+
+
+class LineMarks:
+    """How far one server knows the lines of rules to have been let go.
+
+    Looks at the head that take longer than ``slow`` seconds rest ``share`` times as long.
+    """
+
+    def __init__(self, slow: float = _SLOW, share: float = _SHARE) -> None:
+        self._slow, self._share = slow, share
+        self._marks: dict[int, PausedAt] = {}
+        self._rests_until: dict[int, float] = {}
+
+    def begin(self, rule_key: int) -> PausedAt | None:
+        """Return behind which step to look; None: at the head."""
+        if time.monotonic() >= self._rests_until.get(rule_key, 0.0):
+            return None
+        return self._marks[rule_key]
+
+    def looked(
+        self,
+        rule_key: int,
+        begin: PausedAt | None,
+        line: LockedLine,
+        end: PausedAt | None,
+        now: datetime,
+    ) -> None:
+        """Note where a look began and what it found, as of ``now`` by the database's clock.
+
+        ``end`` is the last step that was moved, once that has committed; None: there was none.
+        """
+        nothing = PausedAt(now - _LATE, 0, 0)
+        reached = end or (_before(line.first) if line.first else nothing)
+        if begin is not None:
+            self._marks[rule_key] = max(begin, reached)
+            return
+        self._marks[rule_key] = reached
+        rest = line.seconds * self._share if line.seconds > self._slow else 0.0
+        self._rests_until[rule_key] = time.monotonic() + rest
+
+    def keep_only(self, rule_keys: Collection[int]) -> None:
+        """Forget all rules but these."""
+        for of_rules in (self._marks, self._rests_until):
+            for key in of_rules.keys() - set(rule_keys):
+                del of_rules[key]
+
+
+def _before(step: PausedAt) -> PausedAt:
+    return step._replace(queue_no=step.queue_no - 1)
