@@ -14,10 +14,11 @@ from waiting import GIVE_UP
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
-from zart_server.engine.background import pause_sweeps, release_pieces
+from zart_server.engine.background import line_marks, pause_sweeps, release_pieces
 from zart_server.engine.background.line_marks import LineMarks
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
+from zart_server.engine.operations import release as release_operation
 from zart_server.engine.operations.let_go import LockedLine, lock_line
 from zart_server.engine.operations.release import _end, _seen_over
 from zart_server.store.connection import Tx
@@ -37,7 +38,6 @@ from zart_server.store.pausing.work import PauseWork, end_releasing
 
 ROUND = 300
 RATE = 100_000.0  # as much as goes at once
-AN_HOUR_AGO = "UPDATE zart.held SET not_before = not_before - interval '1 hour'"
 
 
 @pytest.fixture
@@ -72,13 +72,12 @@ async def seen_over(store: Database, rule_key: int) -> BegunRelease:
 
 
 async def test_under_the_lock_nothing_is_read_of_what_had_waited(
-    store: Database, zart_database: str, rule_key: int
+    store: Database, zart_database: str, rule_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(release_operation, "_LATE", timedelta(0))  # all is of the last seconds here
     async with snapshot(zart_database):
         for number in range(3):
             await queue(store, 1, ROUND, f"round-{number}")
-            async with store.transaction() as tx:
-                await tx.execute(AN_HOUR_AGO)
             assert await let_go(store, Releases(store)) == ROUND
         seen = await seen_over(store, rule_key)
         async with explained(store, first=SEIZE_PAUSE_LOCK) as tx:
@@ -198,8 +197,9 @@ async def blocks_of_a_look(store: Database, rule_key: int, after: PausedAt | Non
 
 
 async def test_a_piece_of_a_release_reads_nothing_of_what_went_before(
-    store: Database, zart_database: str, rule_key: int
+    store: Database, zart_database: str, rule_key: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(line_marks, "_LATE", timedelta(0))  # all is of the last seconds here
     sweep = Releases(store)
     sweep._marks = resting()
     found: list[int] = []
@@ -234,11 +234,23 @@ async def test_what_comes_before_the_mark_goes_at_a_look_at_the_head(
     assert await let_go(store, sweep) == 3
 
 
+async def test_no_mark_is_before_what_becomes_ready_now() -> None:
+    """Of what waits for a backoff in ten minutes only a look at the head would see what is earlier."""
+    marks, now = LineMarks(), datetime(2026, 1, 2, tzinfo=UTC)
+    for end in (None, PausedAt(now, 3, 1)):
+        step = PausedAt(now + timedelta(minutes=10), 7, 1)
+        marks.looked(1, None, LockedLine([], step, 60.0), end, now)
+        begin = marks.begin(1)
+        assert begin is not None
+        assert begin.not_before < now
+        marks._rests_until.clear()
+
+
 async def test_as_long_as_looks_are_quick_each_is_at_the_head() -> None:
     marks, now = LineMarks(), datetime(2026, 1, 2, tzinfo=UTC)
     marks.looked(1, None, LockedLine([], None, 0.001), None, now)
     assert marks.begin(1) is None
-    step = PausedAt(now, 7, 1)
+    step = PausedAt(now - timedelta(minutes=1), 7, 1)
     marks.looked(1, None, LockedLine([], step, 60.0), None, now)
     begin = marks.begin(1)
     assert begin is not None

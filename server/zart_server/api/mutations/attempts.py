@@ -28,6 +28,7 @@ _ATTEMPTS = 6  # in line
 # The first attempt does not wait for locks for long: it does not stand in line for them.
 _BRIEFLY = "SET LOCAL lock_timeout = 100;"
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
+_COUNTING = 5.0  # seconds that an answer to what has committed waits for its counts
 
 T = TypeVar("T")
 
@@ -158,7 +159,7 @@ class Attempts:
             return None
         if grouping is Grouping.ALONE and target is not None and self._room.is_waited_for(target):
             return None
-        if call.is_plan:
+        if grouping is Grouping.IN_LINE:
             trying = self._room.looking()
         elif grouping is Grouping.ALONE and target is None:
             trying = self._room.trying_many()
@@ -175,7 +176,10 @@ class Attempts:
         What begins its transaction itself waits for its lock but a moment at a time.
         """
         if call.target is None:
-            return self._room.looking() if call.is_plan else self._room.place()
+            is_in_line = (
+                call.mutation.grouping is Grouping.IN_LINE
+            )  # but for plans, which lock nothing
+            return self._room.looking() if is_in_line else self._room.place()
         if call.mutation.grouping is Grouping.IN_LINE:
             return self._room.line(call.target)
         return self._room.turn(call.target)
@@ -243,7 +247,8 @@ class Attempts:
         whole = type(response)()
         whole.CopyFrom(response)
         try:
-            await self._in_time(self._fill_in(complete, whole), until)
+            patience = asyncio.get_running_loop().time() + _COUNTING
+            await self._in_time(self._fill_in(complete, whole), min(until, patience))
         except ZartError as error:
             rpc = type(response).DESCRIPTOR.name.removesuffix("Response")
             _log.warning("a %s is answered without its counts: %s", rpc, type(error).__name__)
@@ -259,7 +264,7 @@ class Attempts:
     async def _fill_in(
         self, complete: Callable[[Autocommit, Response], Awaitable[None]], response: Response
     ) -> None:
-        async with self._room.looking(), self._db.autocommit() as connection:
+        async with self._room.counting(), self._db.autocommit() as connection:
             await complete(connection, response)
 
     async def _store(self, key: RequestKey, response: bytes) -> None:

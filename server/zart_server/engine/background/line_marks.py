@@ -17,7 +17,8 @@ from zart_server.store.pausing.paused import PausedAt
 
 _SLOW = 0.05  # seconds; a look at the head that takes no longer is taken each time
 _SHARE = 20.0  # such looks take one second in so many, if they are slow
-# What became ready a moment ago may be committed only now: its place is that of when it began.
+# What became ready a moment ago may be committed only now: its place is that of when it began. So
+# no mark is younger, nor in the future, where what waits for a backoff stands.
 _LATE = timedelta(seconds=5)
 
 
@@ -50,8 +51,8 @@ class LineMarks:
 
         ``end`` is the last step that was moved, once that has committed; None: there was none.
         """
-        nothing = PausedAt(now - _LATE, 0, 0)
-        reached = end or (_before(line.first) if line.first else nothing)
+        latest = PausedAt(now - _LATE, 0, 0)
+        reached = min(latest, end or (_before(line.first) if line.first else latest))
         if begin is not None:
             self._marks[rule_key] = max(begin, reached)
             return

@@ -15,13 +15,14 @@ from collections.abc import AsyncIterator
 class WaitingRoom:
     """The lines of one server. ``places``: how many may hold a connection while they wait.
 
-    Half as many may while they only look: for a plan, or for what an answer tells besides.
+    Half as many may while they only look, for a plan, and a quarter to count what an answer tells.
     """
 
     def __init__(self, places: int) -> None:
         self._places = asyncio.Semaphore(places)
         self._trials = asyncio.Semaphore(places)
         self._looks = asyncio.Semaphore(max(1, places // 2))
+        self._counts = asyncio.Semaphore(max(1, places // 4))
         self._lines: dict[str, asyncio.Lock] = {}
         self._lengths: dict[str, int] = {}
         self._tried: set[str] = set()
@@ -47,8 +48,14 @@ class WaitingRoom:
 
     @contextlib.asynccontextmanager
     async def looking(self) -> AsyncIterator[None]:
-        """Wait for leave to look what would be done, or to count what was: some at a time."""
+        """Wait for leave to look what would be done: some at a time."""
         async with self._looks:
+            yield
+
+    @contextlib.asynccontextmanager
+    async def counting(self) -> AsyncIterator[None]:
+        """Wait for leave to count what was done: few at a time, and none of them behind plans."""
+        async with self._counts:
             yield
 
     @contextlib.asynccontextmanager
@@ -82,6 +89,6 @@ def places_of(pool_size: int) -> tuple[int, int, int]:
 
     Mutations and reports count once they wait for locks, reads always. At least two fifths of a
     pool of five or more are left to others, whichever of the two wait: locks, or reads; a fifth
-    where plans wait besides, and counts for answers, which have half as many as mutations.
+    where plans wait besides, which have half as many as mutations; counts for answers a quarter.
     """
     return max(1, pool_size * 2 // 5), max(1, pool_size // 5), max(1, pool_size * 3 // 5)
