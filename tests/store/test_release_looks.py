@@ -38,6 +38,7 @@ from zart_server.store.pausing.work import PauseWork, end_releasing
 
 ROUND = 300
 RATE = 100_000.0  # as much as goes at once
+ASIDE = "UPDATE zart.held SET rule_key = rule_key + 1, not_before = not_before - interval '1 hour'"
 
 
 @pytest.fixture
@@ -221,7 +222,7 @@ async def test_what_comes_before_the_mark_goes_at_a_look_at_the_head(
     marks = sweep._marks = resting()
     await queue(store, 1, 3, "early")
     async with store.transaction() as tx:
-        await tx.execute("UPDATE zart.held SET rule_key = rule_key + 1")
+        await tx.execute(ASIDE)
     await queue(store, 1, 3, "late")
     assert await let_go(store, sweep) == 3
     async with store.transaction() as tx:

@@ -72,16 +72,16 @@ SELECT NOT EXISTS (SELECT FROM zart.pause_work WHERE rule_key = $1 AND work = 's
 -- store/pausing/releases.py: begun_release
 -- Return the release of a rule if it has not ended.
 -- Locks: nothing.
-SELECT p.rule_id, r.started_by, r.reason, r.principal, r.incident
+SELECT p.rule_id, r.started_by, r.reason, r.principal, r.incident, r.started_at, p.epoch, statement_timestamp()
 FROM zart.pause_releases r JOIN zart.pause_rules p USING (rule_key)
 WHERE r.rule_key = $1
     AND r.ended_at IS NULL
     AND p.deleted_at IS NULL;
 
 -- store/pausing/releases.py: has_line
--- Return whether a paused step is attributed to a rule.
+-- Return whether a paused step is attributed to a rule, of those that can run ``since`` then.
 -- Locks: nothing.
-SELECT (SELECT rule_key FROM zart.held WHERE rule_key = $1 ORDER BY not_before, queue_no LIMIT 1) IS NOT NULL;
+SELECT (SELECT rule_key FROM zart.held WHERE rule_key = $1 AND not_before >= COALESCE($2, '-infinity'::timestamptz) ORDER BY not_before, queue_no LIMIT 1) IS NOT NULL;
 
 -- store/pausing/releases.py: withholds_any
 -- Return whether a rule withholds a paused step, whatever rule it is attributed to.

@@ -16,12 +16,14 @@ WHERE rule_key = $1
     AND of_released = $3
     AND ($4::bigint IS NULL OR work_no = $4);
 
--- store/pausing/work.py: end_releases
--- Note what has no paused steps left: deleted rules, and executions that a rule exempts.
+-- store/pausing/work.py: end_releasing
+-- Note that this work is done if no paused step is left of it: there will be none again.
 -- Locks: pause_work.
-DELETE FROM zart.pause_work w WHERE work = 'release' AND CASE WHEN execution_id = '' THEN (
-    SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key
-    ORDER BY not_before, queue_no LIMIT 1) IS NULL
+-- Parameters: rule_key=$1, execution_id=$2.
+DELETE FROM zart.pause_work w WHERE rule_key = $1 AND work = 'release'
+    AND execution_id = $2 AND CASE WHEN execution_id = '' THEN (
+        SELECT rule_key FROM zart.held h WHERE h.rule_key = w.rule_key
+        ORDER BY not_before, queue_no LIMIT 1) IS NULL
     ELSE NOT EXISTS (
         SELECT FROM (
             SELECT l.run_key, e.task_name FROM (

@@ -176,9 +176,8 @@ class Attempts:
         What begins its transaction itself waits for its lock but a moment at a time.
         """
         if call.target is None:
-            is_in_line = (
-                call.mutation.grouping is Grouping.IN_LINE
-            )  # but for plans, which lock nothing
+            # In line only plans have none, which lock nothing.
+            is_in_line = call.mutation.grouping is Grouping.IN_LINE
             return self._room.looking() if is_in_line else self._room.place()
         if call.mutation.grouping is Grouping.IN_LINE:
             return self._room.line(call.target)
