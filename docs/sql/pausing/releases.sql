@@ -81,7 +81,7 @@ WHERE r.rule_key = $1
 -- store/pausing/releases.py: has_line
 -- Return whether a paused step is attributed to a rule, of those that can run ``since`` then.
 -- Locks: nothing.
-SELECT (SELECT rule_key FROM zart.held WHERE rule_key = $1 AND not_before >= COALESCE($2, '-infinity'::timestamptz) ORDER BY not_before, queue_no LIMIT 1) IS NOT NULL;
+SELECT (SELECT rule_key FROM zart.held WHERE (rule_key, not_before, queue_no) > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), -1) AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0) ORDER BY rule_key, not_before, queue_no LIMIT 1) IS NOT NULL;
 
 -- store/pausing/releases.py: withholds_any
 -- Return whether a rule withholds a paused step, whatever rule it is attributed to.

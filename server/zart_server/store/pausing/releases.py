@@ -195,9 +195,11 @@ async def has_line(connection: Connection, rule_key: int, since: datetime | None
     Without it the whole line is looked at, with all that died in it while a snapshot is open.
     """
     found: bool = await connection.fetchval(
-        "SELECT (SELECT rule_key FROM zart.held WHERE rule_key = $1"
-        " AND not_before >= COALESCE($2, '-infinity'::timestamptz)"
-        " ORDER BY not_before, queue_no LIMIT 1) IS NOT NULL",
+        # Compared as a whole, as no other index has it: that of lanes has its order, too.
+        "SELECT (SELECT rule_key FROM zart.held WHERE (rule_key, not_before, queue_no)"
+        " > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), -1)"
+        " AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0)"
+        " ORDER BY rule_key, not_before, queue_no LIMIT 1) IS NOT NULL",
         rule_key,
         since,
     )
