@@ -11,6 +11,7 @@ from waiting import GIVE_UP, until
 
 from zart_server.store.migrate import migrate
 
+_VERSION = "SELECT version_num FROM zart.alembic_version"
 # As it was before the newest migrations.
 _STEP_BACK = """
     DROP INDEX zart.batch_items_by_execution;
@@ -26,7 +27,7 @@ async def test_a_migration_that_waits_for_a_report_keeps_no_call_waiting(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "zart_server.store.migrate")
-    newest = await db.fetchval("SELECT version_num FROM zart.alembic_version")
+    newest = await db.fetchval(_VERSION)
     await db.execute(_STEP_BACK)
     report = await asyncpg.connect(zart_database, server_settings={"application_name": "pg_dump"})
     try:
@@ -42,4 +43,41 @@ async def test_a_migration_that_waits_for_a_report_keeps_no_call_waiting(
         await asyncio.wait_for(migrating, GIVE_UP)
     finally:
         await report.close()
-    assert await db.fetchval("SELECT version_num FROM zart.alembic_version") == newest
+    assert await db.fetchval(_VERSION) == newest
+
+
+async def test_a_version_that_is_whole_stays_while_the_next_one_waits(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its locks are given back: else each death of a step would wait for somebody else's report."""
+    caplog.set_level(logging.WARNING, "zart_server.store.migrate")
+    newest = await db.fetchval(_VERSION)
+    await db.execute(_STEP_BACK)
+    report = await asyncpg.connect(zart_database)
+    try:
+        await report.execute("BEGIN")
+        await report.fetch("SELECT * FROM zart.batch_items")  # 0025 is for that one, 0024 is not
+        migrating = asyncio.create_task(migrate(zart_database))
+        await until(lambda: "once these have ended" in caplog.text)
+        assert await db.fetchval(_VERSION) == "0024"
+        # It takes no lock that it would wait for, and so none that others wait for.
+        await db.execute("BEGIN; LOCK TABLE zart.error_groups NOWAIT; COMMIT")
+        migrating.cancel()
+        await asyncio.gather(migrating, return_exceptions=True)
+        assert await db.fetchval(_VERSION) == "0024"  # what was cut off is the next one alone
+        await report.execute("COMMIT")
+    finally:
+        await report.close()
+    await migrate(zart_database)
+    assert await db.fetchval(_VERSION) == newest
+
+
+async def test_several_that_migrate_at_once_take_turns(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    newest = await db.fetchval(_VERSION)
+    await db.execute("DROP SCHEMA zart CASCADE")  # and with it the views of its tables
+
+    await asyncio.gather(*(migrate(zart_database) for _ in range(3)))
+
+    assert await db.fetchval(_VERSION) == newest

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +25,7 @@ from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -56,16 +59,18 @@ class SchemaOutdated(Exception):
 async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
-    One transaction under an advisory lock: replicas that start at once wait for each other, and a
-    crash leaves the schema as it was. Where others have used a table for long it is begun anew
-    until they have ended; the log names them. Raises OSError or a driver error without a database,
-    SessionRefused where its sessions are not what they must be, SchemaOutdated where a newer
-    version has changed the schema already.
+    A transaction for each version of the schema, so that no lock is held while a later one waits or
+    builds an index; each under an advisory lock: replicas that start at once take turns. A crash
+    leaves the last version that was whole, and whoever comes next goes on from there. Where others
+    have used a table for long it is begun anew until they have ended; the log names them.
+
+    Raises OSError or a driver error without a database, SessionRefused where its sessions are not
+    what they must be, SchemaOutdated where a newer version has changed the schema already.
     """
     told = False
     while True:
         try:
-            await _run(url, _upgrade)
+            await _upgrade_to_newest(url)
         except asyncpg.LockNotAvailableError:
             pass
         else:
@@ -81,33 +86,58 @@ async def check_schema(url: str) -> None:
     await _run(url, _check)
 
 
-async def _run(url: str, work: Callable[[Connection], T]) -> T:
+@contextlib.asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
     connector = Connector(url, _SESSION)
     engine = create_async_engine(
         "postgresql+asyncpg://", poolclass=NullPool, async_creator=connector.connect
     )
     try:
-        async with engine.begin() as connection:
-            return await connection.run_sync(work)
+        async with engine.connect() as connection:
+            yield connection
     finally:
         await engine.dispose()
 
 
-def _config(connection: Connection) -> Config:
+async def _run(url: str, work: Callable[[Connection], T]) -> T:
+    async with _connected(url) as connection, connection.begin():
+        return await connection.run_sync(work)
+
+
+async def _upgrade_to_newest(url: str) -> None:
+    async with _connected(url) as connection:
+        is_newest = False
+        while not is_newest:
+            async with connection.begin():
+                is_newest = await connection.run_sync(_upgrade)
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+@functools.cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _upgrade(connection: Connection) -> bool:
+    """Make the schema newer by one version; return True where there is none left to be made.
+
+    Another one may have done so since this one last looked: it looks again under the lock.
+    """
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
-    config = _config(connection)
-    _found(connection, ScriptDirectory.from_config(config))
+    if _found(connection) == _scripts().get_current_head():
+        return True
     connection.execute(text(_LOCK_WAIT))
-    command.upgrade(config, "head")
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "+1")
+    return False
 
 
 def _holders(connection: Connection) -> list[str]:
@@ -116,8 +146,7 @@ def _holders(connection: Connection) -> list[str]:
 
 
 def _check(connection: Connection) -> None:
-    scripts = ScriptDirectory.from_config(_config(connection))
-    found, wanted = _found(connection, scripts), scripts.get_current_head()
+    found, wanted = _found(connection), _scripts().get_current_head()
     if found != wanted:
         raise SchemaOutdated(
             f"the database has schema {found or 'none'}, this server needs {wanted}:"
@@ -125,13 +154,14 @@ def _check(connection: Connection) -> None:
         )
 
 
-def _found(connection: Connection, scripts: ScriptDirectory) -> str | None:
+def _found(connection: Connection) -> str | None:
     """Return which schema is there. Raises SchemaOutdated for one of a newer version."""
     context = MigrationContext.configure(connection, opts={"version_table_schema": "zart"})
     found = context.get_current_revision()
-    if found is not None and found not in {each.revision for each in scripts.walk_revisions()}:
+    known = {each.revision for each in _scripts().walk_revisions()}
+    if found is not None and found not in known:
         raise SchemaOutdated(
             f"the database has schema {found}, which a newer version made: this one knows"
-            f" {scripts.get_current_head()} at most, so install that version here, too"
+            f" {_scripts().get_current_head()} at most, so install that version here, too"
         )
     return found
