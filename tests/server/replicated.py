@@ -79,6 +79,11 @@ class Replicated:
         """Return where ``a`` or ``b`` listens."""
         return self.ports["ab".index(name)]
 
+    def alone(self, *names: str) -> str:
+        """Return the URL of one of them, or of both in this order, whichever writes."""
+        hosts = ",".join(f"127.0.0.1:{self.port(name)}" for name in names)
+        return f"postgresql://zart:{(self.folder / 'password').read_text()}@{hosts}/zart"
+
     def superuser(self, port: int) -> str:
         """Return the URL of the superuser of one of them."""
         password = (self.folder / "password").read_text()

@@ -45,8 +45,8 @@ class Connector:
     async def connect(self, timeout: float = _TIMEOUT, **arguments: Any) -> DriverConnection:  # noqa: ANN401 - the driver's
         """Connect to the first host that will do; the one that did last time is tried first.
 
-        Each has its share of the time: one that is gone without a word keeps nobody from the next.
-        Raises what the driver raises of the last one, or SessionRefused.
+        Each has its share of the time: one that is gone without a word keeps nobody from the next,
+        nor does a standby. Raises what the driver raises of the last one, or SessionRefused.
         """
         hosts = list(_hosts(self._arguments))
         if self._last in hosts:
@@ -55,27 +55,34 @@ class Connector:
         share = max(timeout / len(hosts), _LEAST)
         for index, host in enumerate(hosts, 1):
             try:
-                connection: DriverConnection = await asyncpg.connect(
-                    **{**self._arguments, **arguments, **host}, timeout=share
-                )
+                connection = await self._connect_to(host, share, arguments)
             except (OSError, TimeoutError, asyncpg.PostgresConnectionError,
                     asyncpg.CannotConnectNowError, asyncpg.InterfaceError,
-                    asyncpg.InternalClientError):  # fmt: skip
+                    asyncpg.InternalClientError, asyncpg.ReadOnlySQLTransactionError):  # fmt: skip
                 if index == len(hosts):
                     raise
                 continue
             self._last = host
-            try:
-                async with asyncio.timeout(share):
-                    _notice_loss(connection)
-                    pid = await self._session.prepare(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-            if not is_direct(connection, pid):
-                self._behind_pooler[connection.get_server_pid()] = pid
             return connection
         raise OSError("no host is given")
+
+    async def _connect_to(
+        self, host: dict[str, Any], timeout: float, arguments: dict[str, Any]
+    ) -> DriverConnection:
+        """Connect to one host, and set the session up."""
+        connection: DriverConnection = await asyncpg.connect(
+            **{**self._arguments, **arguments, **host}, timeout=timeout
+        )
+        try:
+            async with asyncio.timeout(timeout):
+                _notice_loss(connection)
+                pid = await self._session.prepare(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        if not is_direct(connection, pid):
+            self._behind_pooler[connection.get_server_pid()] = pid
+        return connection
 
     def pid_of(self, connection: Greeted) -> int:
         """Return the process that has a connection's session."""

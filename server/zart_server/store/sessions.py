@@ -85,6 +85,7 @@ _SET = f"""
 _READ_BACK = f"""
     SELECT pg_catalog.pg_backend_pid() AS pid,
         pg_catalog.current_setting('session_replication_role') AS role,
+        pg_catalog.pg_is_in_recovery() AS is_standby,
         (SELECT name FROM ({_WANTED}) s WHERE setting <> value ORDER BY name LIMIT 1) AS other
 """
 _POOLER = (
@@ -134,7 +135,9 @@ class Session:
         Its name says of which process it is, and up to which version that knows the fingerprint of
         errors (``store.grouping_version``).
 
-        Raises SessionRefused if a setting is not as it was set.
+        Raises SessionRefused if a setting is not as it was set. At a standby, which reads as if all
+        were well, the driver's error for a read-only transaction, so that no connection outlives
+        its promotion.
         """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
@@ -150,6 +153,8 @@ class Session:
             found = await connection.fetchrow(_READ_BACK.format(wanted=wanted))
         except asyncpg.InvalidSQLStatementNameError:
             raise pooled() from None
+        if found is not None and found["is_standby"]:
+            raise asyncpg.ReadOnlySQLTransactionError("this PostgreSQL is a standby")
         if found is None or found["other"] is not None:
             name = "unknown" if found is None else found["other"]
             raise SessionRefused(
