@@ -35,16 +35,29 @@ _MIGRATION_LOCK = 0x7A61_7274_0001
 # servers that run: so it waits a moment, and begins anew after another one.
 _LOCK_WAIT = "SET LOCAL lock_timeout = 1000"
 _GAP = 1.0  # seconds, more or less
+# Of another role's session, and of an autovacuum, nobody tells us since when it is at work, unless
+# we are of pg_read_all_stats. A prepared transaction has no session at all.
 _HOLDERS = text(
     """
-    SELECT DISTINCT ON (a.xact_start, a.pid)
-        format('%s (pid %s, since %s)', COALESCE(NULLIF(a.application_name, ''), 'a session'),
-            a.pid, a.xact_start)
-    FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-    JOIN pg_stat_activity a ON a.pid = l.pid
-    WHERE c.relnamespace = 'zart'::regnamespace AND l.granted AND a.pid <> pg_backend_pid()
-        AND a.xact_start < now() - interval '1 second'
-    ORDER BY a.xact_start, a.pid LIMIT 3
+    SELECT CASE WHEN pid IS NULL THEN name
+        ELSE format('%s (%s)', name, concat_ws(', ', 'pid ' || pid, 'since ' || xact_start)) END
+    FROM (
+        SELECT DISTINCT l.pid, a.xact_start, CASE
+            WHEN l.pid IS NULL THEN 'a prepared transaction (see pg_prepared_xacts)'
+            ELSE COALESCE(NULLIF(a.application_name, ''), a.usename::text, a.backend_type,
+                'a session') END AS name
+        FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+        LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE c.relnamespace = to_regnamespace('zart') AND l.granted
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND l.pid IS DISTINCT FROM pg_backend_pid()
+            AND CASE WHEN l.pid IS NULL THEN true
+                WHEN a.pid IS NULL THEN false  -- it has ended meanwhile
+                WHEN a.xact_start IS NULL THEN a.state IS DISTINCT FROM 'idle'
+                ELSE a.xact_start < now() - interval '1 second'
+            END
+    ) h
+    ORDER BY xact_start NULLS LAST, pid LIMIT 3
     """
 )
 _SESSION = Session(
@@ -67,7 +80,7 @@ async def migrate(url: str) -> None:
     Raises OSError or a driver error without a database, SessionRefused where its sessions are not
     what they must be, SchemaOutdated where a newer version has changed the schema already.
     """
-    told = False
+    told: list[str] | None = None
     while True:
         try:
             await _upgrade_to_newest(url)
@@ -75,10 +88,19 @@ async def migrate(url: str) -> None:
             pass
         else:
             return
-        if not told and (holders := await _run(url, _holders)):
-            _log.warning("the schema is changed once these have ended: %s", ", ".join(holders))
-            told = True
+        if not told:
+            told = _tell(await _run(url, _holders), is_first=told is None)
         await asyncio.sleep(_GAP * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+def _tell(holders: list[str], *, is_first: bool) -> list[str]:
+    """Say once that it waits, also where nobody is seen for whom it does; return those told of."""
+    waits = "the schema waits for locks of others"
+    if holders:
+        _log.warning("%s: it is changed once these have ended: %s", waits, ", ".join(holders))
+    elif is_first:
+        _log.warning("%s, and is tried again: they are not to be seen", waits)
+    return holders
 
 
 async def check_schema(url: str) -> None:
@@ -141,7 +163,7 @@ def _upgrade(connection: Connection) -> bool:
 
 
 def _holders(connection: Connection) -> list[str]:
-    """Name the sessions whose transactions have used our tables for longer than a moment."""
+    """Name whose transactions have used our tables for longer than a moment, as far as is told."""
     return list(connection.execute(_HOLDERS).scalars())
 
 
