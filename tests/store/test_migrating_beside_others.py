@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from store.test_migrating_in_use import _STEP_BACK as STEP_BACK
-from waiting import GIVE_UP, until
+from waiting import GIVE_UP, eventually, until
 
 from zart_server.embedded import postgres
 from zart_server.store.migrate import migrate
@@ -20,11 +20,11 @@ REPORTER = "reporter"
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a PostgreSQL with another role, and prepared transactions."""
+    """The URL of a PostgreSQL with another role, prepared transactions, and a busy autovacuum."""
     with postgres.running(
         tmp_path_factory.mktemp("others"),
         durable=False,
-        settings=["max_prepared_transactions=1"],
+        settings=["max_prepared_transactions=1", "autovacuum_naptime=1s"],
         attributes=["CREATEROLE"],
     ) as running:
         asyncio.run(made(running.url))
@@ -93,3 +93,30 @@ async def test_so_is_a_prepared_transaction_which_has_none(
     await until(lambda: "ended: a prepared transaction (see pg_prepared_xacts)" in told.text)
     await stepped_back.execute("ROLLBACK PREPARED 'left behind'")
     await asyncio.wait_for(migrating, GIVE_UP)
+
+
+# A vacuum of it takes minutes: it sleeps for 100 ms after each of some two thousand pages.
+_SLOW_TO_VACUUM = """
+    ALTER TABLE zart.error_groups SET (
+        autovacuum_vacuum_insert_threshold = 1, autovacuum_vacuum_insert_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
+    SELECT n, 'eg-' || n, 't', 's', 'Broken', repeat('x', 1800) FROM generate_series(1, 8000) n
+"""
+_IS_VACUUMED = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'zart.error_groups'::regclass
+        AND mode = 'ShareUpdateExclusiveLock' AND granted)
+"""
+
+
+async def test_an_autovacuum_steps_aside(
+    own: str, stepped_back: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """It does for who waits for longer than deadlock_timeout."""
+    await stepped_back.execute(_SLOW_TO_VACUUM)
+
+    async def is_vacuumed() -> bool:
+        return bool(await stepped_back.fetchval(_IS_VACUUMED))
+
+    await eventually(is_vacuumed)
+    await asyncio.wait_for(migrate(own), GIVE_UP)

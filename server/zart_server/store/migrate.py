@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -20,7 +19,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
+from zart_server.store.driver_errors import translate
 from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
@@ -32,8 +33,14 @@ _log = logging.getLogger(__name__)
 # Any number that no other program is likely to lock in the same database.
 _MIGRATION_LOCK = 0x7A61_7274_0001
 # It takes the time that it takes. Who waits for a table's lock holds up all who come after, the
-# servers that run: so it waits a moment, and begins anew after another one.
-_LOCK_WAIT = "SET LOCAL lock_timeout = 1000"
+# servers that run: so it waits a moment, and begins anew after another one. An autovacuum steps
+# aside for who has waited for deadlock_timeout; longer than 3 s nobody is to stand still.
+_LOCK_WAIT = text(
+    """
+    SELECT set_config('lock_timeout', LEAST(setting::bigint + 500, 2500)::text, true)
+    FROM pg_settings WHERE name = 'deadlock_timeout'
+    """
+)
 _GAP = 1.0  # seconds, more or less
 # Of another role's session, and of an autovacuum, nobody tells us since when it is at work, unless
 # we are of pg_read_all_stats. A prepared transaction has no session at all.
@@ -75,7 +82,8 @@ async def migrate(url: str) -> None:
     A transaction for each version of the schema, so that no lock is held while a later one waits or
     builds an index; each under an advisory lock: replicas that start at once take turns. A crash
     leaves the last version that was whole, and whoever comes next goes on from there. Where others
-    have used a table for long it is begun anew until they have ended; the log names them.
+    have used a table for long, or a deadlock comes of it, the version is begun anew until they have
+    ended; the log names them.
 
     Raises OSError or a driver error without a database, SessionRefused where its sessions are not
     what they must be, SchemaOutdated where a newer version has changed the schema already.
@@ -84,8 +92,9 @@ async def migrate(url: str) -> None:
     while True:
         try:
             await _upgrade_to_newest(url)
-        except asyncpg.LockNotAvailableError:
-            pass
+        except Exception as error:
+            if not isinstance(translate(error), StoreConflict):
+                raise
         else:
             return
         if not told:
@@ -155,7 +164,7 @@ def _upgrade(connection: Connection) -> bool:
     connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
     if _found(connection) == _scripts().get_current_head():
         return True
-    connection.execute(text(_LOCK_WAIT))
+    connection.execute(_LOCK_WAIT)
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "+1")
