@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -57,6 +58,43 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
             assert await asyncio.wait_for(watching, GIVE_UP) == "c"
             await client.close()
             stack.close()
+
+
+_END_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = current_user AND pid <> pg_backend_pid()
+"""
+
+
+async def test_a_password_that_is_changed_is_an_outage_until_it_is_the_servers_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Callers repeat: it was INTERNAL, of which nobody knows whether it happened."""
+    with (
+        postgres.running(tmp_path / "pg", durable=False) as database,
+        serving(database.url) as server,
+    ):
+        password = urlsplit(database.url).password
+        async with zart.connect(server.address, timeout=GIVE_UP) as client:
+            db = await asyncpg.connect(database.url)
+            await db.execute("ALTER ROLE zart PASSWORD 'another'")
+            cause = "NOT_SERVING: the database refuses this password"
+
+            async def told() -> bool:
+                await db.execute(_END_OTHERS)  # and those that were about to be made
+                is_down = await health(client, "zart.v1.AdminService") == NOT_SERVING
+                return bool(is_down and cause in caplog.text)
+
+            await eventually(told)
+            impatient = zart.Client(client.channel, timeout=5)
+            with pytest.raises((errors.StoreUnavailable, zart.Unreachable)):
+                await impatient.list_pause_rules()
+            await db.execute(f"ALTER ROLE zart PASSWORD '{password}'")
+            await db.close()
+
+            await client.list_pause_rules()
+    assert "Traceback" not in caplog.text
+    assert caplog.text.count(cause) == 1
 
 
 async def test_a_killed_database_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ _INSERTED_ONCE = {"requests_pkey"}
 _TIMEOUT = {"57014"}  # statement_timeout, or the server side was told to cancel
 _UNAVAILABLE = {
     "25006",  # read-only: the primary has moved on
+    "28000", "28P01",  # the role, or its password, is being changed: new connections are refused
     "53100", "53200", "53300", "53400",  # out of disk, memory, connections, configured limits
     "55000",  # not in the right state, e.g. a standby that is not ready
     "57P01", "57P02", "57P03", "57P05",  # shut down, crashed, starting up, idle timeout
@@ -36,6 +37,7 @@ _CAUSES = {
     "42501": "lets this role not do what it must: it needs to own the schema",
     "53300": "has no connection left: max_connections",
     "53100": "has no disk space left",
+    "57P01": "has ended the connection",
     "57P03": "is starting up, or shutting down",
     "55000": "is not in a state to be written to",
 }
@@ -54,6 +56,8 @@ def cause_of(error: BaseException) -> str:
         (TimeoutError, "does not answer"),
         (ssl.SSLError, "is not reached over TLS as its URL asks: see sslmode, sslrootcert"),
         (OSError, "cannot be reached"),
+        (asyncpg.PostgresConnectionError, "has ended the connection"),
+        (asyncpg.InternalClientError, "has ended the connection"),
         (BaseException, f"cannot be used ({type(error).__name__})"),
     )
     return "the database " + next(text for kind, text in said if isinstance(error, kind))

@@ -21,7 +21,7 @@ from typing import Protocol
 import asyncpg
 
 from zart_server.store.connecting import Connector
-from zart_server.store.driver_errors import translate
+from zart_server.store.driver_errors import cause_of, translate
 from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session
 
 _log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Liveness:
         self._down_since: float | None = None
         self._lost_at = -math.inf
         self._stuck: dict[int, datetime] = {}  # sessions, and when their statements began
+        self._causes: set[str] = set()  # of what is wrong now, to say each once
         self._is_told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.is_up: bool | None = None  # not known yet
@@ -115,14 +116,22 @@ class Liveness:
             is_well, is_there = True, False
             try:
                 await self._look()
+                self._causes.clear()
             except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
                 # One that refuses, for it has no connection left, works for those who have one.
                 is_well, is_there = False, isinstance(error, asyncpg.PostgresError)
                 if translate(error) is None:
                     _log.exception("the database's health could not be told")
+                else:
+                    self._say(cause_of(error))
             self._tell(is_up=is_well, is_there=is_there)
             is_calm = is_well and time.monotonic() > self._lost_at + _ALERT
             await asyncio.sleep(_EVERY if is_calm else _EVERY_WHEN_LOST)
+
+    def _say(self, cause: str) -> None:
+        if cause not in self._causes:
+            self._causes.add(cause)
+            _log.warning("health is NOT_SERVING: %s", cause)
 
     def _tell(self, *, is_up: bool, is_there: bool) -> None:
         now = time.monotonic()
