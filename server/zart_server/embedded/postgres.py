@@ -29,9 +29,10 @@ from zart_server.embedded.set_up import DATABASE, SUPERUSER, USER, set_up
 
 __all__ = ["Postgres", "PostgresError", "running"]
 
-_START = 60.0  # seconds: recovery after a crash may take a while
+_START = 60.0  # seconds
 _STOP = 4.0
 _POLL = 0.02
+_REJECTS = 1  # what pg_isready ends with where PostgreSQL is there, and takes no connections yet
 # Tests throw their data away: nothing needs to reach the disk.
 _NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
@@ -228,13 +229,20 @@ def _start(
 
 
 def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: Path) -> None:
+    """Wait until PostgreSQL takes connections. Raises PostgresError where it ends, or is silent.
+
+    While it says that it is not ready it recovers, after a crash, for as long as that takes: cut
+    off, it would begin anew the next time, and never be done.
+    """
     ready = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     ready += ["-U", USER, "-d", DATABASE]  # else it looks for our name, and we may have none
     deadline = time.monotonic() + _START
-    while subprocess.run(ready, env=environment(), check=False).returncode != 0:  # noqa: S603
+    while said := subprocess.run(ready, env=environment(), check=False).returncode:  # noqa: S603
         if process.poll() is not None:
             raise cannot_use(data, last_line(log.read_text(errors="replace")), log)
-        if time.monotonic() > deadline:
+        if said == _REJECTS:
+            deadline = time.monotonic() + _START
+        elif time.monotonic() > deadline:
             raise PostgresError(f"PostgreSQL was not ready after {_START:g} s: see {log}")
         time.sleep(_POLL)
 
