@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -79,5 +80,19 @@ async def test_several_that_migrate_at_once_take_turns(
     await db.execute("DROP SCHEMA zart CASCADE")  # and with it the views of its tables
 
     await asyncio.gather(*(migrate(zart_database) for _ in range(3)))
+
+    assert await db.fetchval(_VERSION) == newest
+
+
+async def test_who_made_the_schema_needs_no_right_to_make_another(
+    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """As where the database is somebody else's, who gave that right and took it back."""
+    parts = urlsplit(zart_database)
+    newest = await db.fetchval(_VERSION)
+    await db.execute(f"REVOKE CREATE ON DATABASE {parts.path[1:]} FROM {parts.username}")
+    await db.execute(_STEP_BACK)
+
+    await migrate(zart_database)
 
     assert await db.fetchval(_VERSION) == newest

@@ -93,6 +93,7 @@ def test_what_is_wrong_with_a_database_is_told_in_words(zart_postgres: str) -> N
     bare = zart_postgres.replace("/template", "/bare")
     execute(bare, f"REVOKE CREATE ON DATABASE bare FROM {there.username}")
     assert cause(bare).startswith("the database lets this role not do what it must")
+    assert "to own the database, or CREATE on it and on schema public" in cause(bare)
     execute(zart_postgres, "DROP DATABASE bare")
 
 

@@ -34,7 +34,8 @@ _CAUSES = {
     "28000": "refuses this user",
     "28P01": "refuses this password",
     "3D000": "is not there",
-    "42501": "lets this role not do what it must: it needs to own the schema",
+    "42501": "lets this role not do what it must: it needs to own the database, or CREATE on it and"
+    " on schema public, and to own schema zart and what is in it",
     "53300": "has no connection left: max_connections",
     "53100": "has no disk space left",
     "57P01": "has ended the connection",

@@ -161,7 +161,9 @@ def _upgrade(connection: Connection) -> bool:
     Another one may have done so since this one last looked: it looks again under the lock.
     """
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    connection.execute(text("CREATE SCHEMA IF NOT EXISTS zart"))
+    # IF NOT EXISTS would ask for the right to make one also where it is there.
+    if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
+        connection.execute(text("CREATE SCHEMA zart"))
     if _found(connection) == _scripts().get_current_head():
         return True
     connection.execute(_LOCK_WAIT)
