@@ -47,6 +47,7 @@ class KeySet:
         self.generation = 0
         self._url = source if source.startswith(("https://", "http://")) else None
         self._path = Path(source)
+        self._name = _name_of(source)
         self._stamp = stamp_of(self._path)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._keys: dict[str | None, PyJWK] = {}
@@ -125,7 +126,7 @@ class KeySet:
             async with asyncio.timeout(_FETCH_WITHIN):
                 keys = _keys_of(json.loads(await _in_own_thread(_text_at, self._url or "")))
         except (HTTPException, PyJWTError, ValueError, OSError, RecursionError) as error:
-            _log.warning("no keys from %s (%s)", self._url, type(error).__name__)
+            _log.warning("no keys from %s (%s)", self._name, type(error).__name__)
         else:
             self._learn(keys)
 
@@ -134,7 +135,7 @@ class KeySet:
             return _keys_of(json.loads(self._path.read_bytes()))
         except (OSError, ValueError) as error:
             raise IdentityFileError(
-                f"{self._path} is no JWKS with public keys ({type(error).__name__})"
+                f"{self._name} is no JWKS with public keys ({type(error).__name__})"
             ) from None
 
     def _learn(self, keys: dict[str | None, PyJWK]) -> None:
@@ -181,6 +182,18 @@ def _text_at(url: str) -> bytes:
         error.close()  # it is the answer, too
         raise
     return bytes(found)
+
+
+def _name_of(source: str) -> str:
+    """Return what may be told of a file or URL: no user, password or query, which may be secret."""
+    if "://" not in source:
+        return source
+    try:
+        parts = urlsplit(source)
+        _ = parts.port  # raises where what stands there may be part of a password
+    except ValueError:
+        return "a URL that is none"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _opened(url: str) -> Any:  # noqa: ANN401 - whatever answers
