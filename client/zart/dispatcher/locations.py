@@ -13,11 +13,17 @@ def location_of(error: BaseException) -> str:
 
     The frames of libraries below it are in the traceback, which is recorded.
     """
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_ours(f.filename)]
+    # Not ``extract_tb``, which reads the lines as well.
+    frames = [
+        (frame.f_code, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if not _is_ours(frame.f_code.co_filename)
+    ]
     if not frames:
         return ""
-    last = next(f for f in reversed(frames) if f.filename == frames[0].filename)
-    return f" ({last.filename}:{last.lineno} in {last.name})"
+    name = frames[0][0].co_filename
+    code, line = next(at for at in reversed(frames) if at[0].co_filename == name)
+    return f" ({name}:{line} in {code.co_name})"
 
 
 def _is_ours(filename: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import traceback
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +12,7 @@ from zart.calls.call import span
 from zart.calls.payload import json_text
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.locations import location_of
+from zart.dispatcher.traceback_text import traceback_text
 from zart.tasks import StepFailed
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import execution_pb2
@@ -132,7 +132,7 @@ def _error_of(error: BaseException, given: object) -> execution_pb2.StepError:
     return execution_pb2.StepError(
         type=type(error).__name__,
         message=_clean(_words(error)[:_DETAILS]),
-        details=_clean(details or "".join(traceback.format_exception(error))[-_DETAILS:]),
+        details=_clean(details or traceback_text(error)[-_DETAILS:]),
     )
 
 
