@@ -1,8 +1,8 @@
 -- store/handler_inputs.py: read_upstream
 -- Read results by (run key, step number).
 -- Locks: nothing.
-SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
-    CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result,
+SELECT s.run_key, s.step_no, octet_length(t.result) AS bytes,
+    CASE WHEN octet_length(t.result) <= $3 THEN t.result END AS result,
     COALESCE(o.resolution = $4, false) AS is_skipped
 FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
 CROSS JOIN LATERAL (
@@ -11,7 +11,8 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT result, resolution FROM zart.steps
     WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
-    OFFSET 0) o;
+    OFFSET 0) o
+CROSS JOIN LATERAL (SELECT o.result::text AS result OFFSET 0) t;
 
 -- store/handler_inputs.py: read_large
 -- Read long texts: payloads of runs, under step number -1, and results of steps.

@@ -36,12 +36,14 @@ async def read_upstream(
     connection: Connection, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Upstream]:
     """Read results by (run key, step number)."""
+    # JSON is made a text once: measured and sent as it is stored, it is unpacked each time.
     rows = await connection.fetch(
         f"""
-        SELECT s.run_key, s.step_no, octet_length(o.result::text) AS bytes,
-            CASE WHEN octet_length(o.result::text) <= $3 THEN o.result END AS result,
+        SELECT s.run_key, s.step_no, octet_length(t.result) AS bytes,
+            CASE WHEN octet_length(t.result) <= $3 THEN t.result END AS result,
             COALESCE(o.resolution = $4, false) AS is_skipped
         FROM {RESULTS.format(keys="unnest($1::bigint[], $2::integer[])")}
+        CROSS JOIN LATERAL (SELECT o.result::text AS result OFFSET 0) t
         """,
         [run_key for run_key, _ in wanted],
         [step_no for _, step_no in wanted],
