@@ -7,7 +7,16 @@ from datetime import timedelta
 from zart.v1 import dispatch_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.decode_execution import decode_steps
-from zart_server.api.fields import MAX_ITEMS, duration_of, has, items_of, name_of, names_of, text_of
+from zart_server.api.fields import (
+    MAX_ITEMS,
+    duration_of,
+    has,
+    items_of,
+    name_of,
+    names_of,
+    names_sent_again,
+    text_of,
+)
 from zart_server.api.identity import principal
 from zart_server.domain.commands import RegisterTask
 from zart_server.domain.dispatch import (
@@ -51,8 +60,8 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
             check.fail("task_names", "is empty: name the tasks that you can run")
         return LeaseTasks(
             dispatcher_id=check(name_of, request.dispatcher_id, "dispatcher_id"),
-            task_names=check(names_of, request.task_names, "task_names"),
-            handlers=check(names_of, request.handlers, "handlers", 10_000),
+            task_names=check(names_sent_again, request.task_names, "task_names"),
+            handlers=check(names_sent_again, request.handlers, "handlers", 10_000),
             max_tasks=check(_max_tasks, request.max_tasks, "max_tasks"),
             wait=check(duration_of, request.wait, "wait", _ZERO, _MAX_WAIT)
             if has(request, "wait")
@@ -97,8 +106,10 @@ def _lease_next(
         return LeaseNext(
             dispatcher_id=dispatcher_id,
             principal=caller,
-            task_names=frozenset(check(names_of, wish.task_names, "lease_next.task_names")),
-            handlers=frozenset(check(names_of, wish.handlers, "lease_next.handlers", 10_000)),
+            task_names=frozenset(check(names_sent_again, wish.task_names, "lease_next.task_names")),
+            handlers=frozenset(
+                check(names_sent_again, wish.handlers, "lease_next.handlers", 10_000)
+            ),
             max_tasks=check(_max_tasks, wish.max_tasks, "lease_next.max_tasks"),
             lease_duration=check(
                 duration_of, wish.lease_duration, "lease_next.lease_duration", *_LEASE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import unicodedata
@@ -19,6 +21,7 @@ from zart_server.domain.json_text import MAX_BYTES, MAX_DEPTH, check_json
 MAX_NAME = 255
 MAX_TEXT = 1000
 MAX_ITEMS = 1000
+_KEPT_NAMES, _KEPT_LETTERS = 1000, 16_384  # of a list of names that is kept, all together
 _EXACT = 2**53
 _NANOS = 1_000_000_000
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -79,6 +82,25 @@ def names_of(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[
     """Check a list of names."""
     items_of(names, field, limit)
     return tuple(name_of(name, f"{field}[{index}]") for index, name in enumerate(names))
+
+
+def names_sent_again(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
+    """Check a list of names that callers send with each of many calls: the same one once, mostly.
+
+    Lists that are equal, and not long, are one object: its names are hashed but once.
+    """
+    items_of(names, field, limit)
+    given = tuple(names)
+    is_long = len(given) > _KEPT_NAMES or sum(map(len, given)) > _KEPT_LETTERS
+    checked = None if is_long else _checked(given)
+    return names_of(given, field, limit) if checked is None else checked
+
+
+@functools.lru_cache(maxsize=64)  # a few MB where all are as long as can be
+def _checked(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    with contextlib.suppress(InvalidField):  # its field depends on whose names they are
+        return names_of(names, "")
+    return None
 
 
 def time_of(time: Timestamp, field: str) -> datetime:
