@@ -191,7 +191,7 @@ async def kept_by(server: ServerUnderTest) -> dict[str, int]:
     counting = asyncio.run_coroutine_threadsafe(tasks(), server.loop)
     return {
         "tasks": await asyncio.wrap_future(counting),
-        "timers": len(runtime.maintenance._timers),
+        "timers": len(runtime.maintenance._timers) + len(runtime.due_soon._timers),
         "polls": len(runtime.dispatch.long_polls._waiting),
         # The pool is filled as it is needed, and stays.
         "descriptors": descriptors() - runtime.db._pool.get_size(),

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+SOON = 1.0  # seconds: maintenance looks so often for what is due later
+
 
 @dataclass
 class Changes:
@@ -25,11 +27,15 @@ class Changes:
     abandoned: Counter[str] = field(default_factory=Counter)  # attempts broken off, by task
     retention: bool = False  # another time is set to keep executions for: likewise
     any_run: bool = False  # any run may have changed: told by other servers only
+    # The delay in seconds and the lane of each task that is due soon: told on this server only.
+    soon: list[tuple[float, tuple[str, str]]] = field(default_factory=list)
 
     def queued(self, task_name: str, handler: str, delay: float = 0.0, count: int = 1) -> None:
         """Note that tasks were queued, due after ``delay`` seconds."""
         if delay > 0:
             self.due_in = delay if self.due_in is None else min(self.due_in, delay)
+            if delay < SOON:
+                self.soon += [(delay, (task_name, handler))] * count
         else:
             self.lanes[task_name, handler] = self.lanes.get((task_name, handler), 0) + count
 

@@ -26,6 +26,7 @@ from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.resume import expire
+from zart_server.store.changes import SOON
 from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
 from zart_server.store.leases import ExpiredLease
@@ -34,8 +35,11 @@ from zart_server.store.queue import task_id_of
 from zart_server.store.requests import purge_requests
 
 _log = logging.getLogger(__name__)
-_TICK = 1.0  # seconds between two looks, unless something is known to be due earlier
+_TICK = SOON  # seconds between two looks, unless something is known to be due earlier
 _SHORTEST = 0.01
+# Looks for due tasks take a tenth of the time: where many steps back off, some task is due at each
+# moment. No rest is longer: a turn that had to wait tells nothing of what looks cost.
+_REST, _LONGEST_REST = 9, 0.1  # times as long as the last turn took; seconds
 _BEHIND = 0.05  # seconds between two looks while more leases have expired than one ends
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
@@ -74,6 +78,7 @@ class Maintenance(BackgroundLoop):
         self._due = DueLooks(dispatch.low_water)
         self.looked_at = time.monotonic()  # when a look was last over
         self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
+        self._rests_until = 0.0  # from looks for due tasks; by time.monotonic
         self._next = {"watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     async def stop(self) -> None:
@@ -86,7 +91,7 @@ class Maintenance(BackgroundLoop):
         await super().stop()
 
     def kick_in(self, seconds: float) -> None:
-        """Have the loop look after so many seconds, if that is before its next look."""
+        """Have the loop look for due tasks after so many seconds, or a rest, if that is soon."""
         if seconds < _TICK:
             timer: asyncio.TimerHandle
             timer = asyncio.get_running_loop().call_later(seconds, lambda: self._is_due(timer))
@@ -94,10 +99,16 @@ class Maintenance(BackgroundLoop):
 
     def _is_due(self, timer: asyncio.TimerHandle) -> None:
         self._timers.discard(timer)
-        self.kick()
+        rest = self._rests_until - time.monotonic()
+        if rest > 0:
+            self.kick_in(rest)
+        else:
+            self.kick()
 
     async def turn(self) -> float:
         """Do the work that is due, and return the seconds until more is known to be due."""
+        began = time.monotonic()
+        self._rests_until = began + _LONGEST_REST  # what is due meanwhile is for the next turn
         names = self._dispatch.long_polls.task_names()
         lanes = sorted(names | self._dispatch.low_water.task_names())
         async with self._db.autocommit() as connection:
@@ -121,12 +132,12 @@ class Maintenance(BackgroundLoop):
             self._begin_to_expire()
         await self._now_and_then(names)
         self.looked_at = time.monotonic()
-        later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
-        if pauses.expires_in is not None and pauses.expires_in > 0:
-            later.append(pauses.expires_in)
+        rest = min(_REST * (self.looked_at - began), _LONGEST_REST)
+        self._rests_until = self.looked_at + rest
         if len(expired) >= ExpiredLooks.MOST:
             return _BEHIND
-        return min(max(min(later, default=_TICK), _SHORTEST), _TICK)
+        later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
+        return _pause(later, pauses.expires_in, rest)
 
     def _begin_to_expire(self) -> None:
         """Delete expired rules in a task of its own, as that may wait long for the pause lock."""
@@ -189,3 +200,11 @@ class Maintenance(BackgroundLoop):
                 ended = asyncio.get_running_loop().time()
                 rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
                 self._next["purge"] = ended + min(rest, _PURGE_EVERY)
+
+
+def _pause(due_in: Sequence[float], expires_in: float | None, rest: float) -> float:
+    """Return the seconds until the next turn: due tasks wait for the end of a rest, rules not."""
+    pause = max(min(due_in, default=_TICK), _SHORTEST, rest)
+    if expires_in is not None and expires_in > 0:
+        pause = min(pause, max(expires_in, _SHORTEST))
+    return min(pause, _TICK)

@@ -16,6 +16,7 @@ from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.state_watches import ReadShare
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.due_soon import DueSoon
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.engine.operations.prepare_batch import RefusalOf
@@ -39,6 +40,7 @@ class Runtime:
     ) -> None:
         self.db = db
         self.dispatch = Dispatch(db, room, tally)
+        self.due_soon = DueSoon(self.dispatch.long_polls)
         self.watches = Watches(db)
         self.sweeps = PauseSweeps(db)
         self.drains = Drains(db)
@@ -55,7 +57,7 @@ class Runtime:
         self.retention = Retention(db, kept)
         self.regrouping = Regrouping(db)
         self._notifications = Notifications(
-            db.url, self._heard, self._lost_count, lambda: bool(self.watches)
+            db.url, self._heard_of_others, self._lost_count, lambda: bool(self.watches)
         )
         self.watches.on_first = self._notifications.begins_to_watch
         db.on_commit = self._committed
@@ -94,9 +96,11 @@ class Runtime:
         await self.retention.stop()
         await self.regrouping.stop()
         await self._notifications.stop()
+        self.due_soon.stop()
 
     def _committed(self, changes: Changes) -> None:
         self._heard(changes)
+        self.due_soon.add(changes.soon)
         if changes.abandoned:
             self.dispatch.tally.abandoned(changes.abandoned)
         self._notifications.publish(changes)
@@ -127,6 +131,10 @@ class Runtime:
             self.batch_watches.look()
         if changes.retention:
             self.retention.kick()
+
+    def _heard_of_others(self, changes: Changes) -> None:
+        """Do as for a change of one's own; look for delayed tasks once the first of them is due."""
+        self._heard(changes)
         if changes.due_in is not None:
             self.maintenance.kick_in(changes.due_in)
 

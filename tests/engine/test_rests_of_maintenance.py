@@ -1,0 +1,104 @@
+"""Maintenance looks seldom for tasks that back off, however many do: each look rests after the last."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zart.testing.server import ServerUnderTest
+from zart_server.engine.background.maintenance import _pause
+from zart_server.store.changes import Changes
+
+A = ("t", "a")
+
+
+async def within(server: ServerUnderTest, what: Callable[[], Any]) -> Any:
+    """Do something in the server's loop, at once."""
+
+    async def do() -> Any:
+        return what()
+
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(do(), server.loop))
+
+
+@pytest.fixture
+async def standing(zart_server: ServerUnderTest) -> ServerUnderTest:
+    """A server whose maintenance takes no turn but those that a test has it take."""
+    maintenance = zart_server.running.runtime.maintenance
+    stopping = maintenance.stop()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, zart_server.loop))
+    maintenance._timers.clear()
+    maintenance._kicked.clear()
+    return zart_server
+
+
+async def test_a_look_is_set_for_what_others_queued_and_none_for_what_is_known_here(
+    standing: ServerUnderTest,
+) -> None:
+    runtime = standing.running.runtime
+    delayed = Changes()
+    delayed.queued(*A, 0.9)
+
+    def timers_after(tell: Callable[[Changes], None]) -> tuple[int, int]:
+        tell(delayed)
+        return len(runtime.maintenance._timers), len(runtime.due_soon._timers)
+
+    assert await within(standing, lambda: timers_after(runtime._committed)) == (0, 1)
+    assert await within(standing, lambda: timers_after(runtime._heard_of_others)) == (1, 1)
+
+
+async def test_a_look_that_is_due_amid_a_rest_waits_for_its_end(standing: ServerUnderTest) -> None:
+    maintenance = standing.running.runtime.maintenance
+
+    def is_looked_for(rest: float) -> tuple[bool, int]:
+        maintenance._rests_until = time.monotonic() + rest
+        maintenance.kick_in(0.5)
+        (timer,) = maintenance._timers
+        timer.cancel()
+        maintenance._is_due(timer)
+        found = maintenance.is_kicked, len(maintenance._timers)
+        for left in maintenance._timers:
+            left.cancel()
+        maintenance._timers.clear()
+        maintenance._kicked.clear()
+        return found
+
+    assert await within(standing, lambda: is_looked_for(0.9)) == (False, 1)
+    assert await within(standing, lambda: is_looked_for(-0.1)) == (True, 0)
+
+
+async def test_a_turn_is_followed_by_a_rest_and_whoever_calls_for_one_gets_it_all_the_same(
+    standing: ServerUnderTest,
+) -> None:
+    maintenance = standing.running.runtime.maintenance
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(maintenance.turn(), standing.loop))
+    rest = maintenance._rests_until - maintenance.looked_at
+
+    assert 0 < rest < 0.101
+    maintenance._rests_until = math.inf
+    await within(standing, maintenance.kick)
+    assert maintenance.is_kicked
+
+
+@pytest.mark.parametrize(
+    ("due_in", "expires_in", "rest", "pause"),
+    [
+        ([], None, 0.05, 1.0),
+        ([0.3, 0.2], None, 0.05, 0.2),
+        ([0.2, 0.001], None, 0.05, 0.05),
+        ([0.001], None, 0.002, 0.01),
+        ([0.001], 0.02, 0.05, 0.02),
+        ([0.3], 0.001, 0.05, 0.01),
+        ([], 5.0, 0.05, 1.0),
+        ([7.0], -1.0, 0.05, 1.0),
+    ],
+)
+def test_due_tasks_wait_for_the_end_of_a_rest_and_the_end_of_a_rule_does_not(
+    due_in: list[float], expires_in: float | None, rest: float, pause: float
+) -> None:
+    assert _pause(due_in, expires_in, rest) == pause
