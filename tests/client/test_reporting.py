@@ -81,7 +81,7 @@ class Reporting:
             [TASK], 30.0, room, self.busy.extend, self.stop, self._note_freed
         )
         report = InTheLoop(stub, 3.0).report
-        self.reporter = Reporter(report, "d", self.eager, self.done.append)
+        self.reporter = Reporter(report, "d", self.eager, self.done.append, room)
         self.room = room
 
     def _note_freed(self) -> None:

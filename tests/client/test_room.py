@@ -40,6 +40,31 @@ def test_a_busy_one_lets_a_few_slots_gather_but_not_for_long() -> None:
 
 
 @pytest.mark.parametrize(
+    ("busy", "is_patient", "is_short", "room"),
+    [
+        (32, True, True, 0),
+        (31, True, True, 225),  # not so many
+        (32, True, False, 224),  # there are more, surely
+        (32, False, True, 224),  # the moment is over
+        (256, False, True, 0),
+    ],
+)
+def test_one_at_work_lets_tasks_gather_where_a_call_got_all_that_there_were(
+    busy: int, room: int, *, is_patient: bool, is_short: bool
+) -> None:
+    rooms = Rooms(256, busy=busy)
+    assert rooms.room.to_lease(1.0, is_patient=is_patient, is_short=is_short) == room
+
+
+def test_one_whose_tasks_are_quick_goes_on_at_once() -> None:
+    rooms = Rooms(16, busy=40)
+    assert rooms.room.is_at_work(60.0)
+    rooms.get_done(1_000, seconds=1.0)
+    assert not rooms.room.is_at_work(60.0)
+    assert rooms.room.to_lease(60.0, is_patient=True, is_short=True) == 76
+
+
+@pytest.mark.parametrize(
     ("concurrency", "in_a_second", "ahead"),
     [(16, 159, 0), (16, 160, 16), (16, 1_000, 100), (16, 99_000, 512), (256, 2_000, 0)],
 )

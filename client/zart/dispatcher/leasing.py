@@ -108,6 +108,7 @@ class Leasing:
         self._answered = answered
         self._look = asyncio.Event()
         self._patience: asyncio.TimerHandle | None = None  # while the last answer is recent
+        self._is_short = False  # that answer had fewer tasks than it might have had
 
     def look(self) -> None:
         """Have ``run`` look whether there is room now."""
@@ -139,7 +140,9 @@ class Leasing:
         trouble = Trouble(_log, "nothing is leased")
         most = AT_ONCE  # fewer while answers come too late: the way may be narrow
         while not stop.is_set():
-            room = self._room.to_lease(loop.time(), is_patient=self._patience is not None)
+            room = self._room.to_lease(
+                loop.time(), is_patient=self._patience is not None, is_short=self._is_short
+            )
             request.max_tasks = min(room, most)
             if not request.max_tasks:
                 self._look.clear()
@@ -159,6 +162,7 @@ class Leasing:
             backoff.reset()
             if leased:  # an answer without tasks says nothing of the way
                 most = min(2 * most, AT_ONCE)
+            self._is_short = len(leased) < request.max_tasks
             self._be_patient()
             self._accept(leased)
             if leased:

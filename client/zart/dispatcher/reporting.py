@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import is_rejection, rejected
+from zart.dispatcher.room import Room
 from zart.dispatcher.trouble import Trouble
 from zart.errors import ZartError, from_call
 from zart.v1 import dispatch_service_pb2 as pb
@@ -23,6 +25,9 @@ _log = logging.getLogger(__name__)
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _SECOND = 250  # so many waiting outcomes are worth a second call while one is on its way
+# Seconds from the begin of a call to that of the next one of a dispatcher at work, unless so many
+# outcomes wait: about as many as go over a stream.
+_GATHER, _ENOUGH = 0.01, 48
 _TIMEOUT = 30.0
 
 
@@ -30,7 +35,8 @@ class Reporter:
     """Sends outcomes in batches; while one batch is on its way, outcomes wait for the next.
 
     A first outcome is sent at once. A second call is made beside the first only for many outcomes:
-    so the server always has some to record, and is not called for each.
+    so the server always has some to record, and is not called for each. A dispatcher at work lets
+    its outcomes gather for a moment from the begin of each call.
 
     An outcome is forgotten only when the server's answer has a result for it: recorded, or never to
     be recorded. A failed call says nothing of its outcomes, whatever its code, since a proxy may
@@ -44,14 +50,19 @@ class Reporter:
         dispatcher_id: str,
         eager: EagerDispatch,
         done: Callable[[InHand], None],
+        room: Room,
     ) -> None:
         self._report_tasks = report_tasks
         self._dispatcher_id = dispatcher_id
         self._eager = eager
         self._done = done
+        self._room = room
         self._waiting: deque[tuple[InHand, pb.TaskOutcome]] = deque()
         self._most = _BATCH  # outcomes of one call; fewer after a call that failed
         self._on_their_way = 0  # calls
+        self._begun_at = -math.inf  # when the last call was; by the loop's clock
+        self._gathering: asyncio.TimerHandle | None = None
+        self._is_hurried = False
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -71,8 +82,13 @@ class Reporter:
         self._more.set()
 
     async def flush(self) -> None:
-        """Wait until no outcome is left to send."""
-        await self._idle.wait()
+        """Wait until no outcome is left to send; none waits for others."""
+        self._is_hurried = True
+        self._more.set()
+        try:
+            await self._idle.wait()
+        finally:
+            self._is_hurried = False
 
     async def run(self) -> None:
         """Send batches until cancelled; a failed call is repeated for ever."""
@@ -82,11 +98,38 @@ class Reporter:
                 self._more.clear()
                 await self._wait_for_more()
                 while self._waiting and self._is_time_for_a_call():
-                    self._on_their_way += 1
+                    self._note_begin()
                     calls.create_task(self._call(self._next_batch()))
 
     def _is_time_for_a_call(self) -> bool:
-        return not self._on_their_way or (self._on_their_way == 1 and len(self._waiting) >= _SECOND)
+        if self._on_their_way:
+            return self._on_their_way == 1 and len(self._waiting) >= _SECOND
+        return not self._gathers()
+
+    def _note_begin(self) -> None:
+        self._on_their_way += 1
+        self._begun_at = asyncio.get_running_loop().time()
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+
+    def _gathers(self) -> bool:
+        """Return whether outcomes wait for others; if so, they are looked at again in time."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        rest = self._begun_at + _GATHER - now
+        if rest <= 0 or self._is_hurried or len(self._waiting) >= _ENOUGH:
+            return False
+        if not self._room.is_at_work(now):
+            return False
+        if self._gathering is None:
+            self._gathering = loop.call_later(rest, self._have_gathered)
+        return True
+
+    def _have_gathered(self) -> None:
+        # The timer itself says so. By the loop's clock, of whole milliseconds, it may not be quite.
+        self._gathering, self._begun_at = None, -math.inf
+        self._more.set()
 
     async def _wait_for_more(self) -> None:
         """Wait while each turn of the loop brings more outcomes, as many quick handlers do."""

@@ -9,6 +9,7 @@ from zart.dispatcher.pace import Pace
 AT_ONCE = 1000  # one call leases no more
 _UNRECORDED = 2000  # two full reports: if more outcomes wait, the server is behind
 _FEW = 4  # less than this part of what fits is too few for a call
+_AT_WORK = 32  # tasks: with so many, each may wait a few milliseconds for the sake of few calls
 
 
 class Room:
@@ -27,12 +28,20 @@ class Room:
         self.asked = 0
         self.expected = 0
 
-    def to_lease(self, now: float, *, is_patient: bool) -> int:
+    def is_at_work(self, now: float) -> bool:
+        """Return whether many tasks run, none of them quick: then calls gather for a moment.
+
+        Quick ones are leased ahead, and come in large numbers by themselves.
+        """
+        return len(self._busy) >= _AT_WORK and not self._pace.ahead(now)
+
+    def to_lease(self, now: float, *, is_patient: bool, is_short: bool = False) -> int:
         """Return how many tasks to ask for now; 0: wait until more tasks have ended.
 
         ``is_patient``: a call was answered only a moment ago. An idle dispatcher asks at once. A
         busy one waits until a call is worth it: for free slots only while ``is_patient``, for tasks
-        ahead as long as some are left.
+        ahead as long as some are left. ``is_short``: that answer had fewer tasks than it was asked
+        for. The next ones have yet to become ready: a dispatcher at work lets them gather.
         """
         ahead = self._pace.ahead(now)
         most = self._concurrency + ahead
@@ -40,7 +49,8 @@ class Room:
         room = min(most - taken, most + _UNRECORDED - len(self._in_hand), AT_ONCE)
         worth_it = max(1, (ahead or self._concurrency) // _FEW)
         waits = room < worth_it and (is_patient or ahead > 0)
-        return 0 if room < 1 or waits else room
+        gathers = is_patient and is_short and self.is_at_work(now)
+        return 0 if room < 1 or waits or gathers else room
 
     def to_lease_eagerly(self, outcomes: int, now: float) -> int:
         """Return how many steps a report of so many expected outcomes may lease eagerly."""

@@ -159,7 +159,7 @@ class Dispatcher:
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
         calls = self._calls(stub, leases)
-        self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go)
+        self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go, room)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
             self._keepalive, self._readiness.set,

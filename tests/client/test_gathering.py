@@ -1,0 +1,172 @@
+"""A dispatcher at work makes few calls: what becomes ready or ends gathers for ten milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from standing_clock import StandingClock
+
+import zart
+from zart.dispatcher.eager_dispatch import EagerDispatch
+from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.leasing import Leasing
+from zart.dispatcher.outcomes import completed
+from zart.dispatcher.pace import Pace
+from zart.dispatcher.reporting import Reporter
+from zart.dispatcher.room import Room
+from zart.v1 import dispatch_service_pb2 as pb
+
+TASK = zart.Task("t")
+TASK.step(name="a")(lambda _: None)
+
+
+def running(play: Callable[[StandingClock], Coroutine[Any, Any, None]]) -> None:
+    """Play a scene on a loop whose clock the scene moves on."""
+    with contextlib.closing(StandingClock()) as clock:
+        clock.run_until_complete(play(clock))
+
+
+class Reporting:
+    """A reporter, so many busy slots, and a server that answers at once."""
+
+    def __init__(self, busy: int) -> None:
+        self.sizes: list[int] = []  # of the calls
+        self.busy = [None] * busy
+        room = Room(256, Pace(256), self.busy, self.busy)
+        eager = EagerDispatch([TASK], 30.0, room, lambda _: None, asyncio.Event(), lambda: None)
+        self.reporter = Reporter(self._answer, "d", eager, lambda _: None, room)
+
+    async def _answer(
+        self, request: pb.ReportTasksRequest, _timeout: float
+    ) -> tuple[pb.ReportTasksResponse, list[InHand]]:
+        self.sizes.append(len(request.outcomes))
+        results = [pb.ReportResult(status=pb.REPORT_STATUS_RECORDED) for _ in request.outcomes]
+        return pb.ReportTasksResponse(results=results), []
+
+    def tell(self, count: int) -> None:
+        """Report so many outcomes."""
+        tasks = [pb.LeasedTask(task_name="t", step_name="a") for _ in range(count)]
+        for in_hand in in_hand_of(tasks, 0.0):
+            self.reporter.report(in_hand, completed(in_hand, None))
+
+
+@contextlib.asynccontextmanager
+async def reporting(busy: int) -> AsyncIterator[Reporting]:
+    made = Reporting(busy)
+    running = asyncio.create_task(made.reporter.run())
+    try:
+        yield made
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+def test_outcomes_of_many_slots_gather_from_the_begin_of_each_call() -> None:
+    async def play(clock: StandingClock) -> None:
+        async with reporting(busy=32) as made:
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1]  # the first at once
+            made.tell(2)
+            await clock.passed(0.005)
+            made.tell(3)
+            await clock.passed(0.004)
+            assert made.sizes == [1]
+            await clock.passed(0.001)
+            assert made.sizes == [1, 5]
+            await clock.passed(0.010)
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1, 5, 1]  # a moment in which nothing ended was one, too
+
+    running(play)
+
+
+def test_many_outcomes_wait_for_no_others_and_the_next_ones_wait_their_whole_time() -> None:
+    async def play(clock: StandingClock) -> None:
+        async with reporting(busy=32) as made:
+            made.tell(1)
+            await clock.at_rest()
+            made.tell(47)
+            await clock.passed(0.005)
+            assert made.sizes == [1]
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1, 48]
+            made.tell(1)
+            await clock.passed(0.009)  # past the end of the first time
+            assert made.sizes == [1, 48]
+            await clock.passed(0.001)
+            assert made.sizes == [1, 48, 1]
+
+    running(play)
+
+
+def test_outcomes_of_few_slots_wait_for_no_others() -> None:
+    async def play(clock: StandingClock) -> None:
+        async with reporting(busy=31) as made:
+            for calls in range(1, 4):
+                made.tell(1)
+                await clock.at_rest()
+                assert made.sizes == [1] * calls
+
+        async with reporting(busy=32) as made:
+            made.tell(1)
+            await clock.at_rest()
+            made.tell(1)
+            await clock.at_rest()
+            del made.busy[0]
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1, 2]
+
+    running(play)
+
+
+def test_whoever_waits_for_the_last_outcome_has_all_sent_at_once() -> None:
+    async def play(clock: StandingClock) -> None:
+        async with reporting(busy=32) as made:
+            made.tell(1)
+            await clock.at_rest()
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1]
+            await made.reporter.flush()
+            assert made.sizes == [1, 1]
+            made.tell(1)
+            await clock.at_rest()
+            assert made.sizes == [1, 1]
+
+    running(play)
+
+
+def test_tasks_gather_after_an_answer_that_had_all_there_were() -> None:
+    async def play(clock: StandingClock) -> None:
+        asked, stop, most = list[int](), asyncio.Event(), [0]
+
+        async def lease(request: pb.LeaseTasksRequest, _timeout: float) -> list[InHand]:
+            asked.append(request.max_tasks)
+            return in_hand_of([pb.LeasedTask()] * min(request.max_tasks, most[0]), 0.0)
+
+        busy = [None] * 32
+        room = Room(256, Pace(256), busy, busy)
+        leasing = Leasing(lease, "d", [TASK], 30.0, room, lambda _: None, 3.0, lambda _: None)
+        running = asyncio.create_task(leasing.run(stop))
+        for answers in range(1, 4):
+            await clock.at_rest()
+            leasing.look()  # as tasks end meanwhile
+            await clock.passed(0.009)
+            assert asked == [224] * answers
+            most[0] = 1
+            await clock.passed(0.001)
+        most[0] = 224
+        await clock.passed(0.010)
+        assert len(asked) > 5  # full ones are followed by the next call at once
+        stop.set()
+        leasing.look()
+        await running
+
+    running(play)
