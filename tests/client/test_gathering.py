@@ -12,7 +12,7 @@ from standing_clock import StandingClock
 import zart
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand, in_hand_of
-from zart.dispatcher.leasing import Leasing
+from zart.dispatcher.leasing import Leasing, _has_all
 from zart.dispatcher.outcomes import completed
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.reporting import Reporter
@@ -134,13 +134,23 @@ def test_whoever_waits_for_the_last_outcome_has_all_sent_at_once() -> None:
             made.tell(1)
             await clock.at_rest()
             assert made.sizes == [1]
-            await made.reporter.flush()
+            flushing = asyncio.create_task(made.reporter.flush())
+            await clock.at_rest()
             assert made.sizes == [1, 1]
+            await flushing
             made.tell(1)
             await clock.at_rest()
             assert made.sizes == [1, 1]
 
     running(play)
+
+
+def test_an_answer_of_large_tasks_may_not_have_had_all() -> None:
+    large = pb.LeasedTask(payload_json="x" * 2**20)
+    assert _has_all(in_hand_of([large] * 3, 0.0), 200)
+    assert not _has_all(in_hand_of([large] * 4, 0.0), 200)
+    assert not _has_all(in_hand_of([pb.LeasedTask()] * 200, 0.0), 200)
+    assert _has_all([], 200)
 
 
 def test_tasks_gather_after_an_answer_that_had_all_there_were() -> None:

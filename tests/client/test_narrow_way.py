@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import zart
+from zart.dispatcher.in_hand import in_hand_of
 from zart.dispatcher.leasing import Leasing
 from zart.errors import Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
@@ -34,7 +35,8 @@ async def test_what_came_too_late_is_asked_for_by_halves_and_more_again() -> Non
             raise Unreachable("in time")
         if len(asked) == 6:
             stop.set()
-        return [object()] if len(asked) > 3 else []  # what is empty says nothing of the way
+        # What is empty says nothing of the way.
+        return in_hand_of([pb.LeasedTask()], 0.0) if len(asked) > 3 else []
 
     room: Any = Room()
     leasing = Leasing(lease, "d", [task], 30.0, room, lambda _: None, 3.0, lambda _: None)

@@ -57,11 +57,19 @@ def test_one_at_work_lets_tasks_gather_where_a_call_got_all_that_there_were(
 
 
 def test_one_whose_tasks_are_quick_goes_on_at_once() -> None:
-    rooms = Rooms(16, busy=40)
+    rooms = Rooms(256, busy=40)
     assert rooms.room.is_at_work(60.0)
-    rooms.get_done(1_000, seconds=1.0)
+    rooms.get_done(5_000, seconds=1.0)
     assert not rooms.room.is_at_work(60.0)
-    assert rooms.room.to_lease(60.0, is_patient=True, is_short=True) == 76
+    assert rooms.room.to_lease(60.0, is_patient=True, is_short=True) == 716
+
+
+def test_one_without_a_free_slot_lets_nothing_gather() -> None:
+    room = Rooms(64, busy=60).room
+    room.expected = 3
+    assert room.is_at_work(60.0)
+    room.expected = 4  # slots that the answers to reports fill
+    assert not room.is_at_work(60.0)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ _POLL = 30.0  # seconds of one long poll at most
 # and ends the connection at the fourth ping that is too early: so many pings are in one poll.
 _PINGS = 2.5
 _POLL_UNPINGED = 5.0
+_LARGE = 4 * 1024 * 1024  # bytes, half of what an answer has room for
 _TIMEOUT = 10.0  # seconds on top
 _TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
 
@@ -68,6 +69,13 @@ def _is_late(error: grpc.RpcError | ZartError) -> bool:
         code: object = error.code()
         return code is grpc.StatusCode.DEADLINE_EXCEEDED
     return isinstance(error, Unreachable)
+
+
+def _has_all(leased: list[InHand], asked: int) -> bool:
+    """Return whether an answer had all tasks that there were, and not as many as fit into one."""
+    if not leased:
+        return True
+    return len(leased) < asked and len(leased) * leased[0].task.ByteSize() < _LARGE
 
 
 async def _yield_to_others() -> None:
@@ -162,7 +170,7 @@ class Leasing:
             backoff.reset()
             if leased:  # an answer without tasks says nothing of the way
                 most = min(2 * most, AT_ONCE)
-            self._is_short = len(leased) < request.max_tasks
+            self._is_short = _has_all(leased, request.max_tasks)
             self._be_patient()
             self._accept(leased)
             if leased:

@@ -31,9 +31,13 @@ class Room:
     def is_at_work(self, now: float) -> bool:
         """Return whether many tasks run, none of them quick: then calls gather for a moment.
 
-        Quick ones are leased ahead, and come in large numbers by themselves.
+        Quick ones are leased ahead, and come in large numbers by themselves. Where no slot is free,
+        the next report or lease fills one: nobody gathers then.
         """
-        return len(self._busy) >= _AT_WORK and not self._pace.ahead(now)
+        busy = len(self._busy)
+        if not _AT_WORK <= busy < self._concurrency - self.expected:
+            return False
+        return not self._pace.ahead(now)
 
     def to_lease(self, now: float, *, is_patient: bool, is_short: bool = False) -> int:
         """Return how many tasks to ask for now; 0: wait until more tasks have ended.
