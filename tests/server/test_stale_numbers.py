@@ -79,6 +79,8 @@ def test_one_that_still_stops_is_waited_for(
     pid_file = lose_power(tmp_path)
     command = ["sh", "-c", "read end", f"zart.folder={tmp_path.resolve()}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as stopping:
+        # Just after it has begun to be another program it has no name yet.
+        block_until(Path(f"/proc/{stopping.pid}/cmdline").read_bytes)
         note(pid_file, stopping.pid)
         with monkeypatch.context() as patched:
             patched.setattr(postgres, "_START", 0.1)
