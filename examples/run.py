@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 import zart
-from zart.cli.stack import Stack, StackError, signals_that_stop
+from zart.cli.stack import Stack, StackError
+from zart.cli.stopping_signals import signals_that_stop
 from zart.errors import TaskDefinitionNotFound
 
 FOLDER = Path(".zart")

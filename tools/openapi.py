@@ -165,7 +165,7 @@ class Document:
         """Describe a field of a JSON object, which tells one that is empty from one left out."""
         schema = self._field(field, is_request=is_request)
         if is_request and may_not_be_empty(field):
-            schema["minItems" if field.is_repeated else "minLength"] = 1
+            schema["minLength"] = 1
         return schema
 
     def _field(self, field: FieldDescriptor, *, is_request: bool) -> Schema:

@@ -87,15 +87,22 @@ def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any
 
 
 def _operations(execution_id: str) -> Generator[Call[Any], Any, tuple[list[Operation], bool]]:
-    """Return what was done since the last start, and whether anything was before that."""
+    """Return what was done to the one that has the id, and whether there was another before it.
+
+    What was done to neither, since it was before the first start, is also in it: a pause rule may
+    exempt what is still to come.
+    """
     found: list[Operation] = []
+    since_start = 0
     call = list_operations(execution_id=execution_id, page_size=_PAGE)
     while True:
         page = yield call
         for operation in page.operations:
-            if found and found[-1].kind == OPERATION_KIND_START:
-                return found, True
+            if operation.kind == OPERATION_KIND_START and since_start:
+                return found[:since_start], True
             found.append(operation)
+            if operation.kind == OPERATION_KIND_START:
+                since_start = len(found)
         if not page.next_page_token:
             return found, False
         call = call.after(page.next_page_token)

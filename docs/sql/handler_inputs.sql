@@ -14,6 +14,23 @@ CROSS JOIN LATERAL (
     OFFSET 0) o
 CROSS JOIN LATERAL (SELECT o.result::text AS result OFFSET 0) t;
 
+-- store/handler_inputs.py: read_short
+-- Read results by (run key, step number), but long ones and those of skipped steps.
+-- Locks: nothing.
+SELECT s.run_key, s.step_no, t.result
+FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)
+CROSS JOIN LATERAL (
+    SELECT run_key, step_no, source_run_key FROM zart.steps
+    WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT result, resolution FROM zart.steps
+    WHERE run_key = COALESCE(s.source_run_key, s.run_key) AND step_no = s.step_no
+    OFFSET 0) o
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN pg_column_size(o.result) <= $3 THEN o.result::text END AS result
+    OFFSET 0) t
+WHERE octet_length(t.result) <= $3 AND o.resolution IS DISTINCT FROM $4;
+
 -- store/handler_inputs.py: read_large
 -- Read long texts: payloads of runs, under step number -1, and results of steps.
 -- Locks: nothing.

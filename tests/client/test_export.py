@@ -159,6 +159,15 @@ async def test_what_was_done_to_one_that_was_removed_is_not_told_of_the_next_wit
     assert len(list(await rig.client.list_operations(execution_id="x"))) == 4
 
 
+async def test_what_was_done_for_it_before_it_was_started_is_told(rig: Rig) -> None:
+    rule = await rig.client.pause(task_name="t", must_match=False)
+    await rig.client.update_pause_rule(rule.rule_id, exempt=["x"])
+    await rig.start("x", {"a": ()})
+    line = json.loads(await rig.client.export_execution("x"))
+    kinds = [one["kind"].removeprefix("OPERATION_KIND_") for one in line["operations"]]
+    assert kinds == ["START", "UPDATE_PAUSE_RULE"]
+
+
 async def test_one_that_begins_anew_without_those_runs_is_not_mixed_in(
     rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

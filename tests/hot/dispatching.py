@@ -124,6 +124,23 @@ async def completing_what_others_wait_for(tx: Explained) -> None:
 
 
 @scenario()
+async def leasing_joins_with_reports(tx: Explained) -> None:
+    starts = [
+        StartExecution(f"fan-{n}", "fan", None, None, IfExists.FAIL, Caller())
+        for n in range(BATCH // 2)
+    ]
+    await start_executions(tx.tx, starts)
+    wanted = LeaseTasks("d", ("fan",), (), BATCH, timedelta(0), SPAN)
+    tasks = await lease_tasks(tx.tx, wanted, LowWater())
+    name = tasks[0].step.step_name
+    await recorded(tx, completed([task for task in tasks if task.step.step_name == name]))
+    to = LeaseNext("d", "", frozenset({"fan"}), frozenset(), BATCH, SPAN)
+    last = [task for task in tasks if task.step.step_name != name]
+    outcomes = [Outcome(t.task_id, t.lease_token, Completed("1"), "", to) for t in last]
+    assert len(await recorded(tx, outcomes)) == len(last) == BATCH // 2
+
+
+@scenario()
 async def dying(tx: Explained) -> None:
     tasks = await leased(tx)
     failed = Failed(StepError("Broken", "no"), retryable=False, retry_after=None)

@@ -211,11 +211,8 @@ def dev(
     ] = DEFAULT_LISTEN,
 ) -> int:
     """Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/."""
-    from zart.cli.stack import (  # noqa: PLC0415 - for this command only
-        Stack,
-        StackError,
-        signals_that_stop,
-    )
+    from zart.cli.stack import Stack, StackError  # noqa: PLC0415 - for this command only
+    from zart.cli.stopping_signals import signals_that_stop  # noqa: PLC0415 - likewise
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
 
     session: Session = ctx.obj

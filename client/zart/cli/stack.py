@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import grpc.aio
 
 from zart.channel import aio_channel
 from zart.cli import environments
+from zart.cli.stopping_signals import raising
 from zart.credentials import Credentials
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, host_and_port
@@ -149,8 +149,10 @@ class Stack:
         from zart_server.embedded import postgres  # noqa: PLC0415 - where no database is given
 
         running = postgres.running(self._folder / "postgres")
+        stopped = StackError("stopped while PostgreSQL was starting")
         try:
-            return self._exits.enter_context(running).url
+            with raising(stopped):  # recovery may take long, and the event loop stands still
+                return self._exits.enter_context(running).url
         except postgres.PostgresError as error:
             raise StackError(str(error)) from None
 
@@ -285,11 +287,3 @@ async def _end(process: asyncio.subprocess.Process | None, within: float = _STOP
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def signals_that_stop() -> list[signal.Signals]:
-    """Return what ends it: also that its terminal is closed, unless nohup has it go on then."""
-    found = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        found.append(signal.SIGHUP)
-    return found

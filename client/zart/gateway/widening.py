@@ -1,7 +1,8 @@
 """What a change has empty that would make it mean more: a condition of a filter, a plan's token.
 
 So writes a program whose variable is not set. To protobuf, and so to the server, empty is as good
-as left out: only the JSON tells the two apart.
+as left out: only the JSON tells the two apart. Empty lists are let pass: some generated clients
+begin with them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def may_not_be_empty(field: FieldDescriptor) -> bool:
     """Return whether a change that has this field empty would mean more than was written."""
     kind = field.containing_type
     is_condition = kind is not None and kind.full_name == _CONDITIONS
-    is_text = field.is_repeated or field.type == FieldDescriptor.TYPE_STRING
+    is_text = field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
     return is_text and (is_condition or field.name == _PLAN)
 
 
@@ -31,7 +32,7 @@ def widening(members: object, kind: Descriptor, path: str = "") -> Iterator[Viol
         field = field_named(kind, name)
         if field is None:
             continue
-        if item in ("", []) and may_not_be_empty(field):
+        if item == "" and may_not_be_empty(field):
             yield path + name, "is empty: leave it out if that is meant"
         elif (inner := dotted(field)) is not None:
             yield from widening(item, inner, f"{path}{name}.")

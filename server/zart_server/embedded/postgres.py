@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import signal
@@ -29,7 +30,9 @@ from zart_server.embedded.set_up import DATABASE, SUPERUSER, USER, set_up
 
 __all__ = ["Postgres", "PostgresError", "running"]
 
+_log = logging.getLogger(__name__)
 _START = 60.0  # seconds
+_SOON = 3.0  # seconds; what takes longer is told
 _STOP = 4.0
 _POLL = 0.02
 _REJECTS = 1  # what pg_isready ends with where PostgreSQL is there, and takes no connections yet
@@ -236,12 +239,18 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: P
     """
     ready = [str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     ready += ["-U", USER, "-d", DATABASE]  # else it looks for our name, and we may have none
-    deadline = time.monotonic() + _START
+    begun, told = time.monotonic(), False
+    deadline = begun + _START
     while said := subprocess.run(ready, env=environment(), check=False).returncode:  # noqa: S603
         if process.poll() is not None:
             raise cannot_use(data, last_line(log.read_text(errors="replace")), log)
         if said == _REJECTS:
             deadline = time.monotonic() + _START
+            if not told and time.monotonic() > begun + _SOON:
+                _log.warning(
+                    "PostgreSQL recovers what was under way when it was cut off: see %s", log
+                )
+                told = True
         elif time.monotonic() > deadline:
             raise PostgresError(f"PostgreSQL was not ready after {_START:g} s: see {log}")
         time.sleep(_POLL)

@@ -119,7 +119,10 @@ class Liveness:
                 self._causes.clear()
             except Exception as error:  # noqa: BLE001 - told unless it is the database's; it must go on
                 # One that refuses, for it has no connection left, works for those who have one.
-                is_well, is_there = False, isinstance(error, asyncpg.PostgresError)
+                # A standby does not: nobody has a session there.
+                is_standby = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
+                is_there = isinstance(error, asyncpg.PostgresError) and not is_standby
+                is_well = False
                 if translate(error) is None:
                     _log.exception("the database's health could not be told")
                 else:

@@ -13,13 +13,13 @@ from datetime import datetime
 from zart_server.domain.dispatch import LeasedTask, LeaseNext
 from zart_server.domain.json_text import utf8_size
 from zart_server.store.caches.runs import RunFacts
-from zart_server.store.handler_inputs import Upstream
 from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
 from zart_server.store.stored_graph import Definition
 
 _BYTES = 4 * 1024 * 1024  # of payloads, inputs and results, in one call
 _MOST_READ = 16  # results for one step; one that needs more is queued
+_MOST_READ_AT_ONCE = 512  # as many as may be of 8 KiB in 4 MiB
 
 
 @dataclass(slots=True)
@@ -37,6 +37,7 @@ class EagerDispatch:
         self._results: dict[tuple[int, int], str] = {}
         self._rooms: dict[LeaseNext, _Room] = {}
         self._readers: dict[LeaseNext, int] = {}  # steps for which results are read
+        self._to_read = 0
 
     def completed(self, run_key: int, step_no: int, result_json: str) -> None:
         """Keep a result at hand for the steps that wait for it."""
@@ -49,27 +50,28 @@ class EagerDispatch:
 
         By run key and step number; none where it would not lease it all the same.
         """
-        if not to.takes(definition.task_name, definition.graph.steps[step_no].handler):
+        handler = definition.graph.steps[step_no].handler
+        if not _has_payload(run) or self.is_full(to) or not to.takes(definition.task_name, handler):
             return []
         needed = ((run.run_key, dep) for dep in definition.graph.depends_on[step_no])
         lacking = [key for key in needed if key not in self._results]
         readers = self._readers.get(to, 0)
-        if not lacking or len(lacking) > _MOST_READ or readers >= to.max_tasks:
+        is_many = len(lacking) > _MOST_READ or self._to_read + len(lacking) > _MOST_READ_AT_ONCE
+        if not lacking or is_many or readers >= to.max_tasks:
             return []
         self._readers[to] = readers + 1
+        self._to_read += len(lacking)
         return lacking
 
-    def read(self, results: Mapping[tuple[int, int], Upstream]) -> None:
-        """Keep results that were read, but long ones, and those of steps that were skipped."""
-        for key, result in results.items():
-            if result.text is not None and not result.is_skipped:
-                self._results[key] = result.text
+    def read(self, results: Mapping[tuple[int, int], str]) -> None:
+        """Keep results that were read: steps of which one is not among them are queued."""
+        self._results.update(results)
 
     def takes(self, to: LeaseNext, run: RunFacts, definition: Definition, step_no: int) -> bool:
         """Return whether a call can lease a step now: it has room, and the inputs are at hand."""
         if not to.takes(definition.task_name, definition.graph.steps[step_no].handler):
             return False
-        if run.payload_bytes and run.payload_json is None:
+        if not _has_payload(run):
             return False
         size = run.payload_bytes + definition.input_bytes[step_no] + 1024
         for dep in definition.graph.depends_on[step_no]:
@@ -126,6 +128,11 @@ class EagerDispatch:
             to.lease_duration,
             run.traceparent,
         )
+
+
+def _has_payload(run: RunFacts) -> bool:
+    """Return whether the payload is at hand, if there is any: long ones are not."""
+    return not run.payload_bytes or run.payload_json is not None
 
 
 def lessee_of(to: LeaseNext) -> Lessee:

@@ -9,7 +9,6 @@ from zart_server.engine.dispatch.eager import EagerDispatch
 from zart_server.engine.dispatch.enqueue import Ready
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.enqueue import Leases
-from zart_server.store.handler_inputs import Upstream
 from zart_server.store.steps import Opened
 from zart_server.store.stored_graph import Definition
 
@@ -56,7 +55,7 @@ class ReadySteps:
             return []
         return self._next.lacks(to, run, self._definitions[run.definition_key], step.step_no)
 
-    def read(self, results: Mapping[tuple[int, int], Upstream]) -> None:
+    def read(self, results: Mapping[tuple[int, int], str]) -> None:
         """Keep results that were read, for the steps that are added from now on."""
         self._next.read(results)
 

@@ -27,7 +27,7 @@ from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
 from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
-from zart_server.store.handler_inputs import read_upstream
+from zart_server.store.handler_inputs import read_short
 from zart_server.store.leases import LeaseKey
 from zart_server.store.runs import LockedRun, finish_runs, start_runs
 from zart_server.store.slices import in_slices
@@ -164,7 +164,7 @@ class _Ending:
             ]
             lacking = {key for step, n in opened for key in self.ready_steps.lacks(step, n)}
             if lacking:
-                self.ready_steps.read(await read_upstream(self.tx, sorted(lacking)))
+                self.ready_steps.read(await read_short(self.tx, sorted(lacking)))
             for step, n in opened:
                 self.ready_steps.add_next(step, n)
 
