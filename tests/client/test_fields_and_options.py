@@ -154,7 +154,7 @@ def test_each_field_that_may_be_wrong_is_told_as_an_option(line: str) -> None:
          "release_on_expiry.rate_per_second", "is 200000", "--then-rate: is 200000"),
         ("exempt pr-1 x y --undo --request-id r", "UpdatePauseRule",
          "remove_exempt_execution_ids[1]", "is in add_exempt_execution_ids as well",
-         "EXECUTION_ID...: is in EXECUTION_ID... as well"),
+         "EXECUTION_ID... (number 2): is in EXECUTION_ID... as well"),
         ("retention set t 30d", "SetRetention", "task_name", "is empty", "TASK: is empty"),
         # What a command looks up first is told of what it was looked up by.
         ("exempt pr-1 x --undo", "GetPauseRule", "rule_id", "is empty", "RULE_ID: is empty"),

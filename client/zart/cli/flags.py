@@ -41,7 +41,7 @@ _ELSE = {
 _IN_FILTERS = {"batch_id": "of_batch", "rule_id": "of_rule", "triggered_by": "started_by"}
 # What many options fill together.
 TOGETHER = {"filter": "the filter", "selection": "the filter"}
-_INDEX = re.compile(r"\[\d*\]")
+_INDEX = re.compile(r"\[(\d*)\]")
 _WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
 
 
@@ -49,7 +49,8 @@ def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
     """Write what is wrong with a field by the names of options: ``--step: is no glob``.
 
     ``path`` names the field as the server does, such as ``preserve[0]`` or ``breaker.window``. Of
-    fields within each other the innermost counts that has an option; if none has, it stays.
+    fields within each other the innermost counts that has an option; if none has, it stays. Of
+    several values it is told which is meant, but for the first, which may be the only one.
     ``what`` may name others. ``shown`` gives how each parameter of the command is written.
     """
     names = _INDEX.sub("", path).split(".")
@@ -60,6 +61,8 @@ def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
 
     is_unknown = names[-1].isdigit()  # to the server: then nobody can tell what fills it
     found = None if is_unknown else next(filter(None, map(flag, reversed(names))), None)
+    if found is not None and (index := _INDEX.search(path)) and index[1].strip("0"):
+        found += f" (number {int(index[1]) + 1})"
     return f"{found or path}: {_WORD.sub(lambda word: flag(word[0]) or word[0], what)}"
 
 
