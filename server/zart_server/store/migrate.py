@@ -79,8 +79,8 @@ class SchemaOutdated(Exception):
 async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
-    A transaction for each version of the schema, so that no lock is held while a later one waits or
-    builds an index; each under an advisory lock: replicas that start at once take turns. A crash
+    A transaction for each version of the schema, but for a new one, so that no lock is held while a
+    later one waits or builds an index; each under an advisory lock: replicas that start at once take turns. A crash
     leaves the last version that was whole, and whoever comes next goes on from there. Where others
     have used a table for long, or a deadlock comes of it, the version is begun anew until they have
     ended; the log names them.
@@ -164,12 +164,14 @@ def _upgrade(connection: Connection) -> bool:
     # IF NOT EXISTS would ask for the right to make one also where it is there.
     if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
         connection.execute(text("CREATE SCHEMA zart"))
-    if _found(connection) == _scripts().get_current_head():
+    found = _found(connection)
+    if found == _scripts().get_current_head():
         return True
     connection.execute(_LOCK_WAIT)
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "+1")
+    # What is new nobody uses yet. Alembic reads all of its scripts each time.
+    command.upgrade(config, "head" if found is None else "+1")
     return False
 
 
