@@ -134,7 +134,7 @@ async def test_at_most_a_thousand_violations_are_listed_the_first_ones(rig: Rig)
         await rig.complete(*await rig.lease(1000, wait=LONG))
     await rig.db.execute(
         "BEGIN; SET LOCAL zart.purge = 'on';"
-        "UPDATE zart.pause_rules SET token_until = token_from + 1100; COMMIT"
+        "UPDATE zart.pause_rules SET token_until = token_from + 1000000; COMMIT"
     )
     receipt = await rig.client.verify_pause_rule(paused.rule_id)
     assert (len(receipt.violations), receipt.violations_is_lower_bound) == (1000, True)
