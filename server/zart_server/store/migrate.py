@@ -80,8 +80,9 @@ async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
     A transaction for each version of the schema, but for a new one, so that no lock is held while a
-    later one waits or builds an index; each under an advisory lock: replicas that start at once take turns. A crash
-    leaves the last version that was whole, and whoever comes next goes on from there. Where others
+    later one waits or builds an index; each under an advisory lock: replicas that start at once
+    take turns. A crash leaves the last version that was whole, and whoever comes next goes on from
+    there. Where others
     have used a table for long, or a deadlock comes of it, the version is begun anew until they have
     ended; the log names them.
 
