@@ -33,9 +33,8 @@ def exporting(execution_id: str) -> Script:
     """Yield the calls that an export of one execution takes; return its line.
 
     That is one for each run, the current one first, whose number is the last; and one for the
-    operations since its start: those before were done to another one, which had its id. Steps of
-    which an answer left something out, being large, are read one by one. Then, or where the id was
-    used before, the execution is read once more.
+    operations. Steps of which an answer left something out, being large, are read one by one. Then,
+    or where another one had the id before, the execution is read once more.
 
     Raises ExecutionNotFound where its id is another one's meanwhile.
     """
