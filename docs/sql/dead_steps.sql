@@ -49,8 +49,8 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT error FROM zart.steps WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s;
 
--- store/dead_steps.py: tell_kinds (put kinds)
--- List dead steps by the kind of their error, if they died then; return how many are.
+-- store/dead_steps.py: tell_kinds
+-- Have dead steps be of these kinds, which need not be there, as ``list_by_kinds`` does.
 -- Locks: nothing.
 -- Parameters: kinds=$1, ids=$2, task_names=$3, step_names=$4, types=$5, templates=$6.
 INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
@@ -58,3 +58,21 @@ SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
         $4::text[], $5::text[], $6::text[]) u(group_key)
 ORDER BY group_key
 ON CONFLICT (group_key) DO NOTHING;
+
+-- store/dead_steps.py: list_by_kinds
+-- Have dead steps be of these kinds, if they still are as they were; return how many are.
+-- Locks: dead_steps, passing over locked rows.
+-- Parameters: run_keys=$1, step_nos=$2, group_keys=$3, died_at=$4, to_keys=$5.
+WITH unlocked AS MATERIALIZED (
+    SELECT d.run_key, d.step_no, u.to_key
+    FROM unnest($1::text::bigint[], $2::text::integer[],
+            $3::text::bigint[], $4::timestamptz[],
+            $5::text::bigint[]) u(run_key, step_no, group_key, died_at, to_key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.dead_steps x
+        WHERE x.run_key = ANY(ARRAY[u.run_key]) AND x.step_no = u.step_no
+            AND COALESCE(x.group_key, -1) = u.group_key AND x.died_at = u.died_at
+        FOR UPDATE SKIP LOCKED) d
+)
+UPDATE zart.dead_steps d SET group_key = u.to_key FROM unlocked u
+WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no;

@@ -43,8 +43,8 @@ CROSS JOIN LATERAL (
     SELECT error FROM zart.steps WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
 LIMIT $2;
 
--- store/regrouping.py: move_dead (put kinds)
--- Have dead steps be of other kinds, if they still are as they were; return how many are.
+-- store/regrouping.py: move_dead
+-- Have dead steps be of other kinds, as ``list_by_kinds`` does; return how many are.
 -- Locks: nothing.
 -- Parameters: kinds=$1, task_names=$2, step_names=$3, ids=$4, types=$5, templates=$6,
 --   former_ids=$7, former_templates=$8, first_seen=$9.

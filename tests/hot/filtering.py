@@ -15,7 +15,7 @@ from zart_server.domain.errors import FilterTooBroad
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.fingerprint import NEWEST
 from zart_server.domain.model import RunStatus, StepStatus
-from zart_server.store.dead_steps import Death, find_untold, has_untold, tell_kinds
+from zart_server.store.dead_steps import find_untold, has_untold, tell_kinds
 from zart_server.store.grouping_version import do_all_know, find_version, use_version
 from zart_server.store.reads.error_groups import list_error_groups
 from zart_server.store.reads.execution_counts import count_executions
@@ -128,9 +128,8 @@ async def telling_untold_deaths(tx: Explained) -> None:
     assert await has_untold(tx.tx)
     untold = await find_untold(tx.tx, BATCH)
     assert len(untold) == BATCH
-    kind = ErrorKind.of("many", "b", untold[0].error, NEWEST)
-    deaths = [(Death(one.run_key, one.step_no, kind), one.died_at) for one in untold]
-    assert await tell_kinds(tx.tx, deaths) == BATCH
+    kind = ErrorKind.of("many", "b", untold[0].dead.error, NEWEST)
+    assert await tell_kinds(tx.tx, [one.dead for one in untold], [kind] * BATCH) == BATCH
 
 
 @scenario()

@@ -56,20 +56,11 @@ _RECORD = Statement(
 )
 
 
-def _steps(deaths: Sequence[Death]) -> dict[str, object]:
-    keys = {kind: kind.key for kind in {death.kind for death in deaths}}
+def _kinds(kinds: Sequence[ErrorKind]) -> dict[str, object]:
+    each = dict.fromkeys(kinds)
+    tasks, steps, ids, types, templates, *_ = zip(*each, strict=True)
     return {
-        "run_keys": numbers(death.run_key for death in deaths),
-        "step_nos": numbers(death.step_no for death in deaths),
-        "group_keys": numbers(keys[death.kind] for death in deaths),
-    }
-
-
-def _kinds(deaths: Sequence[Death]) -> dict[str, object]:
-    kinds = dict.fromkeys(death.kind for death in deaths)
-    tasks, steps, ids, types, templates, *_ = zip(*kinds, strict=True)
-    return {
-        "kinds": numbers(kind.key for kind in kinds),
+        "kinds": numbers(kind.key for kind in each),
         "ids": ids,
         "task_names": tasks,
         "step_names": steps,
@@ -80,17 +71,33 @@ def _kinds(deaths: Sequence[Death]) -> dict[str, object]:
 
 async def record_deaths(tx: Tx, deaths: Sequence[Death]) -> None:
     """Count and list steps that died in this transaction, which has locked their runs."""
-    await tx.execute(_RECORD.text, *_RECORD.arguments(**_steps(deaths), **_kinds(deaths)))
+    values = _RECORD.arguments(
+        run_keys=numbers(death.run_key for death in deaths),
+        step_nos=numbers(death.step_no for death in deaths),
+        group_keys=numbers(death.kind.key for death in deaths),
+        **_kinds([death.kind for death in deaths]),
+    )
+    await tx.execute(_RECORD.text, *values)
+
+
+NOT_TOLD = -1  # which is no kind's key
+
+
+class DeadStep(NamedTuple):
+    """A dead step of a current run as it is listed: by the key of a kind, or NOT_TOLD."""
+
+    run_key: int
+    step_no: int
+    group_key: int
+    died_at: datetime
+    error: StepError | None
 
 
 class UntoldDeath(NamedTuple):
     """A step that is listed as dead, but not yet by the group of its error."""
 
-    run_key: int
-    step_no: int
+    dead: DeadStep
     definition_key: int
-    died_at: datetime
-    error: StepError | None
 
 
 # What a server of an earlier version listed by its change of the run, and what was dead when the
@@ -109,21 +116,22 @@ _UNTOLD = Statement(
     locks=("dead_steps, passing over locked rows",),
 )
 _PUT_KINDS = Statement(_KINDS)
-_TELL = Statement(
+# By COALESCE no index finds them but that of their keys: those of groups have all of a kind, or all
+# of which nobody has told.
+_LIST = Statement(
     f"""
-    -- No kind has the key -1. By IS NULL it might look at all that is not told, by their index.
     WITH unlocked AS MATERIALIZED (
-        SELECT d.run_key, d.step_no, u.group_key
+        SELECT d.run_key, d.step_no, u.to_key
         FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
-            :group_keys::text::bigint[], :died_at::timestamptz[]) u(run_key, step_no, group_key,
-            died_at)
+            :group_keys::text::bigint[], :died_at::timestamptz[],
+            :to_keys::text::bigint[]) u(run_key, step_no, group_key, died_at, to_key)
         CROSS JOIN LATERAL (
             SELECT * FROM zart.dead_steps x
             WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
-              AND COALESCE(x.group_key, -1) = -1 AND x.died_at = u.died_at
+              AND COALESCE(x.group_key, {NOT_TOLD}) = u.group_key AND x.died_at = u.died_at
             FOR UPDATE SKIP LOCKED) d
     )
-    UPDATE zart.dead_steps d SET group_key = u.group_key FROM unlocked u
+    UPDATE zart.dead_steps d SET group_key = u.to_key FROM unlocked u
     WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no
     """,
     locks=("dead_steps, passing over locked rows",),
@@ -146,16 +154,29 @@ async def find_untold(connection: Connection, most: int) -> list[UntoldDeath]:
     To be asked outside of a transaction, that the rows are locked no longer than it takes.
     """
     rows = await connection.fetch(_UNTOLD.text, *_UNTOLD.arguments(most=most))
-    return [UntoldDeath(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
+    return [
+        UntoldDeath(DeadStep(row[0], row[1], NOT_TOLD, row[3], error_from_json(row[4])), row[2])
+        for row in rows
+    ]
 
 
-async def tell_kinds(tx: Tx, deaths: Sequence[tuple[Death, datetime]]) -> int:
-    """List dead steps by the kind of their error, if they died then; return how many are.
+async def tell_kinds(tx: Tx, dead: Sequence[DeadStep], kinds: Sequence[ErrorKind]) -> int:
+    """Have dead steps be of these kinds, which need not be there, as ``list_by_kinds`` does."""
+    await tx.execute(_PUT_KINDS.text, *_PUT_KINDS.arguments(**_kinds(kinds)))
+    return await list_by_kinds(tx, dead, kinds)
 
-    Not those that somebody has told of by now, nor those that others have locked. Nothing is waited
-    for once a row is locked: whoever retries a step waits for it under the pause lock.
+
+async def list_by_kinds(tx: Tx, dead: Sequence[DeadStep], kinds: Sequence[ErrorKind]) -> int:
+    """Have dead steps be of these kinds, if they still are as they were; return how many are.
+
+    Those that others have locked stay. Nothing is to be waited for from here on: whoever retries a
+    step, or starts another run, waits for these rows under the pause lock.
     """
-    told = [death for death, _ in deaths]
-    await tx.execute(_PUT_KINDS.text, *_PUT_KINDS.arguments(**_kinds(told)))
-    died_at = [when for _, when in deaths]
-    return await tx.execute(_TELL.text, *_TELL.arguments(**_steps(told), died_at=died_at))
+    values = _LIST.arguments(
+        run_keys=numbers(one.run_key for one in dead),
+        step_nos=numbers(one.step_no for one in dead),
+        group_keys=numbers(one.group_key for one in dead),
+        died_at=[one.died_at for one in dead],
+        to_keys=numbers(kind.key for kind in kinds),
+    )
+    return await tx.execute(_LIST.text, *values)

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.error_kinds import ErrorKind
-from zart_server.domain.model import StepError
 from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.dead_steps import DeadStep, list_by_kinds
 from zart_server.store.leases import error_from_json
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
@@ -29,20 +29,10 @@ class FoundKind(NamedTuple):
     first_seen: datetime
 
 
-class ToRegroup(NamedTuple):
-    """A dead step of a current run: the key of the kind it is of, when it died, and its error."""
-
-    run_key: int
-    step_no: int
-    group_key: int
-    died_at: datetime
-    error: StepError | None
-
-
 class Regrouped(NamedTuple):
     """A dead step that is to be of another kind, which was seen first at a time."""
 
-    dead: ToRegroup
+    dead: DeadStep
     kind: ErrorKind
     first_seen: datetime
 
@@ -105,14 +95,14 @@ _OF_KINDS = Statement(
 
 async def find_dead_of(
     connection: Connection, group_keys: Collection[int], most: int
-) -> list[ToRegroup]:
+) -> list[DeadStep]:
     """Return dead steps of some kinds; not those that others have locked.
 
     To be asked outside of a transaction, that the rows are locked no longer than it takes.
     """
     values = _OF_KINDS.arguments(group_keys=list(group_keys), most=most)
     rows = await connection.fetch(_OF_KINDS.text, *values)
-    return [ToRegroup(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
+    return [DeadStep(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
 
 
 _PUT_KINDS = Statement(
@@ -127,32 +117,12 @@ _PUT_KINDS = Statement(
         WHERE excluded.first_seen < g.first_seen
     """
 )
-_MOVE = Statement(
-    f"""
-    -- What is not distinct no index finds: they might be looked up by that of all of a kind.
-    WITH unlocked AS MATERIALIZED (
-        SELECT d.run_key, d.step_no, u.to_key
-        FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
-            :group_keys::text::bigint[], :died_at::timestamptz[],
-            :to_keys::text::bigint[]) u(run_key, step_no, group_key, died_at, to_key)
-        CROSS JOIN LATERAL (
-            SELECT * FROM zart.dead_steps x
-            WHERE x.run_key = {only("u.run_key")} AND x.step_no = u.step_no
-              AND x.group_key IS NOT DISTINCT FROM u.group_key AND x.died_at = u.died_at
-            FOR UPDATE SKIP LOCKED) d
-    )
-    UPDATE zart.dead_steps d SET group_key = u.to_key FROM unlocked u
-    WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no
-    """,
-    locks=("dead_steps, passing over locked rows",),
-)
 
 
 async def move_dead(tx: Tx, moved: Sequence[Regrouped]) -> int:
-    """Have dead steps be of other kinds, if they still are as they were; return how many are.
+    """Have dead steps be of other kinds, as ``list_by_kinds`` does; return how many are.
 
-    The caller has the regrouping to itself. Nothing is waited for once a row of dead_steps is
-    locked: whoever retries a step, or starts another run, waits for it under the pause lock.
+    The caller has the regrouping to itself.
     """
     seen: dict[ErrorKind, datetime] = {}
     for one in moved:
@@ -170,14 +140,7 @@ async def move_dead(tx: Tx, moved: Sequence[Regrouped]) -> int:
         first_seen=list(seen.values()),
     )
     await tx.execute(_PUT_KINDS.text, *values)
-    values = _MOVE.arguments(
-        run_keys=numbers(one.dead.run_key for one in moved),
-        step_nos=numbers(one.dead.step_no for one in moved),
-        group_keys=numbers(one.dead.group_key for one in moved),
-        died_at=[one.dead.died_at for one in moved],
-        to_keys=numbers(one.kind.key for one in moved),
-    )
-    return await tx.execute(_MOVE.text, *values)
+    return await list_by_kinds(tx, [one.dead for one in moved], [one.kind for one in moved])
 
 
 _DELETE = Statement(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.store.db import Database
-from zart_server.store.dead_steps import Death, UntoldDeath, find_untold, has_untold, tell_kinds
+from zart_server.store.dead_steps import UntoldDeath, find_untold, has_untold, tell_kinds
 from zart_server.store.definitions import find_definitions
 from zart_server.store.slices import in_slices
 
@@ -27,12 +25,11 @@ async def tell_untold_deaths(db: Database) -> bool:
         definitions = await find_definitions(connection, {one.definition_key for one in untold})
         version = connection.fingerprint.number
 
-        def death(one: UntoldDeath) -> tuple[Death, datetime]:
+        def kind(one: UntoldDeath) -> ErrorKind:
             definition = definitions[one.definition_key]
-            step_name = definition.queued[one.step_no].step_name
-            kind = ErrorKind.of(definition.task_name, step_name, one.error, version)
-            return Death(one.run_key, one.step_no, kind), one.died_at
+            step_name = definition.queued[one.dead.step_no].step_name
+            return ErrorKind.of(definition.task_name, step_name, one.dead.error, version)
 
-        deaths = await in_slices(connection, untold, death)
-        told = await tell_kinds(await connection.begin(), deaths)
+        kinds = await in_slices(connection, untold, kind)
+        told = await tell_kinds(await connection.begin(), [one.dead for one in untold], kinds)
     return told == _PIECE
