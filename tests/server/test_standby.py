@@ -9,12 +9,14 @@ import asyncpg
 import pytest
 from server.health import NOT_SERVING, SERVING, health
 from server.replicated import Replicated, replicated
-from waiting import eventually
+from store.test_liveness import Watched, lost
+from waiting import eventually, until
 
 import zart
 from zart.testing.server import serving
 from zart_server.app import StartError
 from zart_server.store.connecting import Connector
+from zart_server.store.liveness import Liveness
 from zart_server.store.sessions import Session
 
 SERVICE = "zart.v1.AdminService"
@@ -46,6 +48,20 @@ async def test_it_keeps_nobody_from_the_next_host(pair: Replicated) -> None:
         assert await connection.fetchval("SELECT inet_server_port()") == pair.port("a")
     finally:
         await connection.close()
+
+
+async def test_who_waits_for_a_primary_that_is_gone_is_ended_though_a_standby_answers(
+    pair: Replicated,
+) -> None:
+    """Nobody has a session at the standby: its answer is no sign that theirs go on."""
+    watched = Watched()
+    liveness = Liveness(pair.alone("b"), watched.waiting, lost)
+    liveness.start()
+    try:
+        await until(lambda: watched.looks >= 20)
+        assert watched.is_terminated
+    finally:
+        await liveness.stop()
 
 
 async def test_a_server_whose_database_becomes_one_says_so() -> None:
