@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
-from zart.testing.server import ServerUnderTest
+from zart.testing.server import ServerUnderTest, serving
+
+
+@contextlib.contextmanager
+def keeping(zart_database: str, **settings: Any) -> Iterator[ServerUnderTest]:
+    """Run a server by which executions are kept for 60 days, and operations for 400.
+
+    It goes through what has ended only when it is told to.
+    """
+    kept = {"retention": "60d", "operations_retention": "400d"}
+    with serving(zart_database, **kept, **settings) as server:
+        stop_passes(server)
+        yield server
 
 
 def stop_passes(server: ServerUnderTest) -> None:

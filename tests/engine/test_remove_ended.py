@@ -10,14 +10,14 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import until_batch
-from retaining import left, make_old, stop_passes, sweep
+from retaining import keeping, left, make_old, sweep
 from rig import CHAIN, Rig, eventually, specs
 from waiting import GIVE_UP
 
 import zart
 from zart import errors
 from zart.gateway.bindings import all_services
-from zart.testing.server import ServerUnderTest, serving
+from zart.testing.server import ServerUnderTest
 from zart_server.api.audited import AUDITED
 from zart_server.domain.ended_cursor import Position
 from zart_server.domain.operations import OperationKind
@@ -58,8 +58,7 @@ KEPT = {
 @pytest.fixture
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server by which executions are kept for 60 days, and operations for 400."""
-    with serving(zart_database, retention="60d", operations_retention="400d") as server:
-        stop_passes(server)
+    with keeping(zart_database) as server:
         yield server
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import start_many, until_batch
-from retaining import left, make_old, make_operations_old, stop_passes, sweep
+from retaining import keeping, left, make_old, make_operations_old, sweep
 from rig import Rig, eventually
 
 import zart
@@ -20,8 +20,7 @@ from zart.testing.server import ServerUnderTest, serving
 @pytest.fixture
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server by which executions are kept for 60 days, and operations for 400."""
-    with serving(zart_database, retention="60d", operations_retention="400d") as server:
-        stop_passes(server)
+    with keeping(zart_database) as server:
         yield server
 
 

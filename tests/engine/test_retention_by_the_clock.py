@@ -7,18 +7,17 @@ from datetime import timedelta
 
 import pytest
 from batching import start_many
-from retaining import end_old, left, stop_passes, sweep
+from retaining import end_old, keeping, left, sweep
 from rig import Rig
 
-from zart.testing.server import ServerUnderTest, serving
+from zart.testing.server import ServerUnderTest
 from zart_server.store.retention.operations import TABLES
 
 
 @pytest.fixture
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server by which executions are kept for 60 days, and operations for 400."""
-    with serving(zart_database, retention="60d", operations_retention="400d") as server:
-        stop_passes(server)
+    with keeping(zart_database) as server:
         yield server
 
 

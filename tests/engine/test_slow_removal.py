@@ -10,27 +10,24 @@ import pytest
 from batching import start_many, until_batch
 from retaining import (
     end_old,
+    keeping,
     left,
     make_operations_old,
     refuse_removal,
     slow_down,
-    stop_passes,
     sweep,
 )
 from rig import Rig, eventually
 
 import zart
 from zart import errors
-from zart.testing.server import ServerUnderTest, serving
+from zart.testing.server import ServerUnderTest
 
 
 @pytest.fixture
 def zart_server(zart_database: str) -> Iterator[ServerUnderTest]:
     """A server whose statements have a second."""
-    with serving(
-        zart_database, retention="60d", operations_retention="400d", statement_timeout=1.0
-    ) as server:
-        stop_passes(server)
+    with keeping(zart_database, statement_timeout=1.0) as server:
         yield server
 
 

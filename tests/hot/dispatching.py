@@ -108,30 +108,31 @@ async def completing_in_general(tx: Explained) -> None:
         tasks = await recorded(tx, completed(tasks), wait=True)
 
 
-@scenario()
-async def completing_what_others_wait_for(tx: Explained) -> None:
+_FANS = LeaseTasks("d", ("fan",), (), BATCH, timedelta(0), SPAN)
+
+
+async def begun_fans(tx: Explained) -> list[LeasedTask]:
+    """Begin executions in which a step waits for two, and lease these."""
     starts = [
         StartExecution(f"fan-{n}", "fan", None, None, IfExists.FAIL, Caller())
         for n in range(BATCH // 2)
     ]
     await start_executions(tx.tx, starts)
-    wanted = LeaseTasks("d", ("fan",), (), BATCH, timedelta(0), SPAN)
-    tasks = await lease_tasks(tx.tx, wanted, LowWater())
+    return await lease_tasks(tx.tx, _FANS, LowWater())
+
+
+@scenario()
+async def completing_what_others_wait_for(tx: Explained) -> None:
+    tasks = await begun_fans(tx)
     assert len(tasks) == BATCH
     await recorded(tx, completed(tasks))
-    found = await lease_tasks(tx.tx, wanted, LowWater())
+    found = await lease_tasks(tx.tx, _FANS, LowWater())
     assert {task.step.step_name for task in found} == {"m"}
 
 
 @scenario()
 async def leasing_joins_with_reports(tx: Explained) -> None:
-    starts = [
-        StartExecution(f"fan-{n}", "fan", None, None, IfExists.FAIL, Caller())
-        for n in range(BATCH // 2)
-    ]
-    await start_executions(tx.tx, starts)
-    wanted = LeaseTasks("d", ("fan",), (), BATCH, timedelta(0), SPAN)
-    tasks = await lease_tasks(tx.tx, wanted, LowWater())
+    tasks = await begun_fans(tx)
     name = tasks[0].step.step_name
     await recorded(tx, completed([task for task in tasks if task.step.step_name == name]))
     to = LeaseNext("d", "", frozenset({"fan"}), frozenset(), BATCH, SPAN)

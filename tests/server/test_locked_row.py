@@ -98,6 +98,14 @@ async def ended_batches(rig: Rig, count: int) -> list[str]:
     return found
 
 
+async def drained_rule(rig: Rig) -> str:
+    """Pause what there is nothing of; gives the rule's id, once it has settled and is drained."""
+    rule_id = (await rig.client.pause(task_name="nobody")).rule_id
+    await settled(rig)
+    await rig.client.wait_drained(rule_id)
+    return rule_id
+
+
 async def test_a_locked_execution_takes_a_share_of_the_pool_only(process: Rig) -> None:
     client = process.client
 
@@ -164,9 +172,7 @@ async def test_reads_that_wait_leave_connections_to_those_who_start_and_report(
 ) -> None:
     """As many as there is a pool for, were they let: a full pool answers nobody."""
     client = process.client
-    rule_id = (await client.pause(task_name="nobody")).rule_id
-    await settled(process)
-    await client.wait_drained(rule_id)
+    rule_id = await drained_rule(process)
 
     async def read() -> None:
         await client.list_pause_rules()
@@ -209,9 +215,7 @@ async def test_plans_that_wait_leave_connections_to_those_who_start_and_report(
     process: Rig,
 ) -> None:
     client = process.client
-    rule_id = (await client.pause(task_name="nobody")).rule_id
-    await settled(process)
-    await client.wait_drained(rule_id)
+    rule_id = await drained_rule(process)
     await none_stands_still(dispatch(process, "before"))
     wants: list[Call] = [
         lambda: client.pause(task_name="other", validate_only=True),
