@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-_FIRST, _MOST = 20, 500  # executions, or operations; nobody knows what they hold
+_FIRST, _MOST = 20, 2000  # executions, or operations; nobody knows what they hold
 _LONG = 0.25  # seconds that a piece may take; then the next is a smaller one
 _TOO_LONG = 2.0  # seconds: then it is smaller than ``_FIRST``, too
 # The share of the time that is spent on it: more, the later it is, so that it keeps pace with what
@@ -41,5 +41,10 @@ async def leave_time(took: float, overdue: float) -> None:
 
     The longer, the less overdue its rows were: by how many seconds.
     """
+    await asyncio.sleep(time_to_leave(took, overdue))
+
+
+def time_to_leave(took: float, overdue: float) -> float:
+    """Return for how many seconds ``leave_time`` leaves the database to others."""
     share = min(max(overdue / LATE * _MOST_SHARE, _LEAST_SHARE), _MOST_SHARE)
-    await asyncio.sleep(took * (1 / share - 1))
+    return took * (1 / share - 1)

@@ -22,6 +22,7 @@ from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.domain.retention import BY_ITSELF, Kept
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.old_operations import OldOperations
+from zart_server.engine.background.pass_pace import PassPace
 from zart_server.engine.background.piece_size import PieceSize, leave_time
 from zart_server.engine.operations.ended_walk import EndedWalk
 from zart_server.engine.operations.remove_ended import remove_piece
@@ -35,10 +36,7 @@ from zart_server.store.retention.tasks import read_kept, read_kept_of
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
-_LEAST_REST, _MOST_REST = 5.0, 600.0  # seconds between two passes
-# Times as long as a pass looked without removing anything, such as at many that stay: so that takes
-# a twentieth of a connection's time, and what may go by then is removed a little later.
-_REST = 20.0
+_ANOTHERS = 5.0  # seconds until it is looked whether another server's pass is over
 
 
 class _Due(NamedTuple):
@@ -77,10 +75,10 @@ class _Way:
 
     walk: EndedWalk
     come_to: EndedCursor
+    pace: PassPace
     task_name: str = ""
     looked: Sequence[Looked] = ()
     removed: int = 0  # of the task, and not told yet
-    idle: float = 0.0  # seconds for which it was looked without removing any
 
     def go_past(self, piece: Sequence[Looked]) -> None:
         """Go past the first that were looked at; tell what was removed at the end of a task."""
@@ -102,15 +100,16 @@ class Retention(BackgroundLoop):
 
     async def turn(self) -> float:
         """Go through what has ended, if it is this server's turn; return seconds until the next."""
+        pace = PassPace(time.monotonic())
         due = await self._due()
         if not due:
             return _LOOK_EVERY
         async with self._db.autocommit() as connection:
             cursor = await take_pass(connection, TAKEN)
         if cursor is None:
-            return _LEAST_REST
-        idle = await self._go_through(due, cursor)
-        rest = min(max(_LEAST_REST, idle * _REST), _MOST_REST)
+            return _ANOTHERS
+        await self._go_through(due, _Way(EndedWalk(cursor, due.tasks), cursor, pace))
+        rest = pace.rest(time.monotonic())
         async with self._db.autocommit() as connection:
             await set_pass(connection, timedelta(seconds=rest))
         return rest
@@ -120,9 +119,8 @@ class Retention(BackgroundLoop):
             now, keep = await read_kept(connection)
         return _Due(now, self._kept, keep)
 
-    async def _go_through(self, due: _Due, cursor: EndedCursor) -> float:
-        """Remove what may go; return for how many seconds it was looked without removing any."""
-        way = _Way(EndedWalk(cursor, due.tasks), cursor)
+    async def _go_through(self, due: _Due, way: _Way) -> None:
+        """Remove what may go: executions, records, operations and batches."""
         parts: list[Callable[[], Awaitable[None]]] = [
             self._forget_records,
             partial(self._remove_executions, due, way),
@@ -131,17 +129,15 @@ class Retention(BackgroundLoop):
         if due.kept.operations is not None:
             parts += self._operations.parts(due.now - due.kept.operations)
         await self.each(parts)
-        return way.idle
 
     async def _forget_records(self) -> None:
         async with self._db.transaction() as tx:
             await forget_records(tx)
 
     async def _remove_executions(self, due: _Due, way: _Way) -> None:
-        while (looking := await self._look_on(due, way)) is not None:
-            way.idle += looking
+        while await self._look_on(due, way):
             while way.looked:
-                way.idle += await self._remove_piece(due, way)
+                await self._remove_piece(due, way)
         way.come_to = FROM_THE_OLDEST
 
     async def _keep_place(self, way: _Way) -> None:
@@ -149,11 +145,8 @@ class Retention(BackgroundLoop):
         async with self._db.autocommit() as connection:
             await set_pass(connection, TAKEN, way.come_to)
 
-    async def _look_on(self, due: _Due, way: _Way) -> float | None:
-        """Look for the next that may go.
-
-        Return for how many seconds that was for nothing; None: all are gone through.
-        """
+    async def _look_on(self, due: _Due, way: _Way) -> bool:
+        """Look for the next that may go; return whether there may be more."""
         begun = time.monotonic()
         looked: Sequence[Looked] = ()
         way.come_to = way.walk.cursor
@@ -161,12 +154,12 @@ class Retention(BackgroundLoop):
             async with self._db.autocommit() as connection:
                 task_name = await way.walk.task(connection)
                 if task_name is None:
-                    return None
+                    return False
                 way.task_name = task_name
                 ended_before = due.ended_before(task_name)
                 if ended_before is None:
                     way.walk.leave_task()
-                    return 0.0
+                    return True
                 looked = await way.walk.look(connection, ended_before, self._executions.next)
                 way.looked = [one for one in looked if one.overdue > 0]
                 if looked and not way.looked and way.walk.cursor.after:
@@ -176,12 +169,13 @@ class Retention(BackgroundLoop):
             if not self._goes_on_without(way, error):
                 raise
         if way.looked:
-            return 0.0
-        took = time.monotonic() - begun
+            return True
+        now = time.monotonic()
+        way.pace.idle += now - begun
         if looked:
-            self._executions.took(took)
-            await leave_time(took, 0.0)
-        return took
+            self._executions.took(now - begun)
+            await leave_time(now - begun, way.pace.behind(now))
+        return True
 
     def _goes_on_without(self, way: _Way, error: Exception) -> bool:
         """Have a smaller look be next, after one that failed; leave a task if it was at one.
@@ -200,8 +194,8 @@ class Retention(BackgroundLoop):
         way.walk.leave_task()
         return True
 
-    async def _remove_piece(self, due: _Due, way: _Way) -> float:
-        """Remove the first of what was looked at; return for how many seconds none was."""
+    async def _remove_piece(self, due: _Due, way: _Way) -> None:
+        """Remove the first of what was looked at."""
         begun = time.monotonic()
         piece = way.looked[: self._executions.next]
         is_last = len(piece) == len(way.looked)
@@ -230,9 +224,13 @@ class Retention(BackgroundLoop):
                 piece = way.looked
             way.removed += removed
             way.go_past(piece)
-        took = time.monotonic() - begun
-        await leave_time(took, max((one.overdue for one in piece), default=0.0))
-        return 0.0 if removed else took
+        now = time.monotonic()
+        if removed:
+            way.pace.removes = True
+        else:
+            way.pace.idle += now - begun
+        oldest = max((one.overdue for one in piece), default=0.0)
+        await leave_time(now - begun, way.pace.overdue(oldest, now))
 
     async def _do_with_fewer(self, way: _Way, piece: Sequence[Looked]) -> None:
         """Have a smaller piece be next; go past an execution that does not go even alone."""
