@@ -83,7 +83,7 @@ async def record_deaths(tx: Tx, deaths: Sequence[Death]) -> None:
 NOT_TOLD = -1  # which is no kind's key
 
 
-class DeadStep(NamedTuple):
+class ListedDeath(NamedTuple):
     """A dead step of a current run as it is listed: by the key of a kind, or NOT_TOLD."""
 
     run_key: int
@@ -96,7 +96,7 @@ class DeadStep(NamedTuple):
 class UntoldDeath(NamedTuple):
     """A step that is listed as dead, but not yet by the group of its error."""
 
-    dead: DeadStep
+    dead: ListedDeath
     definition_key: int
 
 
@@ -155,18 +155,18 @@ async def find_untold(connection: Connection, most: int) -> list[UntoldDeath]:
     """
     rows = await connection.fetch(_UNTOLD.text, *_UNTOLD.arguments(most=most))
     return [
-        UntoldDeath(DeadStep(row[0], row[1], NOT_TOLD, row[3], error_from_json(row[4])), row[2])
+        UntoldDeath(ListedDeath(row[0], row[1], NOT_TOLD, row[3], error_from_json(row[4])), row[2])
         for row in rows
     ]
 
 
-async def tell_kinds(tx: Tx, dead: Sequence[DeadStep], kinds: Sequence[ErrorKind]) -> int:
+async def tell_kinds(tx: Tx, dead: Sequence[ListedDeath], kinds: Sequence[ErrorKind]) -> int:
     """Have dead steps be of these kinds, which need not be there, as ``list_by_kinds`` does."""
     await tx.execute(_PUT_KINDS.text, *_PUT_KINDS.arguments(**_kinds(kinds)))
     return await list_by_kinds(tx, dead, kinds)
 
 
-async def list_by_kinds(tx: Tx, dead: Sequence[DeadStep], kinds: Sequence[ErrorKind]) -> int:
+async def list_by_kinds(tx: Tx, dead: Sequence[ListedDeath], kinds: Sequence[ErrorKind]) -> int:
     """Have dead steps be of these kinds, if they still are as they were; return how many are.
 
     Those that others have locked stay. Nothing is to be waited for from here on: whoever retries a

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.dead_steps import DeadStep, list_by_kinds
+from zart_server.store.dead_steps import ListedDeath, list_by_kinds
 from zart_server.store.leases import error_from_json
 from zart_server.store.lookups import only
 from zart_server.store.statement import Statement
@@ -32,7 +32,7 @@ class FoundKind(NamedTuple):
 class Regrouped(NamedTuple):
     """A dead step that is to be of another kind, which was seen first at a time."""
 
-    dead: DeadStep
+    dead: ListedDeath
     kind: ErrorKind
     first_seen: datetime
 
@@ -95,14 +95,14 @@ _OF_KINDS = Statement(
 
 async def find_dead_of(
     connection: Connection, group_keys: Collection[int], most: int
-) -> list[DeadStep]:
+) -> list[ListedDeath]:
     """Return dead steps of some kinds; not those that others have locked.
 
     To be asked outside of a transaction, that the rows are locked no longer than it takes.
     """
     values = _OF_KINDS.arguments(group_keys=list(group_keys), most=most)
     rows = await connection.fetch(_OF_KINDS.text, *values)
-    return [DeadStep(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
+    return [ListedDeath(row[0], row[1], row[2], row[3], error_from_json(row[4])) for row in rows]
 
 
 _PUT_KINDS = Statement(

@@ -21,7 +21,7 @@ from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.fingerprint import NEWEST, version_of
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.store.db import Database
-from zart_server.store.dead_steps import DeadStep
+from zart_server.store.dead_steps import ListedDeath
 from zart_server.store.grouping_version import do_all_know, find_version, use_version
 from zart_server.store.regrouping import (
     FoundKind,
@@ -153,7 +153,7 @@ class Regrouping(BackgroundLoop):
         return len(dead)
 
 
-def _moved(dead: DeadStep, found: FoundKind, *, is_single: bool) -> Regrouped:
+def _moved(dead: ListedDeath, found: FoundKind, *, is_single: bool) -> Regrouped:
     """Return the kind that a dead step is to be of: with both groups, or with the newest only."""
     kind = found.kind
     if version_of(kind.error_group_id) == NEWEST:
