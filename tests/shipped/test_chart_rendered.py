@@ -196,6 +196,26 @@ def test_a_dispatcher_may_have_no_replicas_and_no_grace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("replicas", "given", "least"),
+    [(None, {}, 1), (3, {}, 3), (0, {}, 1), (12, {}, 9), (3, {"minReplicas": 2}, 2)],
+)
+def test_an_autoscaler_has_as_many_pods_as_there_were_at_least(
+    replicas: int | None, given: dict[str, int], least: int, tmp_path: Path
+) -> None:
+    scaling = {"enabled": True, "maxReplicas": 9, "taskNames": ["t"], **given}
+    one: dict[str, Any] = {"name": "one", "image": "i", "tasks": ["t"], "autoscaling": scaling}
+    if replicas is not None:
+        one["replicas"] = replicas
+    made = rendered({**INSECURE, "dispatchers": [one]}, tmp_path)
+    kinds = {each["kind"]: each for each in made if each["metadata"]["name"].endswith("-one")}
+
+    assert kinds["HorizontalPodAutoscaler"]["spec"]["minReplicas"] == least
+    # Nobody was asked which pods there are.
+    assert "replicas" not in kinds["Deployment"]["spec"]
+    assert "annotations" not in kinds["Deployment"]["metadata"]
+
+
+@pytest.mark.parametrize(
     ("given", "budget"),
     [
         ({"minAvailable": 1}, {"minAvailable": 1}),

@@ -129,6 +129,25 @@ def test_nothing_that_may_be_0_or_false_has_a_default_that_takes_it_for_nothing(
         assert schema["type"] in {"object", "string", "array"} or schema["minimum"] > 0
 
 
+def test_an_autoscaler_that_is_turned_on_begins_with_the_pods_that_there_are() -> None:
+    """Where a manifest has said how many, and the next one does not, Kubernetes makes it one."""
+    (asked,) = re.findall(r"\{\{- if or \(not \$scaler\) \((.*)\) \}\}", defined("zart.kept"))
+    scaled = [text for text in TEMPLATES.values() if "kind: HorizontalPodAutoscaler\n" in text]
+
+    assert 'lookup "apps/v1" "Deployment" $namespace .name' in defined("zart.kept")
+    assert "max $there.spec.replicas .least" in defined("zart.kept")
+    assert asked == 'hasKey ($there.metadata.annotations | default dict) "zart/replicas"'
+    assert len(scaled) == 2  # of servers and of dispatchers
+    for text in scaled:
+        # Once there is a number there always is one, which the annotation tells.
+        assert '{{- $kept = include "zart.kept" (dict ' in text
+        assert (
+            "  {{- if $kept }}\n  annotations: {zart/replicas: kept}\n  {{- end }}\nspec:\n" in text
+        )
+        assert "  {{- if $kept }}\n  replicas: {{ $kept }}\n  {{- else if not " in text
+        assert text.count("replicas: {{ ") == 2
+
+
 def test_a_budget_of_disruptions_says_one_thing() -> None:
     """Values are put together: whoever gives minAvailable has the maxUnavailable of the chart, too."""
     template = TEMPLATES["disruption.yaml"]

@@ -83,6 +83,21 @@ securityContext:
 {{- join "," $names }}
 {{- end }}
 
+{{- /* The replicas in the manifest of what an autoscaler scales, if any: dict "root" $ "name" of the
+Deployment, "least" of the autoscaler. Of a number that was in the last manifest and is gone from this one
+Kubernetes makes 1. So what had one before the autoscaler goes on to have one, that of the pods that there
+are, and an annotation tells the next upgrade so. */}}
+{{- define "zart.kept" -}}
+{{- $namespace := .root.Release.Namespace }}
+{{- $there := lookup "apps/v1" "Deployment" $namespace .name }}
+{{- if $there }}
+{{- $scaler := lookup "autoscaling/v2" "HorizontalPodAutoscaler" $namespace .name }}
+{{- if or (not $scaler) (hasKey ($there.metadata.annotations | default dict) "zart/replicas") }}
+{{- max $there.spec.replicas .least }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "zart.spread" -}}
 topologySpreadConstraints:
   - maxSkew: 1
