@@ -196,6 +196,24 @@ def test_a_dispatcher_may_have_no_replicas_and_no_grace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 5 * 5 + 3 + 20 + 20),
+        ({"drainNotice": 0, "settings": {"ZART_DRAIN_GRACE": "0"}}, 20 + 20),
+        ({"settings": {"ZART_DRAIN_GRACE": 4.5, "ZART_OPERATION_TIMEOUT": "60"}}, 25 + 5 + 60 + 20),
+    ],
+)
+def test_a_server_has_the_time_to_stop_that_its_settings_allow(
+    given: dict[str, Any], seconds: int, tmp_path: Path
+) -> None:
+    made = rendered({**INSECURE, "server": given}, tmp_path)
+    (server,) = [each for each in made if each["metadata"]["name"] == "release-name-server"
+                 and each["kind"] == "Deployment"]  # fmt: skip
+
+    assert server["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
+@pytest.mark.parametrize(
     ("replicas", "given", "least"),
     [(None, {}, 1), (3, {}, 3), (0, {}, 1), (12, {}, 9), (3, {"minReplicas": 2}, 2)],
 )
@@ -240,6 +258,7 @@ def test_a_budget_of_disruptions_says_one_thing(
     ("given", "named"),
     [
         ({"metrics.podMonitor": True}, "networkPolicy.monitoring"),
+        ({"server.settings": {"ZART_DRAIN_NOTICE": 9}}, "server.drainNotice"),
         ({"auth.jwks": {"url": "https://id.example.org", "issuer": "i"}}, "auth.jwks.audience"),
         ({"auth.jwks": {"url": "https://id.example.org", "audience": "a"}}, "auth.jwks.issuer"),
         ({"auth.jwks": {"issuer": "i", "audience": "a"}}, "auth.jwks.url"),

@@ -10,6 +10,9 @@ from shipped.files import DEPLOY, compose
 
 from zart.cli import stack
 from zart.gateway import server as gateway
+from zart_server import supervisor
+from zart_server.api.limits import MOST_NOTICES
+from zart_server.settings import Settings
 
 
 def number(pattern: str, text: str) -> int:
@@ -31,6 +34,27 @@ def test_whatever_stops_a_gateway_waits_for_the_calls_under_way() -> None:
     assert number(r"^TimeoutStopSec=(\d+)$", unit) >= 2 * gateway._GRACE
     assert number(r"^(\d+)s$", composed) >= 2 * gateway._GRACE
     assert stack._STOP_GATEWAY > gateway._GRACE
+
+
+def test_whatever_stops_a_server_waits_for_all_that_it_may_take() -> None:
+    """As who looks after several processes does, and for as long as that one may take besides."""
+    template = TEMPLATES["server.yaml"]
+    unit = (DEPLOY / "systemd/zart-server.service").read_text()
+    composed = compose()["services"]["server"]["stop_grace_period"]
+    seconds = {
+        name: Settings.model_fields[name].default
+        for name in ("drain_notice", "drain_grace", "operation_timeout")
+    }
+    notices = MOST_NOTICES * seconds.pop("drain_notice")
+    most = notices + sum(seconds.values()) + supervisor._LAST
+
+    assert number(r"^TimeoutStopSec=(\d+)$", unit) > most
+    assert number(r"^(\d+)s$", composed) > most
+    told = re.findall(r'"name" "ZART_(\w+)" "otherwise" (\d+)\)', template)
+    assert {name.lower(): float(default) for name, default in told} == seconds
+    (asked,) = re.findall(r"GracePeriodSeconds: \{\{ add (.*) \}\}$", template, re.MULTILINE)
+    assert asked == f"(mul {MOST_NOTICES} .Values.server.drainNotice) $grace $operation 20"
+    assert supervisor._LAST < 20
 
 
 def defined(name: str) -> str:
@@ -166,7 +190,7 @@ def test_what_is_refused_is_named_by_its_value() -> None:
     named = {name for text in told for name in text.partition(":")[0].split(" and ")}
 
     jwks = {f"auth.jwks.{name}" for name in ("url", "issuer", "audience")}
-    assert jwks | {"networkPolicy.monitoring"} < named
+    assert jwks | {"networkPolicy.monitoring", "server.drainNotice"} < named
     for name in (name for text in named for name in text.split(" or ")):
         assert allowed(name, SCHEMA)
     # Whatever is installed: the one template that is looked at first refuses.

@@ -54,6 +54,13 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{- /* A setting of servers that is a number of seconds, rounded up: dict "root" $ "name" "otherwise" what it is by
+default. */}}
+{{- define "zart.seconds" -}}
+{{- $settings := .root.Values.server.settings | default dict }}
+{{- hasKey $settings .name | ternary (get $settings .name) .otherwise | float64 | ceil | int }}
+{{- end }}
+
 {{- /* Where spans go, if anywhere. */}}
 {{- define "zart.tracing" -}}
 {{- with .Values.tracing.endpoint }}
@@ -128,6 +135,9 @@ topologySpreadConstraints:
 {{- if and (or .issuer .audience) (not .url) }}
 {{- fail "auth.jwks.url: say where the keys of JWTs are, or leave issuer and audience out" }}
 {{- end }}
+{{- end }}
+{{- if hasKey (.Values.server.settings | default dict) "ZART_DRAIN_NOTICE" }}
+{{- fail "server.drainNotice: say it here, not as ZART_DRAIN_NOTICE in server.settings: pods have time to stop by it" }}
 {{- end }}
 {{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
 {{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or have networkPolicy.enabled: false where a policy of your own lets it in" }}
