@@ -57,6 +57,15 @@ def test_whatever_stops_a_server_waits_for_all_that_it_may_take() -> None:
     assert supervisor._LAST < 20
 
 
+def test_pods_are_replaced_one_at_a_time_a_new_one_first() -> None:
+    """A quarter of them at once where nothing is said, which of few is none and of many is many."""
+    deployments = [text for text in TEMPLATES.values() if "kind: Deployment\n" in text]
+
+    assert len(deployments) == 3
+    for text in deployments:
+        assert "\n  strategy:\n    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}\n" in text
+
+
 def defined(name: str) -> str:
     """Return what the helpers define by a name."""
     return TEMPLATES["_helpers.tpl"].partition(f'define "{name}"')[2].partition("{{- define")[0]
