@@ -105,15 +105,15 @@ def test_a_gateway_may_be_called_by_its_service_and_a_token_sent_where_a_mesh_do
 
 
 def test_what_else_may_be_called_is_in_each_list_of_what_is_called() -> None:
-    policies = TEMPLATES["networkpolicy.yaml"].split("\n---\n")
-    limited = [policy for policy in policies if "\n  egress:\n" in policy]
+    made = (TEMPLATES[name].split("\n---\n") for name in ("networkpolicy.yaml", "migration.yaml"))
+    limited = [policy for each in made for policy in each if "\n  egress:\n" in policy]
     more = (
         "    {{- with .Values.networkPolicy.egress }}\n"
         "    {{- toYaml . | nindent 4 }}\n"
         "    {{- end }}\n"
     )
 
-    assert len(limited) == 2  # of servers and of gateways
+    assert len(limited) == 3  # of servers, of gateways and of the migration
     assert all(more in policy.partition("\n  egress:\n")[2] for policy in limited)
 
 
