@@ -115,6 +115,21 @@ def test_over_tls_by_the_name_in_the_certificate(
             assert probe(*asked, "--server-name", "zart-server") == 1
 
 
+def test_a_gateway_that_asks_for_certificates_is_shown_its_own(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a pod, whose probes have its settings; who shows none, as Kubernetes, learns nothing."""
+    chain, key = authority.issue("server", "zart-server", DNSName("zart-server"))
+    files = {"tls_cert": chain, "tls_key": key, "tls_client_ca": authority.ca}
+    monkeypatch.setenv("ZART_TLS_CA", str(authority.ca))
+    with gateway_to(f"127.0.0.1:{free_port()}", **files) as gateway:
+        asked = ("gateway", "--live", "--server-name", "zart-server")
+        assert probe(*asked, "--address", f"https://{gateway.address}") == 1
+        monkeypatch.setenv("ZART_TLS_CERT", str(chain))
+        monkeypatch.setenv("ZART_TLS_KEY", str(key))
+        assert probe(*asked, "--address", gateway.address) == 0
+
+
 def test_a_gateway_without_its_server_is_live_but_does_not_serve(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

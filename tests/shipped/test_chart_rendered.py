@@ -27,6 +27,7 @@ FULL = {
         "settings": {"ZART_POOL_SIZE": 20, "OTEL_TRACES_SAMPLER": "always_on"},
         "autoscaling": {"enabled": True},
     },
+    "gateway": {"settings": {"ZART_TLS_CLIENT_CA": "/etc/zart/tls/ca.crt"}},
     "metrics": {"podMonitor": True},
     "tracing": {"endpoint": "http://collector.observability:4317"},
     "auth": {"jwks": {"url": "https://id.example.org", "issuer": "i", "audience": "a"}},

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from shipped.chart import DOCUMENT, SCHEMA, TEMPLATES, VALUES
-from shipped.files import DEPLOY, compose
+from shipped.files import DEPLOY, check_command, compose
 
 from zart.cli import stack
 from zart.gateway import server as gateway
@@ -102,6 +102,25 @@ def test_a_gateway_may_be_called_by_its_service_and_a_token_sent_where_a_mesh_do
     assert ".Values.gateway.hosts" in hosts
     assert "{{- if .Values.insecure }}\n- {name: ZART_INSECURE" in defined("zart.caller")
     assert "ZART_INSECURE" not in TEMPLATES["gateway.yaml"]
+
+
+def test_a_gateway_that_asks_for_certificates_is_asked_by_who_has_one() -> None:
+    template = TEMPLATES["gateway.yaml"]
+    (setting,) = re.findall(
+        r"\{\{- \$asks := hasKey \(\.Values\.gateway\.settings .*\) (.*) \}\}", template
+    )
+    probes = template.partition("{{ $probe }}:\n")[2].partition("failureThreshold")[0]
+    asked, otherwise = probes.split("            {{- else }}\n")
+    (command,) = re.findall(r"command: \[(.*), --server-name, ", asked)
+    name, *words = command.replace('"', "").split(", ")
+
+    assert setting == '"ZART_TLS_CLIENT_CA"'
+    assert asked.startswith("            {{- if $asks }}\n            exec:\n")
+    assert name == "zart"
+    check_command([*words, "--server-name", "zart-server", "--live"])
+    assert "--live" in asked
+    assert "httpGet" not in asked
+    assert "httpGet" in otherwise
 
 
 def test_what_else_may_be_called_is_in_each_list_of_what_is_called() -> None:
