@@ -22,13 +22,13 @@ SECURE = {
     "tls.secret": "zart-tls",
     "auth.tokens.secret": "zart-tokens",
 }
-FULL = {
+FULL: dict[str, Any] = {
     "server": {
         "settings": {"ZART_POOL_SIZE": 20, "OTEL_TRACES_SAMPLER": "always_on"},
         "autoscaling": {"enabled": True},
     },
     "gateway": {"settings": {"ZART_TLS_CLIENT_CA": "/etc/zart/tls/ca.crt"}},
-    "metrics": {"podMonitor": True},
+    "metrics": {"podMonitor": True, "labels": {"release": "prometheus"}},
     "tracing": {"endpoint": "http://collector.observability:4317"},
     "auth": {"jwks": {"url": "https://id.example.org", "issuer": "i", "audience": "a"}},
     "networkPolicy": {
@@ -136,6 +136,13 @@ def test_pods_run_commands_that_there_are_where_their_probes_and_services_look(
             selector = each["spec"].get("selector") or each["spec"]["podSelector"]
             wanted = selector.get("matchLabels", selector).items()
             assert sum(wanted <= found for found in labels) == 1, each["metadata"]["name"]
+
+
+def test_a_monitor_has_the_label_that_the_operator_selects_by(tmp_path: Path) -> None:
+    made = rendered(merged(FULL, SECURE), tmp_path)
+    (labels,) = [each["metadata"]["labels"] for each in made if each["kind"] == "PodMonitor"]
+
+    assert FULL["metrics"]["labels"].items() < labels.items()
 
 
 def test_pods_call_the_server_by_the_name_in_its_certificate(tmp_path: Path) -> None:
