@@ -42,3 +42,15 @@ def test_the_operator_of_prometheus_finds_pods_and_alerts_by_its_label(tmp_path:
     assert made["kind"] == "PrometheusRule"
     assert made["metadata"]["labels"] == given["metrics"]["labels"]
     assert made["spec"] == yaml.safe_load((DEPLOY / "prometheus/alerts.yml").read_text())
+
+
+def test_the_authority_of_the_database_is_where_its_url_says() -> None:
+    (key,) = re.findall(r"--from-file=(\S+)=database-ca\.pem", KUBERNETES)
+    (named,) = re.findall(r"sslrootcert=([\w./-]+)", KUBERNETES)
+    for template in ("server.yaml", "migration.yaml"):
+        (mounted,) = re.findall(r"\{name: database, mountPath: ([\w/]+), ", TEMPLATES[template])
+        # All of the secret, each key as a file.
+        volume = TEMPLATES[template].partition("        - name: database\n")[2].splitlines()[0]
+        assert named == f"{mounted}/{key}"
+        assert "items" not in volume
+        assert ".Values.database.secret" in volume
