@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shipped.files import DEPLOY, ROOT
+from shipped.files import DEPLOY, ROOT, environment_of
 
 BIN = Path(sys.executable).parent
 DOCUMENT = (ROOT / "docs/deploying.md").read_text()
@@ -60,6 +60,23 @@ def test_the_units_are_installed(tmp_path: Path) -> None:
     named = re.search(r"^EnvironmentFile=/(.*)$", text, re.MULTILINE)
     assert named is not None
     assert named[1] in there
+
+
+def test_each_file_that_the_units_read_is_named_and_made() -> None:
+    """By docs/security.md, but for the URL; a dispatcher's token has another name there."""
+    told = DOCUMENT.partition("## Under systemd\n")[2].partition("\n## ")[0]
+    settings = [environment_of(path) for path in (DEPLOY / "systemd").glob("*.env")]
+    read = {Path(at).name for each in settings for at in each.values() if at.startswith("/etc/")}
+    (made,) = re.findall(
+        r"^## Five minutes\n.*?```bash\n(.*?)```",
+        (ROOT / "docs/security.md").read_text(),
+        re.DOTALL | re.MULTILINE,
+    )
+
+    assert read <= set(re.findall(r"[`/]([\w-]+(?:\.\w+)?)`", told))
+    renamed = dict(re.findall(r"`([\w.]+)` as `([\w.]+)`", told))
+    there = {renamed.get(name, name) for name in made.split()}
+    assert read - there == {"database-url"}
 
 
 def test_an_image_of_a_dispatcher_gets_packages_where_it_looks_for_them() -> None:
