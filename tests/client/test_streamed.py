@@ -126,6 +126,7 @@ class Scripted(services.DispatchServiceServicer):
         self.knows_pings = True
         self.opens: grpc.StatusCode | None = None  # what a stream is answered with at once
         self.reports: grpc.StatusCode | None = None  # what a report ends it with
+        self.leases: grpc.StatusCode | None = None  # what a lease is answered with
         self.streams = 0
 
     async def DispatchTasks(  # noqa: N802 - the proto's name
@@ -147,12 +148,25 @@ class Scripted(services.DispatchServiceServicer):
                     answer.error.code = grpc.StatusCode.INVALID_ARGUMENT.value[0]
                 yield answer
                 continue
+            if request.HasField("lease"):
+                answer.leased.SetInParent()
+                if self.leases is not None:
+                    answer.error.code = self.leases.value[0]
+                yield answer
+                continue
             if self.reports is not None:
                 await context.abort(self.reports, "broken")
             result = pb.ReportResult(status=pb.REPORT_STATUS_ALREADY_RECORDED)
             answer.reported.results.append(result)
             yield pb.DispatchTasksResponse(number=request.number + 1)  # nobody's
             yield answer
+
+    async def LeaseTasks(  # noqa: N802 - the proto's name
+        self,
+        request: pb.LeaseTasksRequest,  # noqa: ARG002 - gRPC's
+        context: Any,  # noqa: ARG002
+    ) -> pb.LeaseTasksResponse:
+        return pb.LeaseTasksResponse(tasks=[NOTHING])
 
     async def ReportTasks(  # noqa: N802 - the proto's name
         self,
@@ -190,6 +204,18 @@ async def test_a_stream_that_breaks_is_made_up_for_by_a_call_and_replaced() -> N
         await client.proven()
         assert await client.report(NOTHING) == BY_STREAM
         assert server.streams == 2
+
+
+async def test_a_server_that_has_no_tasks_to_give_for_now_is_left() -> None:
+    async with scripted() as (server, client):
+        first = await client.proven()
+        assert await client.lease() == []
+        server.leases = grpc.StatusCode.UNAVAILABLE
+        assert len(await client.lease()) == 1  # by a call, which another server may take
+        assert not first.takes_more
+        server.leases = None
+        assert await client.proven() is not first
+        assert await client.lease() == []
 
 
 async def test_a_server_that_knows_no_pings_has_a_stream_all_the_same() -> None:

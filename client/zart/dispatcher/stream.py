@@ -83,10 +83,11 @@ class Stream:
 
     def fail(self, code: grpc.StatusCode) -> None:
         """End it at once: what was asked ends with StreamEnded."""
-        self._note_failure(code)
+        self.give_up(code)
         self._call.cancel()
 
-    def _note_failure(self, code: grpc.StatusCode) -> None:
+    def give_up(self, code: grpc.StatusCode) -> None:
+        """Send nothing more, for a reason; what was asked is still answered."""
         if self.failure is None and self.takes_more:
             self.failure = code
         self.half_close()
@@ -107,7 +108,7 @@ class Stream:
             _log.error("an answer could not be taken: %s", locations_of(error))
             code = grpc.StatusCode.INTERNAL
             self._call.cancel()
-        self._note_failure(code)
+        self.give_up(code)
         with self._lock:
             left, self._asked = list(self._asked.values()), {}
         for asked in left:

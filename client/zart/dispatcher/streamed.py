@@ -65,9 +65,13 @@ class Streamed:
         """Ask for tasks. Raises RpcError or ZartError."""
         stream = self._proven()
         if stream is not None:
-            with contextlib.suppress(StreamEnded):
-                asked = pb.DispatchTasksRequest(lease=request)
+            asked = pb.DispatchTasksRequest(lease=request)
+            try:
                 return (await self._ask(stream, asked, timeout, self._age))[1]
+            except StreamEnded:
+                pass
+            except Unavailable:  # of this server: a call, and the next stream, may find another one
+                stream.give_up(grpc.StatusCode.UNAVAILABLE)
         return await self._calls.lease(request, timeout)
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
