@@ -26,6 +26,7 @@ from zart.waiting import Reconnecting
 
 M = TypeVar("M", bound=Message)
 
+_NOT_OVER = "the run was not over after {} s"
 _EARLY = 0.05  # seconds that gRPC, which goes by another clock, may end a call before its time
 
 
@@ -172,7 +173,7 @@ def run_sync(
             yield message
     except grpc.RpcError as error:
         if started is not None and _is_late(error, deadline):
-            raise TimeoutError(f"the run was not over after {timeout} s") from error
+            raise TimeoutError(_NOT_OVER.format(timeout)) from error
         problem = _curable(from_call(error, start.request), started)
     else:
         return
@@ -188,8 +189,11 @@ def run_sync(
         _rest(again.delay_after(problem), deadline)
     left = None if deadline is None else _left(deadline)
     following = execution.watch_execution(started.execution.execution_id)
-    for state in watch_sync(client.channel, following, left, again):
-        yield pb.RunExecutionResponse(state=state)
+    try:
+        for state in watch_sync(client.channel, following, left, again):
+            yield pb.RunExecutionResponse(state=state)
+    except TimeoutError as error:
+        raise TimeoutError(_NOT_OVER.format(timeout)) from error
 
 
 def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN401 - of either kind
