@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
@@ -32,6 +33,7 @@ _PAUSE = 1.0  # seconds before one that ended is replaced
 _SILENCE = 30.0  # seconds after which one is given up, unless systemd says after how many
 _SIGNS = 5  # of life, within these
 _LAST = 10.0  # seconds for what is neither told of, nor a call: to write down and to close
+_NOT_BEGUN = "process %d ended with %s before all of them served"
 _OF_ITS_OWN = "127.0.0.1:0"  # where each tells its metrics, for this one to read
 
 
@@ -184,6 +186,8 @@ class Supervisor:
             if self._stop.is_set():
                 return
             if not self._has_begun:
+                if one.process.exitcode != 1:  # which is told by whoever ends so
+                    _log.error(_NOT_BEGUN, index, one.process.exitcode)
                 self._code = 1
                 self._stop.set()
                 return
@@ -203,7 +207,14 @@ class Supervisor:
             args=(self._settings, Supervised(theirs, self._silence / _SIGNS)),
             name=f"zart-server-{index}",
         )
-        process.start()
+        # A terminal's Ctrl-C is sent to all: one that only begins would end by an exception. Who
+        # starts the tracker takes SIGINT again.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()  # which inherits the mask: this one tells it when to stop
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         theirs.close()
         found = self._processes[index] = _Process(process, ours)
         found.follow(asyncio.get_running_loop())

@@ -36,6 +36,20 @@ async def test_no_more_are_started_once_it_stops(zart_database: str) -> None:
     assert list(supervisor.metrics()) == [0]
 
 
+async def test_what_ends_before_all_serve_is_told(
+    zart_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"database_url": zart_database, "listen": "127.0.0.1:0", "drain_notice": 0.0}
+    supervisor = Supervisor(Settings.load(processes=2, **given))
+    at_work = asyncio.create_task(supervisor.run())
+    await until(supervisor.metrics)
+    for child in multiprocessing.active_children():
+        child.kill()
+
+    assert await asyncio.wait_for(at_work, GIVE_UP) == 1
+    assert "process 0 ended with -9 before all of them served" in caplog.text
+
+
 async def test_none_is_replaced_as_it_stops(
     zart_database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
