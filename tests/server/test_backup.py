@@ -17,6 +17,7 @@ import pytest
 from batching import dead_steps, until_batch
 from retaining import make_old, sweep
 from rig import Rig, eventually
+from store import system_postgres
 
 import zart
 from zart.testing.fixtures import execute
@@ -24,7 +25,8 @@ from zart.testing.server import serving
 from zart_server.embedded.programs import binaries
 
 PAGE = (Path(__file__).parents[2] / "docs/restoring.md").read_text()
-LINES = re.findall(r"^pg_.*$", PAGE, re.MULTILINE)
+LINES = re.findall(r"^pg_(?!restore --section).*$", PAGE, re.MULTILINE)
+WITHOUT_LZ4 = re.findall(r"^pg_restore --section.*$", PAGE, re.MULTILINE)
 QUERIES = re.findall(r"^psql .*$", PAGE, re.MULTILINE)
 
 
@@ -33,6 +35,13 @@ def run(line: str, folder: Path, **environment: str) -> None:
     path = f"{binaries()}{os.pathsep}{os.environ['PATH']}"
     expanded = re.sub(r"\$\{(\w+):\?\}", lambda name: environment[name.group(1)], line)
     subprocess.run(shlex.split(expanded), cwd=folder, env={**os.environ, "PATH": path}, check=True)
+
+
+def run_in_shell(line: str, folder: Path, **environment: str) -> None:
+    """Run a line of the page that has a pipe."""
+    path = f"{binaries()}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, **environment}
+    subprocess.run(["sh", "-c", line], cwd=folder, env=env, check=True)
 
 
 @pytest.fixture
@@ -78,6 +87,28 @@ async def test_leases_and_results_after_a_restore(
             outcome = zart.Outcome(later.task_id, later.lease_token, zart.Completed("late"))
             (result,) = await client.report_tasks("d", [outcome])
             assert result.status == "LEASE_LOST"
+
+
+async def test_a_database_with_lz4_is_restored_where_there_is_none(
+    restored_url: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    programs = system_postgres.programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL of the system's is installed, which would have lz4")
+    dump, _ = LINES
+    with system_postgres.running(tmp_path_factory.mktemp("lz4"), programs) as url:
+        with serving(url) as server:
+            async with zart.connect(server.address) as client:
+                await client.start("t", {"of": "x" * 10_000}, steps=[zart.StepSpec("a")])
+        await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=url)
+    has_it = "pg_restore --section=pre-data --file=- zart.dump | grep --quiet 'COMPRESSION lz4'"
+
+    for line in (has_it, *WITHOUT_LZ4):
+        await asyncio.to_thread(run_in_shell, line, tmp_path, RESTORED_URL=restored_url)
+    with serving(restored_url) as server:
+        async with zart.connect(server.address) as client:
+            (task,) = await client.lease_tasks("d", ["t"])
+            assert task.payload == {"of": "x" * 10_000}
 
 
 async def test_a_batch_that_was_at_work_does_nothing_until_it_is_resumed(
