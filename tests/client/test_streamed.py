@@ -27,6 +27,8 @@ from zart.dispatcher.streamed import Streamed
 from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
+from zart_server.api.errors import status_of
+from zart_server.domain.errors import StoreUnavailable
 
 
 class Client:
@@ -126,7 +128,7 @@ class Scripted(services.DispatchServiceServicer):
         self.knows_pings = True
         self.opens: grpc.StatusCode | None = None  # what a stream is answered with at once
         self.reports: grpc.StatusCode | None = None  # what a report ends it with
-        self.leases: grpc.StatusCode | None = None  # what a lease is answered with
+        self.refuses_leases = False  # as one that has lost its database
         self.streams = 0
 
     async def DispatchTasks(  # noqa: N802 - the proto's name
@@ -150,8 +152,8 @@ class Scripted(services.DispatchServiceServicer):
                 continue
             if request.HasField("lease"):
                 answer.leased.SetInParent()
-                if self.leases is not None:
-                    answer.error.code = self.leases.value[0]
+                if self.refuses_leases:
+                    answer.error.CopyFrom(status_of(StoreUnavailable()))
                 yield answer
                 continue
             if self.reports is not None:
@@ -210,10 +212,10 @@ async def test_a_server_that_has_no_tasks_to_give_for_now_is_left() -> None:
     async with scripted() as (server, client):
         first = await client.proven()
         assert await client.lease() == []
-        server.leases = grpc.StatusCode.UNAVAILABLE
+        server.refuses_leases = True
         assert len(await client.lease()) == 1  # by a call, which another server may take
         assert not first.takes_more
-        server.leases = None
+        server.refuses_leases = False
         assert await client.proven() is not first
         assert await client.lease() == []
 
