@@ -989,7 +989,8 @@ Global___StreamPong: _TypeAlias = StreamPong  # noqa: Y015
 @_typing.final
 class StreamEnding(_message.Message):
     """Asks the caller to send nothing more, to half-close the stream, and to open another one, which
-    another server may take. What was sent before is answered; five seconds later the stream ends.
+    another server may take. What was sent before is answered; five seconds later the stream ends, of a
+    server that stops after the grace of its drain (three seconds).
     """
 
     DESCRIPTOR: _descriptor.Descriptor

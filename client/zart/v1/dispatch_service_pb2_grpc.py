@@ -128,7 +128,8 @@ class DispatchServiceServicer(object):
         back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
         Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
         token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
-        anew), CANCELLED (its caller has not read for ten seconds).
+        anew), RESOURCE_EXHAUSTED (a message of more than 16 MiB, or TOO_MANY_ITEMS: more parts than are
+        read at all), CANCELLED (its caller has not read for ten seconds).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

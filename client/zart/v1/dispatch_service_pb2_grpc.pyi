@@ -67,7 +67,8 @@ class DispatchServiceStub:
     back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
     Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
     token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
-    anew), CANCELLED (its caller has not read for ten seconds).
+    anew), RESOURCE_EXHAUSTED (a message of more than 16 MiB, or TOO_MANY_ITEMS: more parts than are
+    read at all), CANCELLED (its caller has not read for ten seconds).
     """
 
 @_typing.type_check_only
@@ -109,7 +110,8 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
     Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
     token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
-    anew), CANCELLED (its caller has not read for ten seconds).
+    anew), RESOURCE_EXHAUSTED (a message of more than 16 MiB, or TOO_MANY_ITEMS: more parts than are
+    read at all), CANCELLED (its caller has not read for ten seconds).
     """
 
 class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -184,7 +186,8 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         back; an outcome without an answer is to be reported again. How to use it: docs/stream.md.
         Errors of the stream: INVALID_ARGUMENT (INVALID_FIELD: not a message), UNAUTHENTICATED (the
         token has ended: open it anew with another), UNAVAILABLE (SHUTTING_DOWN, SERVER_BUSY: open it
-        anew), CANCELLED (its caller has not read for ten seconds).
+        anew), RESOURCE_EXHAUSTED (a message of more than 16 MiB, or TOO_MANY_ITEMS: more parts than are
+        read at all), CANCELLED (its caller has not read for ten seconds).
         """
 
 def add_DispatchServiceServicer_to_server(servicer: DispatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
