@@ -36,7 +36,7 @@ run: $(VENV)/.installed ## start everything with example work; Ctrl-C stops it
 	@exec $(BIN)/python -m examples.run
 
 test: $(VENV)/.installed ## run the tests; ARGS='-k pause' some of them
-	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-under-load: $(VENV)/.installed ## run the tests three times beside six busy loops; ARGS='--times 1 -k pause' once, some of them
 	$(BIN)/python tools/under_load.py $(ARGS)

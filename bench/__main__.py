@@ -39,7 +39,7 @@ MEASUREMENTS = (
     "soak",
 )
 
-_AT_ONCE = 2  # quick measurements, which wait for most of their time
+_AT_ONCE = 3  # quick measurements, which wait for most of their time
 
 
 def main() -> int:
