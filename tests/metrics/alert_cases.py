@@ -27,6 +27,7 @@ _T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
 _RUNNING = "0+60x40"  # one a second
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
+_BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
 CASES: dict[str, Case] = {
@@ -125,6 +126,17 @@ CASES: dict[str, Case] = {
         ),
     ),
     "ZartBatchStands": Case(
-        {'zart_batch_items{batch="b",status="pending"}': "100-1x10 90x40"}, 30, {"batch": "b"}
+        {_BATCH.format("pending"): "100-1x10 90x40", _BATCH.format("done"): "0+1x10 10x40"},
+        30,
+        {"batch": "b"},
+        # It is still prepared, with nothing done; and it was, and has begun since.
+        never=(
+            {_BATCH.format("pending"): "1000+5000x50", _BATCH.format("done"): "0x50"},
+            {
+                _BATCH.format("pending"): "_x10 1000 50000+50000x5 297000-3000x40",
+                _BATCH.format("done"): "_x10 0x6 3000+3000x40",
+                _BATCH.format("refused"): "_x10 0x50",
+            },
+        ),
     ),
 }
