@@ -73,7 +73,8 @@ class JsonFormatter(logging.Formatter):
         line["level"] = record.levelname.lower()
         line["logger"] = record.name
         line["timestamp"] = self._time_of(record.created)
-        if (ids := current_ids()) is not None:
+        # One about an attempt says itself of which trace that is, whatever it is logged within.
+        if (ids := current_ids()) is not None and line.get("trace_id", ids[0]) == ids[0]:
             line["trace_id"], line["span_id"] = ids
         # Some say that there is no exception by False, which no type foresees.
         if (told := record.exc_info) and (error := told[1]) is not None:

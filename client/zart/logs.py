@@ -90,9 +90,9 @@ def _is_coloured() -> bool:
 def _tell_trace(
     _logger: object, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Say of which trace it is; the span is for programs."""
+    """Say of which trace it is, unless it says so itself; the span is for programs."""
     if (ids := current_ids()) is not None:
-        event["trace_id"], _ = ids
+        event.setdefault("trace_id", ids[0])
     return event
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
@@ -72,7 +73,8 @@ class Attempts:
             try:
                 stack.enter_context(self._traces.within(in_hand))
             except Exception as error:  # noqa: BLE001 - of whatever this process traces with
-                _log.warning("an attempt is not traced: %s", locations_of(error))
+                told = "an attempt is not traced: %s"
+                _log.warning(told, locations_of(error), extra=fields_of(in_hand))
             await self._run(in_hand, begin_time)
 
     async def _run(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
@@ -95,7 +97,8 @@ class Attempts:
             except BaseException as error:  # a result or an error that cannot be encoded
                 if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
                     raise  # the coroutine is discarded after the loop has ended
-                _log.warning("cannot tell how a step ended: %s", locations_of(error))
+                told = "cannot tell how a step ended: %s"
+                _log.warning(told, locations_of(error), extra=fields_of(in_hand))
                 self._broken_off(in_hand, error)
         if in_hand.lost:
             self._dropped(in_hand)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -16,20 +17,17 @@ _log = logging.getLogger(__name__)
 
 def log_failure(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
     """Log an outcome if it is a failure."""
+    error = ""
     if outcome.HasField("failed"):
         how = "failed" if outcome.failed.retryable else "failed for good"
         error = outcome.failed.error.type
         what = f"{how}: {error}{in_hand.raised_at}"
     elif outcome.HasField("timed_out"):
-        error, what = "", f"timed out after {seconds_of(in_hand.task.timeout):g} s"
+        what = f"timed out after {seconds_of(in_hand.task.timeout):g} s"
     else:
         return
     context = in_hand.context
-    extra = {
-        name: getattr(context, name)
-        for name in ("execution_id", "run_number", "step_name", "attempt")
-    }
     _log.warning(
         "%s/%s, attempt %d, %s", context.run_id, context.step_name, context.attempt, what,
-        extra={**extra, **({"error": error} if error else {})},
+        extra={**fields_of(in_hand), **({"error": error} if error else {})},
     )  # fmt: skip

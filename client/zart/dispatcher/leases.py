@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.dispatcher.standstill import Standstill
 from zart.dispatcher.trouble import Trouble
@@ -162,6 +163,7 @@ class LeaseKeeper:
                 in_hand.context.run_id,
                 in_hand.context.step_name,
                 why,
+                extra=fields_of(in_hand),
             )
             in_hand.lose()
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import grpc
 
 from zart.dispatcher.arrivals import Report
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand
@@ -216,10 +217,11 @@ class Reporter:
             in_hand = batch[0][0]
             where = f"{in_hand.context.run_id}/{in_hand.context.step_name}"
             if in_hand.given_up:
-                _log.error("%s: the lease was lost, its outcome is dropped: %s", where, why)
+                told = "%s: the lease was lost, its outcome is dropped: %s"
+                _log.error(told, where, why, extra=fields_of(in_hand))
                 self._done(in_hand)
                 return why
-            self._refused.met(f"{where}: {why}")
+            self._refused.met(f"{where}: {why}", fields_of(in_hand))
         if len(batch) == 1 and self._aside is None:
             self._aside = batch[0][0]
             loop = asyncio.get_running_loop()
@@ -238,9 +240,11 @@ class Reporter:
     def _conclude(self, in_hand: InHand, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
         where = in_hand.context.run_id, in_hand.context.step_name
         if result.status == pb.REPORT_STATUS_LEASE_LOST:
-            _log.warning("%s/%s: the lease was lost, its outcome is dropped", *where)
+            told = "%s/%s: the lease was lost, its outcome is dropped"
+            _log.warning(told, *where, extra=fields_of(in_hand))
         elif result.status == pb.REPORT_STATUS_REJECTED:
-            _log.warning("%s/%s: the outcome was rejected: %s", *where, result.error)
+            told = "%s/%s: the outcome was rejected: %s"
+            _log.warning(told, *where, result.error, extra=fields_of(in_hand))
             if not is_rejection(outcome):
                 self.report(in_hand, rejected(in_hand, outcome, result.error))
                 return

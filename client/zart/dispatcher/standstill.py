@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from zart.dispatcher import handlers
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Standstill:
         self._thread = threading.get_ident()
         self._asked_at: float | None = None
         self._told: str | None = None
+        self._fields: dict[str, object] = {}  # of the step that is told, if it is one
         self._stood = 0.0
 
     def look(self) -> None:
@@ -39,11 +41,12 @@ class Standstill:
             self._asked_at = now
             self._loop.call_soon_threadsafe(self._answer)
         elif self._told is None and now - asked_at >= _LONG:
-            self._told = self._who()
+            told, self._fields = self._who()
+            self._told = told
             _log.warning(
                 "the event loop has stood still for %.1f s, held up by %s: what blocks belongs"
                 " into a plain function, which runs in a thread",
-                now - asked_at, self._told,
+                now - asked_at, told, extra=self._fields,
             )  # fmt: skip
 
     def seconds(self) -> float:
@@ -59,17 +62,19 @@ class Standstill:
         if asked_at is not None and told is not None:
             stood = time.monotonic() - asked_at
             self._stood += stood
-            _log.warning("the event loop goes on; %s held it up for %.1f s", told, stood)
+            line = "the event loop goes on; %s held it up for %.1f s"
+            _log.warning(line, told, stood, extra=self._fields)
 
-    def _who(self) -> str:
+    def _who(self) -> tuple[str, dict[str, object]]:
+        """Return what holds the loop up, and the fields of its attempt if it is a step."""
         task = asyncio.current_task(self._loop)
-        step = next(
-            (f"step {h.context.run_id}/{h.context.step_name}"
-             for h in frozenset(self._in_hand) if task is not None and h.running is task),
-            "no step itself, perhaps something that one has begun",
-        )  # fmt: skip
+        running = (h for h in frozenset(self._in_hand) if task is not None and h.running is task)
+        found = next(running, None)
+        step = "no step itself, perhaps something that one has begun"
+        if found is not None:
+            step = f"step {found.context.run_id}/{found.context.step_name}"
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001 - the public way is for debuggers
-        return f"{step}{_location(frame)}"
+        return f"{step}{_location(frame)}", {} if found is None else fields_of(found)
 
 
 def _location(frame: FrameType | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 _AGAIN = 30.0  # seconds between two lines of one trouble
 
@@ -21,18 +22,19 @@ class Trouble:
         self._times = 0
         self._told_at = 0.0
 
-    def met(self, problem: object) -> None:
-        """Note that it failed again."""
+    def met(self, problem: object, fields: Mapping[str, object] | None = None) -> None:
+        """Note that it failed again. ``fields`` are those of the line, where it is about one."""
         now = time.monotonic()
         self._times += 1
         if self._times == 1:
             self._since = self._told_at = now
-            self._log.warning("%s, a repeat follows: %s", self._what, problem)
+            told = "%s, a repeat follows: %s"
+            self._log.warning(told, self._what, problem, extra=fields)
         elif now - self._told_at >= _AGAIN:
             self._told_at = now
             self._log.warning(
                 "%s, %d times in %.0f s, a repeat follows: %s",
-                self._what, self._times, now - self._since, problem,
+                self._what, self._times, now - self._since, problem, extra=fields,
             )  # fmt: skip
 
     def over(self) -> None:
