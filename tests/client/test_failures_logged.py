@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from dispatching import dispatching, start
 from rig import QUICK, Rig
-from waiting import GIVE_UP, eventually
+from tracing import traced
+from waiting import GIVE_UP, eventually, for_ever
 
 import zart
 from zart.cli.main import main
@@ -88,6 +90,30 @@ async def test_each_failed_attempt_is_one_line(
         "x:run:0/odd, attempt 1, failed for good: ResultNotJson",
         "x:run:0/slow, attempt 1, timed out after 0.1 s",
     ]
+
+
+async def test_an_attempt_that_a_stopping_dispatcher_loses_is_one_line(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "zart.dispatcher.failures")
+    task = zart.Task("t")
+    begun = asyncio.Event()
+
+    @task.step()
+    async def endless(ctx: zart.StepContext) -> None:
+        begun.set()
+        await for_ever()
+
+    async with dispatching(zart_server, task, grace=0.1) as stop:
+        with traced(7) as (trace_id, _):  # which the dispatcher is not within
+            await start(rig, task)
+        await begun.wait()
+        stop.set()
+    (told,) = [record for record in caplog.records if record.name == "zart.dispatcher.failures"]
+    said = "lost: the dispatcher stops, and it has not ended in time"
+    assert told.getMessage() == f"x:run:0/endless, attempt 1, {said}"
+    fields = {"execution_id": "x", "step_name": "endless", "attempt": 1, "trace_id": trace_id}
+    assert fields.items() <= vars(told).items()
 
 
 @pytest.mark.parametrize("style", ["json", "console"])

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def log_failure(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
-    """Log an outcome if it is a failure."""
+    """Log an outcome if it is a failure, or a loss, which counts as one."""
     error = ""
     if outcome.HasField("failed"):
         how = "failed" if outcome.failed.retryable else "failed for good"
@@ -24,6 +24,8 @@ def log_failure(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         what = f"{how}: {error}{in_hand.raised_at}"
     elif outcome.HasField("timed_out"):
         what = f"timed out after {seconds_of(in_hand.task.timeout):g} s"
+    elif outcome.HasField("lost"):
+        what = "lost: the dispatcher stops, and it has not ended in time"
     else:
         return
     context = in_hand.context
