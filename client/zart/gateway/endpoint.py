@@ -24,6 +24,7 @@ from zart.gateway.headers import (
     metadata_of,
 )
 from zart.gateway.incoming import message_of
+from zart.gateway.presence import GONE, Presence
 from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
@@ -77,7 +78,8 @@ class Endpoint:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Serve one request, and return its HTTP status as the log has it."""
-        request = Request(scope, receive)
+        presence = Presence(receive, send)
+        request = Request(scope, presence.receive)
         taken = Taken(self._room, network_of(request.client.host if request.client else ""))
         begun = time.monotonic()
         code = "-"
@@ -87,10 +89,13 @@ class Endpoint:
             span = begin_span(self._tracer, binding, request)
         try:
             response = await self._respond(request, taken)
-            code = str(response.status_code)
-            await response(scope, receive, send)
+            if presence.is_read:  # else asking would have the caller go on with its request
+                await request.is_disconnected()
+            code = presence.code_of(response.status_code)
+            await response(scope, presence.receive, presence.send)
+            code = presence.code_of(response.status_code)
         except ClientDisconnect:
-            code = "499"
+            code = GONE
         finally:
             taken.end()
             ms = round((time.monotonic() - begun) * 1000, 2)

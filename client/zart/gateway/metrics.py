@@ -18,7 +18,7 @@ class OfTheGateway(Collector):
     def __init__(self) -> None:
         self._requests = Counter(
             "zart_gateway_requests",
-            "Requests by method and HTTP status; 499: the caller went away",
+            "Requests by method and HTTP status; 499: the caller went away before its answer",
             ["method", "kind", "code"],
             registry=None,
         )
