@@ -121,7 +121,12 @@ async def test_beyond_loopback(
             sent.append(message.get("status", 0))  # type: ignore[attr-defined]
 
         known._app = app
-        scope = {"type": "http", "path": "/", "headers": [(b"host", host.encode())]}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [(b"host", host.encode())],
+        }
         await known(scope, None, send)  # type: ignore[arg-type]
         assert sent[0] == (HTTPStatus.OK if host in served else HTTPStatus.FORBIDDEN), host
 

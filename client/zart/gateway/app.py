@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from zart.gateway.open_pages import Document, Ready
 from zart.gateway.settings import Settings
 from zart.gateway.shares import Room
 from zart.gateway.statuses import refusal, response_of
+from zart.gateway.telling import tell_unserved
 
 if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
@@ -55,9 +58,10 @@ def application(
         Route("/readyz", Ready(channel, services).answer),
         Route("/openapi.json", Document().answer),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    no_route = functools.partial(_no_route, requests)
+    app = Starlette(routes=routes, exception_handlers={HTTPException: no_route})
     app.router.redirect_slashes = False
-    return OnlyKnownHosts(_RawPaths(app), settings)
+    return OnlyKnownHosts(_RawPaths(app), settings, requests)
 
 
 class _RawPaths:
@@ -76,7 +80,8 @@ async def _alive(_request: Request) -> Response:
     return JSONResponse({"status": "SERVING"})
 
 
-async def _no_route(_request: Request, error: Exception) -> Response:
+async def _no_route(requests: OfTheGateway | None, request: Request, error: Exception) -> Response:
+    begun = time.monotonic()
     assert isinstance(error, HTTPException)  # noqa: S101 - what it is registered for
     is_missing = error.status_code == 404  # noqa: PLR2004 - the other is 405
     told = refusal(
@@ -86,4 +91,6 @@ async def _no_route(_request: Request, error: Exception) -> Response:
         else "this method is not served here",
         reason="UNKNOWN_METHOD",
     )
-    return response_of(told.status, error.status_code, error.headers)
+    response = response_of(told.status, error.status_code, error.headers)
+    tell_unserved(requests, request.scope, error.status_code, begun)
+    return response

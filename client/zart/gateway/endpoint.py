@@ -29,9 +29,8 @@ from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
 from zart.gateway.statuses import Refusal, refusal, response_of
-from zart.json_log import log_event
+from zart.gateway.telling import UNKNOWN, log_call
 from zart.networks import network_of
-from zart.trace_context import HEADER, trace_id_of, valid
 
 if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
@@ -66,7 +65,7 @@ class Endpoint:
             await self._serve(scope, receive, send)
             return
         binding = self._bindings.get(scope["method"])
-        method = "unknown" if binding is None else binding.rpc_path
+        method = UNKNOWN if binding is None else binding.rpc_path
         waits = binding is not None and binding.rpc.server_streaming
         begun = time.monotonic()
         code = "aborted"
@@ -98,11 +97,7 @@ class Endpoint:
             code = GONE
         finally:
             taken.end()
-            ms = round((time.monotonic() - begun) * 1000, 2)
-            line = {"method": request.method, "path": scope["path"], "status": code, "ms": ms}
-            if told := valid(request.headers.get(HEADER, "")):
-                line["trace_id"] = trace_id_of(told)
-            log_event(_log, logging.INFO, "call", line)
+            log_call(scope, request.headers, code, begun)
             if span is not None:
                 end_span(span, code)
         return code

@@ -7,6 +7,8 @@ then sends comes from that very site, so no rule about origins keeps it out. Its
 from __future__ import annotations
 
 import ipaddress
+import time
+from typing import TYPE_CHECKING
 
 from google.rpc import code_pb2
 from starlette.datastructures import Headers
@@ -14,16 +16,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zart.gateway.settings import Settings, host_of
 from zart.gateway.statuses import refusal, response_of
+from zart.gateway.telling import tell_unserved
 from zart.loopback import is_loopback
+
+if TYPE_CHECKING:
+    from zart.gateway.metrics import OfTheGateway
 
 ANY = "*"
 
 
 class OnlyKnownHosts:
-    """Refuses requests whose Host is none of the gateway's names."""
+    """Refuses requests whose Host is none of the gateway's names. ``requests`` counts them."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, requests: OfTheGateway | None = None
+    ) -> None:
         self._app = app
+        self._requests = requests
         self._names = {host_of(name) for name in settings.hosts}
         listens_on = host_of(settings.listen)
         self._is_reachable = not is_loopback(listens_on)
@@ -43,12 +52,15 @@ class OnlyKnownHosts:
         if is_harmless or self._takes_any or self._is_known(host_of(str(host))):
             await self._app(scope, receive, send)
             return
+        begun = time.monotonic()
         told = refusal(
             code_pb2.PERMISSION_DENIED,
             f"the host {str(host)[:255]!r} is not one of this gateway's: call it by localhost, or"
             " name the host in ZART_GATEWAY_HOSTS",
         )
-        await response_of(told.status)(scope, receive, send)
+        response = response_of(told.status)
+        await response(scope, receive, send)
+        tell_unserved(self._requests, scope, response.status_code, begun)
 
     def _is_known(self, name: str) -> bool:
         if name in self._names or is_loopback(name) or name.endswith(".localhost"):
