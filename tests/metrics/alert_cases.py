@@ -26,6 +26,10 @@ _ON = {"instance": "i"}
 _T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
 _RUNNING = "0+60x40"  # one a second
+_RESUMED = {
+    'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
+    'zart_steps{task="t",status="paused"}': "5000x5 stale",
+}
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
 _BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
@@ -95,6 +99,16 @@ CASES: dict[str, Case] = {
         },
         11,
         _T,
+        also={**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': "70x40"},
+        never=(
+            # What was paused for two hours is worked off; all of it, or as fast as it is let go.
+            {**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING},
+            {
+                **_RESUMED,
+                'zart_steps{task="t",status="paused"}': "5000x5 3900x40",
+                'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING,
+            },
+        ),
     ),
     "ZartAttemptsFail": Case(
         {
