@@ -36,11 +36,34 @@ _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
 CASES: dict[str, Case] = {
     "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
+    "ZartServerProcessSilent": Case(
+        {
+            'zart_process_up{instance="i",process="0"}': "1x40",
+            'zart_process_up{instance="i",process="1"}': "0x40",
+        },
+        2,
+        {**_ON, "process": "1"},
+    ),
     "ZartNoServer": Case(
         {'zart_build_info{component="server"}': "1x3 stale"}, 9, {"component": "server"}
     ),
     "ZartDatabaseDown": Case({'zart_database_up{instance="i"}': "0x40"}, 1, _ON),
-    "ZartDatabaseNotRead": Case({'zart_database_up{instance="i"}': "1x40"}, 5, _ON),
+    "ZartDatabaseNotRead": Case(
+        {
+            'zart_database_up{instance="i",process="0"}': "1x40",
+            'zart_database_up{instance="i",process="1"}': "1x40",
+            'zart_reading_age_seconds{instance="i",process="1"}': "3x40",
+        },
+        5,
+        {**_ON, "process": "0"},
+        # A server of one process has no such label.
+        never=(
+            {
+                'zart_database_up{instance="i"}': "1x40",
+                'zart_reading_age_seconds{instance="i"}': "3x40",
+            },
+        ),
+    ),
     "ZartPoolExhausted": Case(
         {
             'zart_pool_waiting{instance="i"}': "3x40",

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from metrics.scraping import scrape
+from metrics.series import ENDS, written
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from rig import CHAIN, specs
@@ -98,6 +100,19 @@ def test_they_are_one_server_and_one_that_is_killed_is_replaced(serving: Serving
     serving.popen.send_signal(signal.SIGTERM)
     assert serving.popen.wait(GIVE_UP) == 0
     assert serving.said("zart stops: no new work", COUNT)
+
+
+def test_each_series_says_of_which_process_it_is(serving: Serving) -> None:
+    found = scrape(serving.metrics)
+    families = {**written("server"), **written("processes")}
+    assert found.types.keys() <= families.keys()
+    for name, kind in found.types.items():
+        _, labels = families[name]
+        for end in ENDS[kind]:
+            for series, _ in found.of(name + end):
+                assert series.keys() - {"le"} == labels | {"process"}
+                assert series["process"] in {"0", "1"}
+    assert found("zart_process_up", process="0") == found("zart_process_up", process="1") == 1
 
 
 def test_a_port_that_somebody_has_is_refused_and_none_outlives_its_supervisor(

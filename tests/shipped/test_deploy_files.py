@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from metrics.series import PAGE, ROW
+from shipped.chart import TEMPLATES
 from shipped.files import (
     DEPLOY,
     ROOT,
@@ -119,7 +121,7 @@ def test_containers_call_each_other_where_they_listen() -> None:
     for each in scraped["static_configs"]:
         (target,) = each["targets"]
         host, _, port = target.partition(":")
-        assert each["labels"] == {"process": host}
+        assert each["labels"] == {"component": host}
         ports[host] = int(port)
     assert several["names"] == ["dispatcher"]
     assert ports.keys() == OURS.keys() - {"migrate"}
@@ -128,6 +130,27 @@ def test_containers_call_each_other_where_they_listen() -> None:
     # An empty name would take the label from those that have it.
     (relabelled,) = scraped["relabel_configs"]
     assert not re.fullmatch(relabelled["regex"], "")
+    assert relabelled["target_label"] == "component"
+
+
+def test_what_targets_are_named_by_takes_no_label_from_what_they_tell() -> None:
+    """Prometheus would rename theirs: those of one process of several, and of zart_build_info."""
+    (scraped,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())[
+        "scrape_configs"
+    ]
+    given = {label for each in scraped["static_configs"] for label in each["labels"]}
+    given |= {each["target_label"] for each in scraped["relabel_configs"]}
+    monitor = TEMPLATES["podmonitor.yaml"]
+    told = {
+        label
+        for _, _, labels in ROW.findall(PAGE.read_text())
+        for label in labels.strip().split(", ")
+    }
+
+    assert given == set(re.findall(r"targetLabel: (\w+)$", monitor, re.MULTILINE))
+    assert told & given == {"component"}
+    assert scraped["honor_labels"] is True
+    assert "honorLabels: true" in monitor
 
 
 def test_what_compose_mounts_and_names_is_there() -> None:
