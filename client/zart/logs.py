@@ -52,7 +52,8 @@ def configure_logging(level: str, style: str, *, tracebacks: bool = False) -> No
     """Log to stderr: for people on a terminal, as JSON lines otherwise.
 
     Of an exception it logs types and lines of code, never a payload. With ``tracebacks`` all that
-    it says: in a process that runs code of the reader's own, who logged it.
+    it says: in a process that runs code of the reader's own, who logged it. What OpenTelemetry's
+    agent has put there to export lines goes on, and is told as little.
     """
     for_people = style == "console" or (style == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
@@ -60,8 +61,25 @@ def configure_logging(level: str, style: str, *, tracebacks: bool = False) -> No
         _for_people(tracebacks=tracebacks) if for_people else JsonFormatter(tracebacks=tracebacks)
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    agents = [each for each in root.handlers if _is_an_agents(each)]
+    if not tracebacks:
+        for each in agents:
+            each.addFilter(_without_text)
+    root.handlers[:] = [handler, *agents]  # it writes a line before they take its text out
     root.setLevel(level.upper())
+
+
+def _is_an_agents(handler: logging.Handler) -> bool:
+    """Return whether OpenTelemetry made it: its agent does so before anything of ours runs."""
+    return type(handler).__module__.startswith("opentelemetry.")
+
+
+def _without_text(record: logging.LogRecord) -> bool:
+    """Tell of an exception types and lines of code only, to whoever takes the record then."""
+    if (told := record.exc_info) and (error := told[1]) is not None:
+        record.__dict__["exception"] = locations_of(error)
+    record.exc_info = record.exc_text = None
+    return True
 
 
 def _for_people(*, tracebacks: bool) -> logging.Formatter:
