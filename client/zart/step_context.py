@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -114,10 +114,13 @@ class StepContext(Generic[Payload_co]):
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry execution_id, run_number, step_name and attempt."""
+        """A logger whose records carry execution_id, run_number, step_name and attempt.
+
+        They have a line's own ``extra`` besides; these four stand, whatever it says of them.
+        """
         names = ("execution_id", "run_number", "step_name", "attempt")
         extra = {name: getattr(self, name) for name in names}
-        return logging.LoggerAdapter(logging.getLogger("zart.step"), extra)
+        return _OfTheAttempt(logging.getLogger("zart.step"), extra)
 
     @overload
     def result_of(self, step: Step[T, Any]) -> T: ...
@@ -157,6 +160,19 @@ class StepContext(Generic[Payload_co]):
                 f"{self.step_name!r} does not depend on {name!r} (it depends on {known})"
             )
         return name
+
+
+class _OfTheAttempt(logging.LoggerAdapter[logging.Logger]):
+    """Adds the fields of an attempt to those of a line, which an adapter as it is would drop."""
+
+    def process(
+        self,
+        msg: Any,  # noqa: ANN401 - as logging has it
+        kwargs: MutableMapping[str, Any],
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Return a line's message and arguments."""
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        return msg, kwargs
 
 
 class Step(Generic[T_co, R_co]):

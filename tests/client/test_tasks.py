@@ -115,6 +115,18 @@ def test_a_context() -> None:
     assert ctx.logger.extra["step_name"] == "s"
 
 
+def test_a_line_of_a_step_has_its_own_fields_and_those_of_the_attempt(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ctx = zart.testing.context(step_name="s", execution_id="x", attempt=2)
+    ctx.logger.warning("charged", extra={"amount": 20, "attempt": 7})
+    ctx.logger.warning("and nothing besides")
+    own, plain = (vars(record) for record in caplog.records)
+    names = ("execution_id", "step_name", "attempt", "amount")
+    assert [own.get(name) for name in names] == ["x", "s", 2, 20]
+    assert [plain.get(name) for name in names] == ["x", "s", 2, None]
+
+
 async def test_a_whole_graph_in_process() -> None:
     assert await zart.testing.run(order(), {"user": 7}) == ["thanks", "charged 7"]
     stubbed = await zart.testing.run(order(), {"user": 7}, results={"charge-card": "stub"})
