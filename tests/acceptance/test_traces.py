@@ -156,6 +156,9 @@ async def test_an_execution_is_one_trace_from_its_caller_to_its_handlers(traced:
     first, second = attempts[0][2], attempts[1][2]
     assert first["attributes"]["error.type"] == "ValueError"
     assert links_of(second) == [context_of(first)]
+    failed = spans.of("handle charge", error__type="ValueError")
+    assert {span["status"]["status_code"] for span in failed} == {"ERROR"}
+    assert {context_of(first), context_of(attempts[2][2])} <= {parent_of(span) for span in failed}
     handlers = {parent_of(span) for span in spans.of("handle ship")}
     assert {context_of(span) for span in spans.of("order/ship")} == handlers
     assert "secret" not in str(spans.all)

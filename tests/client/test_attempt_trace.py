@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import NoOpTracer
+from opentelemetry.trace import NoOpTracer, StatusCode
 
 from zart.dispatcher.attempt_ids import AttemptIds, attempt_span_id
-from zart.dispatcher.attempt_trace import AttemptTraces
-from zart.dispatcher.in_hand import in_hand_of
+from zart.dispatcher.attempt_trace import AttemptTraces, end_span
+from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.outcomes import completed, failed_with, lost, timed_out
 from zart.v1 import dispatch_service_pb2 as pb
 
 PAGE = Path(__file__).parents[2] / "docs/tracing.md"
@@ -25,18 +28,26 @@ class Dispatcher:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self._traces = AttemptTraces(provider.get_tracer("zart"))
+        self.traces = AttemptTraces(provider.get_tracer("zart"))
 
     def run(self, attempt: int, *, told: str = TOLD, run_id: str = "x:run:0") -> ReadableSpan:
         """Run an attempt and return its span."""
         task = pb.LeasedTask(run_id=run_id, step_name="a", attempt=attempt, traceparent=told)
         (in_hand,) = in_hand_of([task], 0.0)
         self._exporter.clear()
-        with self._traces.within(in_hand), self._traces.handling(in_hand):
+        with self.traces.within(in_hand), self.traces.handling(in_hand):
             pass
         handled, span = self._exporter.get_finished_spans()
         assert handled.parent == span.context
         return span
+
+    def end(self, how: Callable[[InHand], pb.TaskOutcome]) -> tuple[ReadableSpan, ReadableSpan]:
+        """Run an attempt that ends so, and return its span and its handler's, which ends later."""
+        (in_hand,) = in_hand_of([pb.LeasedTask(handler="a", traceparent=TOLD)], 0.0)
+        with self.traces.within(in_hand), self.traces.handling(in_hand):
+            end_span(in_hand, how(in_hand))
+        span, handled = self._exporter.get_finished_spans()
+        return span, handled
 
 
 def links_of(span: ReadableSpan) -> list[tuple[int, int]]:
@@ -80,6 +91,39 @@ def test_without_a_callers_trace_one_dispatcher_knows_its_own() -> None:
     assert links_of(other.run(3, told="")) == []
     assert links_of(other.run(2, told="")) == []  # what it knows is no earlier one
     assert id_of(Dispatcher().run(1, told="")) != id_of(first)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        (lambda in_hand: failed_with(in_hand, ValueError("a secret")), "ValueError"),
+        (timed_out, "timed_out"),
+        (lost, "lost"),
+        (lambda in_hand: completed(in_hand, 7), None),
+    ],
+)
+def test_the_span_of_a_handler_is_an_error_where_its_attempt_is(
+    how: Callable[[InHand], pb.TaskOutcome], error: str | None
+) -> None:
+    for span in Dispatcher().end(how):
+        assert span.status.status_code is (StatusCode.ERROR if error else StatusCode.UNSET)
+        assert span.status.description == error
+        assert dict(span.attributes or {}).get("error.type") == error
+        assert span.events == ()
+
+
+def test_what_ends_a_handler_but_not_its_attempt_is_an_error_of_its_span() -> None:
+    """Its outcome is made of it later."""
+    dispatcher = Dispatcher()
+    (in_hand,) = in_hand_of([pb.LeasedTask(handler="a", traceparent=TOLD)], 0.0)
+    with (
+        dispatcher.traces.within(in_hand),
+        pytest.raises(KeyError),
+        dispatcher.traces.handling(in_hand),
+    ):
+        raise KeyError("a secret")
+    assert isinstance(in_hand.handler_span, ReadableSpan)
+    assert in_hand.handler_span.status.description == "KeyError"
 
 
 def test_an_id_is_of_one_attempt_in_one_trace() -> None:

@@ -21,6 +21,7 @@ from zart.tracing import remote
 from zart.v1 import dispatch_service_pb2 as pb
 
 _NOTHING = contextlib.nullcontext()
+_ERRORS = frozenset({"failed", "timed_out", "lost"})  # outcomes
 _KEPT = 10_000  # steps whose last attempt here is known, for the link of the next
 
 
@@ -61,11 +62,7 @@ class AttemptTraces:
         """Let what the handler does be within a span of its own, if the attempt has one."""
         if self._tracer is None or in_hand.span is None:
             return _NOTHING
-        return self._tracer.start_as_current_span(
-            f"handle {in_hand.task.handler}",
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        return _handling(self._tracer, in_hand)
 
     def _begin(self, tracer: Tracer, in_hand: InHand, around: Context) -> Span:
         task = in_hand.task
@@ -99,15 +96,39 @@ class AttemptTraces:
 
 
 def end_span(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
-    """End the span of an attempt, if it has one, as its outcome says."""
+    """End the span of an attempt, if it has one, as its outcome says; so it is with its handler's.
+
+    That one ends once the handler does, which may be later.
+    """
     if in_hand.span is not None:
         kind = outcome.WhichOneof("outcome") or ""
-        _end(in_hand.span, kind, outcome.failed.error.type if kind == "failed" else kind)
+        error = outcome.failed.error.type if kind == "failed" else kind
+        handling = in_hand.handler_span
+        if handling is not None and handling.is_recording() and kind in _ERRORS:
+            _fail(handling, error)
+        _end(in_hand.span, kind, error)
+
+
+@contextlib.contextmanager
+def _handling(tracer: Tracer, in_hand: InHand) -> Iterator[None]:
+    with tracer.start_as_current_span(
+        f"handle {in_hand.task.handler}", record_exception=False, set_status_on_exception=False
+    ) as span:
+        in_hand.handler_span = span
+        try:
+            yield
+        except BaseException as error:  # one that its outcome is made of once this span has ended
+            _fail(span, type(error).__name__)
+            raise
 
 
 def _end(span: Span, kind: str, error: str = "") -> None:
     span.set_attribute("zart.outcome", kind)
-    if kind in {"failed", "timed_out", "lost"}:
-        span.set_attribute("error.type", error)
-        span.set_status(StatusCode.ERROR, error)
+    if kind in _ERRORS:
+        _fail(span, error)
     span.end()
+
+
+def _fail(span: Span, error: str) -> None:
+    span.set_attribute("error.type", error)
+    span.set_status(StatusCode.ERROR, error)

@@ -39,6 +39,7 @@ class InHand:
     expired: bool = False
     ended_at: float = math.inf  # since when it has an outcome
     span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
+    handler_span: Span | None = field(default=None, repr=False)  # likewise, of its handler
     is_detached: bool = False  # from the answer that its task came with
     raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
