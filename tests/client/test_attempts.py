@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
 import pytest
+from client.no_threads import no_more_threads
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
 
@@ -22,6 +23,7 @@ from zart.dispatcher.threads import Threads
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
+NOTHING = nullcontext()
 TASK = zart.Task("t")
 TASK.step(name="a")(lambda _: None)
 
@@ -36,7 +38,10 @@ def leased(waited: float = 0.0) -> InHand:
 
 
 async def told_of(
-    in_hand: InHand, begun: list[InHand], traces: AttemptTraces | None = None
+    in_hand: InHand,
+    begun: list[InHand],
+    traces: AttemptTraces | None = None,
+    meanwhile: AbstractContextManager[None] = NOTHING,
 ) -> pb.TaskOutcome:
     """Run an attempt and return what is told of it."""
     told: list[pb.TaskOutcome] = []
@@ -47,10 +52,11 @@ async def told_of(
 
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         stub: Any = DispatchServiceStub(channel)
-        with ThreadPoolExecutor(1) as pool:
-            attempts = Attempts(stub, [TASK], Threads(pool), report, lambda _: None)
+        with closing(Threads(1)) as threads:
+            attempts = Attempts(stub, [TASK], threads, report, lambda _: None)
             attempts._traces = traces or attempts._traces
-            await attempts.run(in_hand, begun.append)
+            with meanwhile:
+                await attempts.run(in_hand, begun.append)
     (found,) = told
     return found
 
@@ -64,6 +70,17 @@ async def test_it_begins_only_within_its_lease(waited: float, outcome: str) -> N
     assert found.WhichOneof("outcome") == outcome
     assert found.released.not_begun == (outcome == "released")
     assert bool(begun) == (outcome == "completed")
+
+
+async def test_one_that_has_no_thread_is_given_back_as_not_begun(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    in_hand = leased()
+    found = await told_of(in_hand, [], meanwhile=no_more_threads())
+    assert found.released.not_begun
+    assert found.released.retry_after.seconds == 5
+    assert not in_hand.is_handled
+    assert "no thread can be started, plain steps are given back" in caplog.text
 
 
 class Unable(Sampler, SpanProcessor):

@@ -12,13 +12,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zart.dispatcher.in_hand import InHand
-from zart.dispatcher.outcomes import completed, failed_with, timed_out
-from zart.dispatcher.threads import Threads
+from zart.dispatcher.outcomes import completed, failed_with, released, timed_out
+from zart.dispatcher.threads import NotBegun, Threads
 from zart.models import IfInDoubt
 from zart.step_context import Step, StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
 Tell = Callable[[InHand, pb.TaskOutcome], None]
+
+_NO_THREAD_DELAY = 5.0  # seconds; leased again at once, it would come back here
 
 
 async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, tell: Tell) -> None:
@@ -28,7 +30,7 @@ async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, t
     nothing, and is the best evidence there is of whether it happened. Raises CancelledError if the
     attempt is cancelled for another reason than its lease or its time.
     """
-    in_hand.begun = in_hand.is_handled = True
+    in_hand.begun = True
     tells_late = step.spec.if_in_doubt == IfInDoubt.STOP
     if step.is_async:
         await _run_async(in_hand, step.function, tell, tells_late=tells_late)
@@ -43,6 +45,7 @@ async def _run_async(
     *,
     tells_late: bool,
 ) -> None:
+    in_hand.is_handled = True
     try:
         result = await function(in_hand.context)
     except BaseException as error:
@@ -70,14 +73,20 @@ async def _run_in_thread(
     """Run a plain handler in a thread, and return when the handler has returned.
 
     A thread cannot be stopped: a handler that is no longer wanted can see ``ctx.cancelled``, keeps
-    its slot until it returns, and its result is dropped. A timeout is reported at once.
+    its slot until it returns, and its result is dropped. A timeout is reported at once. Where there
+    is no thread for it, it is not called, and is given back.
     """
 
     def told(result: Any) -> Any:  # noqa: ANN401 - what it returned
         # In the thread: a result of a mebibyte would hold the loop for as long as it is encoded.
         return result if inspect.isawaitable(result) else completed(in_hand, result)
 
-    call = threads.start(function, in_hand.context, told)
+    try:
+        call = threads.start(function, in_hand.context, told)
+    except NotBegun:
+        tell(in_hand, released(in_hand, _NO_THREAD_DELAY))
+        return
+    in_hand.is_handled = True
     is_told = False
     while not call.has_ended:
         try:

@@ -9,7 +9,6 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import grpc
@@ -129,15 +128,15 @@ class Dispatcher:
         # What a run before has left at work, in a thread, has sets of its own.
         self._in_hand, self._unseen = set(), set()
         self._readiness = Readiness(self._on_readiness)
-        pool = ThreadPoolExecutor(self._concurrency, "zart-step")
+        threads = Threads(self._concurrency)
         self._is_running = True
         try:
             client = Client(channel, timeout=_CALL_TIMEOUT)
             if await register(self.tasks.values(), client, stop):
-                await self._run(channel, leases, Threads(pool), stop)
+                await self._run(channel, leases, threads, stop)
         finally:
             self._is_running = False
-            pool.shutdown(wait=False, cancel_futures=True)
+            threads.close()
             if leases is not None:
                 leases.close()
             if self._given_channel is None:

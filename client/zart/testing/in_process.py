@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -110,13 +109,13 @@ class _InProcess:
         begun = datetime.now(UTC)
         # A thread for each step: the time of one that has none would pass all the same.
         most = min(max(1, len(self._task.steps)), _MOST_THREADS)
-        pool = ThreadPoolExecutor(most, "zart-step")
+        threads = Threads(most)
         running: dict[asyncio.Task[None], str] = {}
         try:
-            await self._run_steps(running, Threads(pool))
+            await self._run_steps(running, threads)
         finally:
             await self._break_off(running)
-            pool.shutdown(wait=False, cancel_futures=True)
+            threads.close()
         if self._dead:
             raise RunFailed(self._failed(begun))
         return self._result()
@@ -193,6 +192,8 @@ class _InProcess:
             self._running.discard(in_hand)
         if in_hand.lost:  # the run is broken off
             raise asyncio.CancelledError
+        if told[0].HasField("released"):
+            raise RuntimeError("no thread can be started for a plain step")
         return told[0]
 
     def _result(self) -> Json:
