@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from client.no_threads import no_more_threads
 from waiting import GIVE_UP, block_until, until
 
 from zart.calls.call import span
@@ -127,3 +128,15 @@ async def test_what_came_by_a_stream_is_found_by_a_loop_that_stood_still_past_th
     block_until(lambda: time.monotonic() > asked_at + 2 * seconds)
     assert set(await task) == asking.unseen
     assert len(asking.unseen) == 1
+
+
+async def test_where_there_is_no_thread_for_a_stream_calls_go_on(asking: Asking) -> None:
+    first = await asking.ask()  # the channel's thread takes what others bring as well
+    with no_more_threads():
+        second = asyncio.create_task(asking.streamed.lease(pb.LeaseTasksRequest(), GIVE_UP))
+        await asyncio.sleep(0)
+        asking.server.gate.set()
+        came = [*await first, *await second]
+    assert len(came) == 2
+    assert set(came) == asking.unseen
+    assert asking.streamed._stream is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
+import pytest
 from client.no_threads import no_more_threads
+from client.test_streamed import BY_CALL, BY_STREAM, NOTHING, scripted
 from dispatching import dispatching, start
 from rig import Rig
 from waiting import GIVE_UP, eventually, until
@@ -46,3 +48,35 @@ async def test_a_plain_step_without_a_thread_is_given_back_and_called_once(
     *before, last = await statuses()
     assert set(before) == {"RELEASED"}
     assert last == "COMPLETED"
+
+
+async def test_it_leases_again_once_threads_can_be_started(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = zart.Task("t", sequential=True)
+
+    @task.step()
+    async def meets_the_limit(_ctx: zart.StepContext) -> None:
+        with no_more_threads():
+            await until(lambda: "nothing is leased" in caplog.text)
+
+    @task.step()
+    def follows(_ctx: zart.StepContext) -> str:
+        return "done"
+
+    # Each poll is a call then, with nothing under way beside it that has a thread.
+    async with dispatching(zart_server, task, stream=False):
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == "done"
+    assert """nothing is leased, a repeat follows: RuntimeError("can't start""" in caplog.text
+
+
+async def test_its_channel_outlasts_the_limit() -> None:
+    """Else gRPC takes a thread that it could not start for one that runs, and waits for it for ever."""
+    async with scripted() as (_, client):
+        with no_more_threads():
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    await client.report(NOTHING)
+        assert await client.report(NOTHING) == BY_CALL
+        await client.proven()
+        assert await client.report(NOTHING) == BY_STREAM

@@ -16,6 +16,7 @@ import grpc
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.pending_answer import PendingAnswer
+from zart.dispatcher.thread_room import ThreadRoom
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
 Lease = Callable[[pb.LeaseTasksRequest, float], Awaitable[list[InHand]]]
-"""Asks for tasks, with a timeout in seconds; returns them as tasks in hand. Raises RpcError."""
+"""Asks for tasks, with a timeout in seconds; returns them as tasks in hand. Raises RpcError, and
+other errors where a call cannot even be begun."""
 
 Reported = tuple[pb.ReportTasksResponse, list[InHand]]
 Report = Callable[[pb.ReportTasksRequest, float], Awaitable[Reported]]
 """Reports outcomes, with a timeout in seconds; returns the answer, and the tasks that it leases.
-Raises RpcError, and other errors if the channel is closed."""
+Raises RpcError, and other errors if the channel is closed, or a call cannot even be begun."""
 
 
 class InTheLoop:
@@ -56,7 +58,8 @@ class Arrivals:
 
     A task stays there until the caller moves it to the tasks in hand. ``age``: an answer is on its
     way for at most so many seconds, however long the call waited for a task. ``too_late`` takes the
-    tasks that arrive after their caller was cancelled.
+    tasks that arrive after their caller was cancelled. ``room`` is for the threads of all calls on
+    the channel.
     """
 
     def __init__(
@@ -70,14 +73,19 @@ class Arrivals:
         self._unseen = unseen
         self._age = age
         self._too_late = too_late
+        self.room = ThreadRoom()
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
-        """Ask for tasks. Raises RpcError."""
+        """Ask for tasks. Raises RpcError, and RuntimeError where no thread can be started."""
         _, in_hand = await self._call(self._stub.LeaseTasks, request, timeout, self._age)
         return in_hand
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
-        """Report outcomes. Raises RpcError, and FutureCancelledError if the channel is closed."""
+        """Report outcomes.
+
+        Raises RpcError, FutureCancelledError if the channel is closed, and RuntimeError where no
+        thread can be started.
+        """
         return await self._call(self._stub.ReportTasks, request, timeout, timeout)
 
     async def _call(
@@ -87,11 +95,14 @@ class Arrivals:
         timeout: float,
         age: float,
     ) -> tuple[Any, list[InHand]]:
+        self.room.look()
         pending = PendingAnswer(self._too_late)
         asked_at = time.monotonic()
         call: Any = method.future(request, timeout=timeout)
+        self.room.under_way.add(call)
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
+            self.room.under_way.discard(call)
             pending.settle(*self._taken(call, asked_at, age))
 
         call.add_done_callback(ended)

@@ -63,12 +63,19 @@ def _handlers(tasks: Iterable[Task]) -> list[str]:
     return sorted({name for task in tasks for name in task.steps})
 
 
-def _is_late(error: grpc.RpcError | ZartError) -> bool:
+def _is_late(error: Exception) -> bool:
     """Return whether a call ended with its timeout, of a stream or of its own."""
     if isinstance(error, grpc.RpcError):
         code: object = error.code()
         return code is grpc.StatusCode.DEADLINE_EXCEEDED
     return isinstance(error, Unreachable)
+
+
+def _problem(error: Exception) -> object:
+    """Return what is told of a call that failed."""
+    if isinstance(error, grpc.RpcError):
+        return from_call(error)
+    return error if isinstance(error, ZartError) else repr(error)
 
 
 def _has_all(leased: list[InHand], asked: int) -> bool:
@@ -135,7 +142,10 @@ class Leasing:
         self.look()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Lease tasks until ``stop`` is set; ``look`` has it notice that."""
+        """Lease tasks until ``stop`` is set; ``look`` has it notice that.
+
+        Whatever a call fails with, others follow.
+        """
         loop = asyncio.get_running_loop()
         request = pb.LeaseTasksRequest(
             dispatcher_id=self._dispatcher_id,
@@ -158,10 +168,10 @@ class Leasing:
                 continue
             try:
                 leased = await self._ask(request)
-            except (grpc.RpcError, ZartError) as error:
+            except Exception as error:  # noqa: BLE001 - no thread can be started, say; it may pass
                 if _is_late(error):
                     most = max(1, request.max_tasks // 2)
-                trouble.met(error if isinstance(error, ZartError) else from_call(error))
+                trouble.met(_problem(error))
                 self._answered(False)  # noqa: FBT003 - whether it did
                 await unless(stop, backoff.wait())
                 continue

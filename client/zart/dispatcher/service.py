@@ -113,10 +113,11 @@ class Dispatcher:
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
 
-        A server that cannot be reached, or that refuses the credentials, is tried for ever. Raises
-        Refused if the server says that a task definition is wrong. If this is cancelled, or raises
-        what ``on_readiness`` does, all is broken off: handlers are cancelled, nothing more is
-        reported, and what is not recorded is LOST once its lease has ended.
+        A server that cannot be reached, or that refuses the credentials, is tried for ever, also
+        where no thread can be started for a call. Raises Refused if the server says that a task
+        definition is wrong. If this is cancelled, or raises what ``on_readiness`` does, all is
+        broken off: handlers are cancelled, nothing more is reported, and what is not recorded is
+        LOST once its lease has ended.
 
         Once it has ended it may be run again. Raises RuntimeError while it runs.
         """

@@ -18,11 +18,13 @@ from typing import Any
 import grpc
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.thread_room import ThreadRoom
 from zart.errors import from_status
 from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = logging.getLogger(__name__)
+_THREADS = 2  # one that reads, and gRPC's that sends
 
 
 class StreamEnded(Exception):
@@ -46,11 +48,13 @@ class Stream:
 
     ``is_proven``: the server has answered on it, so that whatever is between passes it both ways.
     ``failure``: why it ended other than in order; None: it is open, or the server, or we, ended it
-    in order.
+    in order. Raises RuntimeError where its threads cannot be started.
     """
 
-    def __init__(self, stub: Any, unseen: set[InHand]) -> None:  # noqa: ANN401 - gRPC's
+    def __init__(self, stub: Any, unseen: set[InHand], room: ThreadRoom) -> None:  # noqa: ANN401 - gRPC's
+        room.look(_THREADS)
         self._unseen = unseen
+        self._room = room
         self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._ping = next(self._numbers)
@@ -63,7 +67,13 @@ class Stream:
         self.failure: grpc.StatusCode | None = None
         self._to_send.put(pb.DispatchTasksRequest(number=self._ping, ping=pb.StreamPing()))
         self._call: Any = stub.DispatchTasks(self._requests())
-        threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
+        room.under_way.add(self)
+        try:
+            threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
+        except BaseException:  # nobody would read it
+            room.under_way.discard(self)
+            self.fail(grpc.StatusCode.RESOURCE_EXHAUSTED)
+            raise
 
     def ask(self, request: pb.DispatchTasksRequest, asked: Asked) -> None:
         """Send a request. Raises StreamEnded if the stream takes no more."""
@@ -108,6 +118,7 @@ class Stream:
             _log.error("an answer could not be taken: %s", locations_of(error))
             code = grpc.StatusCode.INTERNAL
             self._call.cancel()
+        self._room.under_way.discard(self)
         self.give_up(code)
         with self._lock:
             left, self._asked = list(self._asked.values()), {}

@@ -62,7 +62,7 @@ class Streamed:
         self._is_told = False
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
-        """Ask for tasks. Raises RpcError or ZartError."""
+        """Ask for tasks. Raises RpcError or ZartError, others where no call can be begun."""
         stream = self._proven()
         if stream is not None:
             asked = pb.DispatchTasksRequest(lease=request)
@@ -75,7 +75,7 @@ class Streamed:
         return await self._calls.lease(request, timeout)
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
-        """Report outcomes. Raises RpcError or ZartError, others if the channel is closed."""
+        """Report outcomes. Raises as ``lease``, and others if the channel is closed."""
         # Beside many outcomes the call itself costs nothing, and it waits for no other message.
         stream = self._proven() if len(request.outcomes) <= _MANY else None
         if stream is not None:
@@ -98,8 +98,14 @@ class Streamed:
             self._stream = None
             self._note_end(stream, now)
         if now >= self._open_at:
-            self._stream = Stream(self._stub, self._unseen)
+            self._open(now)
         return None
+
+    def _open(self, now: float) -> None:
+        try:
+            self._stream = Stream(self._stub, self._unseen, self._calls.room)
+        except Exception as error:  # noqa: BLE001 - no thread can be started, say; the calls go on
+            self._note_failure(repr(error), now + self._backoff.delay())
 
     def _note_end(self, stream: Stream, now: float) -> None:
         """Have the next stream wait the longer the less came of the last ones."""
@@ -108,12 +114,15 @@ class Streamed:
             self._is_told = False
         if stream.failure is None:
             return
+        is_unknown = stream.failure is grpc.StatusCode.UNIMPLEMENTED
+        wait = _LONGEST if is_unknown else self._backoff.delay()
+        self._note_failure(f"the stream ended, {stream.failure.name}", now + wait)
+
+    def _note_failure(self, why: str, open_at: float) -> None:
+        self._open_at = open_at
         if not self._is_told:
             self._is_told = True
-            why = stream.failure.name
-            _log.info("leases and reports go by calls for a while: the stream ended, %s", why)
-        is_unknown = stream.failure is grpc.StatusCode.UNIMPLEMENTED
-        self._open_at = now + (_LONGEST if is_unknown else self._backoff.delay())
+            _log.info("leases and reports go by calls for a while: %s", why)
 
     async def _ask(
         self, stream: Stream, request: pb.DispatchTasksRequest, timeout: float, age: float
