@@ -194,7 +194,7 @@ class _InProcess:
             raise asyncio.CancelledError
         if told[0].HasField("released"):
             raise RuntimeError("no thread can be started for a plain step")
-        return told[0]
+        return told[0] if in_hand.late is None else in_hand.late
 
     def _result(self) -> Json:
         """Return the result as the server does: of the only last step, or of all by name."""
