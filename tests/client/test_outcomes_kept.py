@@ -279,3 +279,14 @@ async def test_a_dispatcher_ends_where_the_server_says_that_a_definition_cannot_
     task.step(name="a")(lambda _: None)
     with pytest.raises(zart.errors.InvalidField):
         await zart.Dispatcher([task], address=zart_server.address).run(asyncio.Event())
+
+
+async def test_a_dispatcher_ends_where_a_definition_is_too_large_to_be_sent(
+    zart_server: ServerUnderTest,
+) -> None:
+    task = zart.Task("t")
+    for n in range(17):
+        task.step(name=f"s{n}", input="x" * 1_000_000)(lambda _: None)
+    running = zart.Dispatcher([task], address=zart_server.address).run(asyncio.Event())
+    with pytest.raises(zart.errors.PayloadTooLarge):
+        await asyncio.wait_for(running, GIVE_UP)

@@ -67,6 +67,49 @@ async def test_starts_that_went_together_have_no_request_id_of_their_own(
         assert [error.request_id for error in told] == [""] * 3  # type: ignore[union-attr]  # as above
 
 
+TOO_LARGE = 17_000_000  # bytes of a message
+
+
+async def test_what_is_too_large_to_be_sent_is_told_as_what_the_server_takes_not(
+    zart_server: ServerUnderTest,
+) -> None:
+    def start() -> str:
+        with (
+            zart.connect_sync(zart_server.address) as client,
+            pytest.raises(zart.errors.PayloadTooLarge, match="too large to be sent") as refused,
+        ):
+            client.start("t", "x" * TOO_LARGE)
+        return refused.value.request_id
+
+    async with zart.connect(zart_server.address) as client:
+        with pytest.raises(zart.errors.PayloadTooLarge, match="too large to be sent") as refused:
+            await client.start("t", "x" * TOO_LARGE)
+    assert refused.value.request_id
+    assert await asyncio.to_thread(start)
+
+
+@pytest.mark.parametrize("server_sends", [-1, 1000], ids=["to its caller", "to its server"])
+async def test_of_an_answer_that_is_too_large_it_is_not_said(server_sends: int) -> None:
+    async def answer(_request: bytes, _context: object) -> bytes:
+        return bytes(TOO_LARGE)
+
+    methods: dict[str, Any] = {"GetExecution": grpc.unary_unary_rpc_method_handler(answer)}
+    service = "zart.v1.ExecutionService"
+    server = grpc.aio.server(
+        handlers=[grpc.method_handlers_generic_handler(service, methods)],
+        options=[("grpc.max_send_message_length", server_sends)],
+    )
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with zart.connect(address) as client:
+            with pytest.raises(zart.errors.ZartError) as refused:
+                await client.get_execution("x")
+    finally:
+        await server.stop(0)
+    assert not isinstance(refused.value, zart.errors.PayloadTooLarge)
+
+
 async def test_a_start_without_an_answer_has_the_request_id_that_it_was_sent_with() -> None:
     asked: list[bytes] = []
 

@@ -14,6 +14,8 @@ from zart.errors.base import Refused, ZartError
 from zart.errors.unrefused import Unreachable
 
 _MODULES = (batches, callers, executions, pauses, requests, serving, steps)
+# By this channel's own limit: of an answer that is too large gRPC says it otherwise.
+_TOO_LARGE_TO_SEND = "CLIENT: Sent message larger than max"
 
 
 def _with_reasons() -> Iterator[type[Refused]]:
@@ -50,6 +52,9 @@ def _from_call(error: grpc.RpcError) -> ZartError:
         if status_details.is_of_zart(status) or not status_details.is_no_answer(error):
             return from_status(status)
     code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.startswith(_TOO_LARGE_TO_SEND):
+        message = f"the request is too large to be sent: {details}"
+        return requests.PayloadTooLarge(status_pb2.Status(code=code.value[0], message=message))
     if status_details.is_no_answer(error) or status_details.was_cut(error):
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))

@@ -24,7 +24,7 @@ class FilterTooBroad(InvalidField):
 
 
 class PayloadTooLarge(Refused):
-    """A payload, result, input or message is too large."""
+    """A payload, result, input or message is too large, for the server or to be sent at all."""
 
     reason = "PAYLOAD_TOO_LARGE"
 
