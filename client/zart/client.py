@@ -118,7 +118,8 @@ class Client(Runs):
 
     async def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""
-        return call.read(await self.send_raw(call, timeout=timeout))
+        call = call.completed(self.triggered_by)
+        return call.answer(await self.send_raw(call, timeout=timeout))
 
     async def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
         """Send a call and return its answer as a proto; as ``send``."""

@@ -104,7 +104,8 @@ class SyncClient(SyncRuns):
 
     def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""
-        return call.read(self.send_raw(call, timeout=timeout))
+        call = call.completed(self.triggered_by)
+        return call.answer(self.send_raw(call, timeout=timeout))
 
     def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
         """Send a call and return its answer as a proto; as ``send``."""

@@ -55,6 +55,16 @@ def test_a_refusal_becomes_its_class() -> None:
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
 
 
+def test_an_answer_that_is_no_plan_has_the_request_id_that_was_sent() -> None:
+    script = Script(("RetryStep", admin.RetryStepResponse(run_id="x:run:1", step=STEP)))
+    client = zart.SyncClient(script.channel)
+    with pytest.raises(zart.errors.NotPlanned) as refused:
+        client.retry_step("x", "charge-card", validate_only=True)
+    (request,) = script.requests
+    assert request.request_id
+    assert refused.value.request_id == request.request_id
+
+
 def test_an_unknown_reason_and_an_unknown_status_do_not_break_an_old_client() -> None:
     status = refusal(code_pb2.ABORTED, "FROM_THE_FUTURE", "new")
     client = zart.SyncClient(Script(("ListRuns", status)).channel)

@@ -10,6 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 from between import Between, Refusal
+from client.answering import answering
+from client.scripted import STEP
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from rig import CHAIN, Rig
@@ -17,6 +19,7 @@ from waiting import for_ever
 
 import zart
 from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_service_pb2 as pb
 
 LOST = Refusal(grpc.StatusCode.UNAVAILABLE, late=True)
@@ -65,6 +68,18 @@ async def test_starts_that_went_together_have_no_request_id_of_their_own(
         told = await asyncio.gather(*starts, return_exceptions=True)
         assert [type(error) for error in told] == [zart.errors.Unreachable] * 3
         assert [error.request_id for error in told] == [""] * 3  # type: ignore[union-attr]  # as above
+
+
+async def test_what_an_older_server_did_instead_of_planning_has_its_request_id() -> None:
+    done = admin.RetryStepResponse(run_id="x:run:1", step=STEP)
+    with answering(lambda _method, _context: done) as address:
+        async with zart.connect(address) as client:
+            with pytest.raises(zart.errors.NotPlanned) as made:
+                await client.retry_step("x", "charge-card", validate_only=True)
+            with pytest.raises(zart.errors.NotPlanned) as given:
+                await client.retry_step("x", "charge-card", validate_only=True, request_id="mine")
+    assert made.value.request_id
+    assert given.value.request_id == "mine"
 
 
 TOO_LARGE = 17_000_000  # bytes of a message

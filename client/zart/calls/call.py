@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from zart.decoding import decode
-from zart.errors import NotPlanned
+from zart.errors import NotPlanned, ZartError
 from zart.models import Page
 
 T = TypeVar("T")
@@ -45,6 +45,14 @@ class Call(Generic[T_co]):
     def response_type(self) -> type[Message]:
         """The generated class of the answer."""
         return GetMessageClass(self.method.output_type)
+
+    def answer(self, message: Message) -> T_co:
+        """Read the answer to this request. An error that this raises has its request_id."""
+        try:
+            return self.read(message)
+        except ZartError as error:
+            error.request_id = error.request_id or getattr(self.request, "request_id", "")
+            raise
 
     def completed(self, triggered_by: str) -> Call[T_co]:
         """Fill in who asks and a request_id where the request takes them and has none.

@@ -139,7 +139,7 @@ class Session:
         """Send a call; return its answer as it came, and as a dataclass."""
         with self.asking_for(call):
             message = self.client.send_raw(call)
-        return message, call.read(message)
+        return message, call.answer(message)
 
     @contextlib.contextmanager
     def asking_for(self, call: Call[Any]) -> Iterator[None]:

@@ -51,7 +51,8 @@ class PauseViolated(ZartError):
 class NotPlanned(ZartError):
     """A plan was asked for, and the server's answer does not say that it is one.
 
-    A server that does not know plans does what it is asked for. ``answer`` is what it answered.
+    A server that does not know plans does what it is asked for: by ``request_id`` its record says
+    whether it did. ``answer`` is what it answered.
     """
 
     def __init__(self, answer: object) -> None:
