@@ -13,7 +13,7 @@ from typing import Any
 
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import completed, failed_with, in_doubt, released, timed_out
-from zart.dispatcher.threads import NotBegun, Threads
+from zart.dispatcher.threads import Call, NotBegun, Threads
 from zart.models import IfInDoubt
 from zart.step_context import Step, StepContext
 from zart.v1 import dispatch_service_pb2 as pb
@@ -81,6 +81,23 @@ async def _run_in_thread(
         tell(in_hand, released(in_hand, _NO_THREAD_DELAY))
         return
     in_hand.is_handled = True
+    if await _is_told_before(call, in_hand, tell) or in_hand.lost:
+        is_begun = not inspect.isawaitable(call.result)
+        if inspect.iscoroutine(call.result):
+            call.result.close()  # it is not to begin any more
+        if not (is_begun and in_hand.runs_once):
+            return
+    if call.error is not None:
+        tell(in_hand, failed_with(in_hand, call.error))
+        call.error = None  # its traceback refers to the call: break the cycle
+    elif inspect.isawaitable(call.result):
+        await _run_async(in_hand, lambda _: call.result, tell)
+    else:
+        _tell_returned(in_hand, call.result, tell)
+
+
+async def _is_told_before(call: Call, in_hand: InHand, tell: Tell) -> bool:
+    """Wait until a call has ended; return whether its time was up, and is told, before that."""
     is_told = False
     while not call.has_ended:
         try:
@@ -91,15 +108,7 @@ async def _run_in_thread(
             if not (in_hand.lost or is_told):
                 is_told = True
                 tell(in_hand, timed_out(in_hand))
-    if (is_told or in_hand.lost) and not in_hand.runs_once:
-        return
-    if call.error is not None:
-        tell(in_hand, failed_with(in_hand, call.error))
-        call.error = None  # its traceback refers to the call: break the cycle
-    elif inspect.isawaitable(call.result):
-        await _run_async(in_hand, lambda _: call.result, tell)
-    else:
-        _tell_returned(in_hand, call.result, tell)
+    return is_told
 
 
 def _tell_returned(in_hand: InHand, outcome: pb.TaskOutcome, tell: Tell) -> None:
