@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 from client.test_dispatcher_cancelled import AtWork
-from waiting import block_until, for_ever, until
+from waiting import GIVE_UP, block_until, for_ever, until
 
 import zart
 
@@ -103,6 +104,42 @@ async def test_each_plain_step_has_a_thread() -> None:
     for number in range(50):
         task.step(name=f"s-{number}", retry=zart.Retry(max_attempts=1))(meets)
     await zart.testing.run(task)
+
+
+async def test_a_plain_step_that_blocks_beyond_its_time_is_repeated_beside_that() -> None:
+    task = zart.Task("t")
+    gate, begun = threading.Event(), list[int]()
+
+    @task.step(timeout=0.05, retry=zart.Retry(max_attempts=2))
+    def blocks(ctx: zart.StepContext) -> None:
+        begun.append(ctx.attempt)
+        gate.wait(GIVE_UP)
+
+    before = asyncio.all_tasks()
+    try:
+        with pytest.raises(zart.RunFailed, match="blocks: timed out"):
+            await asyncio.wait_for(zart.testing.run(task), GIVE_UP / 2)
+        assert begun == [1, 2]
+        assert asyncio.all_tasks() <= before
+    finally:
+        gate.set()
+
+
+async def test_a_handler_that_cancels_itself_has_failed() -> None:
+    task = zart.Task("t")
+    attempts: list[int] = []
+
+    @task.step()
+    async def charge(ctx: zart.StepContext) -> None:
+        attempts.append(ctx.attempt)
+        itself = asyncio.current_task()
+        assert itself is not None
+        itself.cancel()
+        await for_ever()
+
+    with pytest.raises(zart.RunFailed, match="charge: CancelledError"):
+        await zart.testing.run(task)
+    assert attempts == [1, 2, 3]
 
 
 async def test_a_result_of_a_step_that_the_task_has_not_is_refused() -> None:

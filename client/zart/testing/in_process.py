@@ -13,6 +13,7 @@ from zart.calls.payload import json_text
 from zart.calls.several import several
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.outcomes import failed_with, timed_out
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
@@ -23,7 +24,7 @@ from zart.tasks import Result, Task
 from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
-_MOST_THREADS = 500  # of plain steps that are at work at once
+_MOST_THREADS = 500  # of plain steps that are at work at once, or go on beyond their time
 _CLEAN_UP = 1.0  # seconds that steps have which are broken off, as those of a dispatcher
 
 
@@ -79,9 +80,10 @@ async def run(
     """Run a whole task in process and return the run's result.
 
     Steps run as soon as what they depend on is done, attempts are repeated without a wait, time
-    limits hold; a step declared ``once`` that runs into its limit is not repeated. ``results``
-    stand for steps that are not to run. If it is cancelled, steps are broken off as a dispatcher's
-    are. Raises RunFailed, and ValueError for the result of a step that the task has not.
+    limits hold: a plain step that goes on beyond its own is left behind, and repeated, but for one
+    declared ``once``. ``results`` stand for steps that are not to run. If it is cancelled, steps
+    are broken off as a dispatcher's are. Raises RunFailed, and ValueError for the result of a step
+    that the task has not.
     """
     found: Result = await _InProcess(task, payload, results or {}, execution_id).run()
     return found
@@ -107,9 +109,10 @@ class _InProcess:
 
     async def run(self) -> Json:
         begun = datetime.now(UTC)
-        # A thread for each step: the time of one that has none would pass all the same.
-        most = min(max(1, len(self._task.steps)), _MOST_THREADS)
-        threads = Threads(most)
+        # A thread for each attempt: the time of one that has none would pass all the same, and one
+        # whose time is up keeps its own.
+        attempts = sum(step.spec.retry.max_attempts for step in self._task.steps.values())
+        threads = Threads(min(max(1, attempts), _MOST_THREADS))
         running: dict[asyncio.Task[None], str] = {}
         try:
             await self._run_steps(running, threads)
@@ -140,12 +143,15 @@ class _InProcess:
         A plain function cannot be stopped, and is left behind: it may look at ``ctx.cancelled``.
         """
         self._limits.stop()
+        at_work = {*running}
         for in_hand in self._running:
             in_hand.lose()
-        for task in running:
+            if in_hand.running is not None:
+                at_work.add(in_hand.running)
+        for task in at_work:
             task.cancel()
-        if running:
-            await asyncio.wait(running, timeout=_CLEAN_UP)
+        if at_work:
+            await asyncio.wait(at_work, timeout=_CLEAN_UP)
 
     async def _step(self, step: Step[Any, Any], threads: Threads) -> None:
         stops = step.spec.if_in_doubt == IfInDoubt.STOP
@@ -157,7 +163,7 @@ class _InProcess:
             is_dead = stops if outcome.HasField("timed_out") else not outcome.failed.retryable
             if is_dead:
                 break
-        error = outcome.failed.error.message
+        error = outcome.failed.error.message or outcome.failed.error.type
         if outcome.HasField("timed_out"):
             error = "timed out: it may have had its effect" if stops else "timed out"
         self._dead[step.name] = f"{step.name}: {error}"
@@ -180,21 +186,25 @@ class _InProcess:
             lease_ttl=span(_LEASE),
         )
         (in_hand,) = in_hand_of([task], time.monotonic())
-        told: list[pb.TaskOutcome] = []
+        told: asyncio.Future[pb.TaskOutcome] = asyncio.get_running_loop().create_future()
+
+        def tell(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+            if not told.done():  # what is told later changes nothing
+                told.set_result(outcome if in_hand.late is None else in_hand.late)
+
         self._running.add(in_hand)
         self._limits.begin(in_hand)
-        in_hand.running = asyncio.create_task(
-            run_handler(in_hand, step, threads, lambda _, outcome: told.append(outcome))
-        )
-        try:
-            await in_hand.running
-        finally:
-            self._running.discard(in_hand)
+        running = in_hand.running = asyncio.create_task(run_handler(in_hand, step, threads, tell))
+        running.add_done_callback(lambda _: self._running.discard(in_hand))
+        # A plain step whose time is up tells so at once, and may block on.
+        first: set[asyncio.Future[Any]] = {running, told}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if in_hand.lost:  # the run is broken off
             raise asyncio.CancelledError
-        if told[0].HasField("released"):
+        outcome = told.result() if told.done() else _broken_off(in_hand, running)
+        if outcome.HasField("released"):
             raise RuntimeError("no thread can be started for a plain step")
-        return told[0] if in_hand.late is None else in_hand.late
+        return outcome
 
     def _result(self) -> Json:
         """Return the result as the server does: of the only last step, or of all by name."""
@@ -222,3 +232,11 @@ class _InProcess:
             started_at=begun,
             completed_at=datetime.now(UTC),
         )
+
+
+def _broken_off(in_hand: InHand, running: asyncio.Task[None]) -> pb.TaskOutcome:
+    """Return the outcome of an attempt that ended and told none, as a dispatcher does."""
+    error = asyncio.CancelledError() if running.cancelled() else running.exception()
+    if in_hand.expired:
+        return timed_out(in_hand)
+    return failed_with(in_hand, error or RuntimeError("the attempt ended, and nobody knows how"))
