@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from rig import Rig
@@ -37,6 +38,7 @@ _NOW = datetime.now(UTC)
         ),
         ({"step_pattern": "[a"}, zart.errors.InvalidField, "filter.step_pattern"),
         ({"error_group_id": "eg-1"}, zart.errors.InvalidField, "filter.error_group_id"),
+        ({"error_group_id": "eg-1ABCDEFG"}, zart.errors.InvalidField, "filter.error_group_id"),
         (
             {"rule_id": "pr-x", "step_statuses": ["DEAD"]},
             zart.errors.InvalidField,
@@ -56,11 +58,25 @@ async def test_a_filter_that_cannot_be_served_names_the_field(
     assert refused.value.metadata["field"] == field
 
 
-async def test_a_group_that_nobody_saw_is_not_found(rig: Rig) -> None:
-    with pytest.raises(zart.errors.ErrorGroupNotFound) as refused:
-        await rig.client.list_executions(ExecutionFilter(error_group_id="eg-1abcdefg"))
+# Of all but the first nobody knows the version; a newer server might.
+_NEVER_SEEN = ("eg-1abcdefg", "eg-00000000", "eg-deadbeef", "eg-aaaaaaaa")
+Asks: TypeAlias = "Callable[[zart.Client, ExecutionFilter], Awaitable[Any]]"
+_TAKE_A_FILTER: dict[str, Asks] = {
+    "ListExecutions": lambda client, wanted: client.list_executions(wanted),
+    "CountExecutions": lambda client, wanted: client.count_executions(wanted),
+    "ListErrorGroups": lambda client, wanted: client.list_error_groups(wanted),
+    "ListInDoubt": lambda client, wanted: client.list_in_doubt(wanted),
+    "CreateBatch": lambda client, wanted: client.create_batch(zart.RetryStep(), filter=wanted),
+}
 
-    assert refused.value.metadata == {"error_group_id": "eg-1abcdefg"}
+
+@pytest.mark.parametrize("asks", _TAKE_A_FILTER.values(), ids=_TAKE_A_FILTER)
+async def test_a_group_that_nobody_saw_is_not_found(rig: Rig, asks: Asks) -> None:
+    for group in _NEVER_SEEN:
+        with pytest.raises(zart.errors.ErrorGroupNotFound) as refused:
+            await asks(rig.client, ExecutionFilter(error_group_id=group))
+
+        assert refused.value.metadata == {"error_group_id": group}
 
 
 async def test_a_filter_stands_alone(rig: Rig) -> None:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zart_server.domain.fingerprint import NEWEST, OLDEST, fingerprint, is_error_group_id
+from zart_server.domain.fingerprint import (
+    NEWEST,
+    OLDEST,
+    fingerprint,
+    has_form_of_error_group_id,
+    is_error_group_id,
+)
 
 TEXT = st.text(max_size=200)
 VERSIONS = range(OLDEST, NEWEST + 1)
@@ -227,6 +233,18 @@ def test_what_is_in_databases_stays(message: str, version: int, error_group_id: 
 @pytest.mark.parametrize("text", ["eg-9abcdefg", "eg-abcdefgh", "eg-1abcdef", "pr-1abcdefg", ""])
 def test_an_id_of_no_known_version_is_none(text: str) -> None:
     assert not is_error_group_id(text)
+
+
+@pytest.mark.parametrize("text", ["eg-1abcdefg", "eg-9abcdefg", "eg-deadbeef"])
+def test_the_form_of_an_id_says_nothing_of_its_version(text: str) -> None:
+    assert has_form_of_error_group_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["eg-1abcdef", "eg-1abcdefgh", "eg-1ABCDEFG", "eg-\uff11abcdefg", "pr-1abcdefg", ""]
+)
+def test_what_is_written_otherwise_is_no_id(text: str) -> None:
+    assert not has_form_of_error_group_id(text)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,9 @@ def _group(breaker: breaker_pb2.Breaker) -> str | None:
     if not has(breaker, "error_group_id"):
         return None
     if not is_error_group_id(breaker.error_group_id):
-        raise InvalidField("breaker.error_group_id", "is no id of a group of errors")
+        raise InvalidField(
+            "breaker.error_group_id", "is no id of a group of errors that this server can tell"
+        )
     return breaker.error_group_id
 
 

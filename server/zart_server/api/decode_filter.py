@@ -13,7 +13,7 @@ from zart_server.api.checks import Checks
 from zart_server.api.fields import has, items_of, name_of, text_of, time_of
 from zart_server.domain.errors import FilterTooBroad, InvalidField
 from zart_server.domain.filters import ExecutionFilter, ListExecutions
-from zart_server.domain.fingerprint import is_error_group_id
+from zart_server.domain.fingerprint import has_form_of_error_group_id
 from zart_server.domain.globs import check_glob
 from zart_server.domain.model import RunStatus, StepStatus
 
@@ -123,7 +123,7 @@ def _pattern(pattern: str, field: str) -> str:
 
 
 def _group(text: str, field: str) -> str:
-    if text and not is_error_group_id(text):
+    if text and not has_form_of_error_group_id(text):
         raise InvalidField(field, "is no error group's id: eg- and 8 letters or digits")
     return text
 

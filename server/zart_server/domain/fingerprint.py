@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 _PREFIX = "eg-"
 _LENGTH = 8  # of what follows it: the version, and a hash
+_FORM = re.compile(rf"{_PREFIX}[0-9a-z]{{{_LENGTH}}}")
 _ID = re.compile(rf"{_PREFIX}[0-9][0-9a-z]{{{_LENGTH - 1}}}")
 _DIGITS = "abcdefghjkmnpqrstuvwxyz23456789"
 _READ = 8_000  # characters of a message
@@ -148,6 +149,14 @@ def _id_of(error_type: str, template: str, version: int) -> str:
 def version_of(error_group_id: str) -> int:
     """Return the version that the id of a group is of, whether this server knows it or not."""
     return int(error_group_id[len(_PREFIX)])
+
+
+def has_form_of_error_group_id(text: str) -> bool:
+    """Return whether a text is written as the id of a group is, be there such a version or not.
+
+    That is enough where ids are compared as texts: there may be some that a newer server made.
+    """
+    return _FORM.fullmatch(text) is not None
 
 
 def is_error_group_id(text: str) -> bool:
