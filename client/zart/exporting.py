@@ -89,7 +89,8 @@ def _operations(execution_id: str) -> Generator[Call[Any], Any, tuple[list[Opera
     """Return what was done to the one that has the id, and whether there was another before it.
 
     What was done to neither, since it was before the first start, is also in it: a pause rule may
-    exempt what is still to come.
+    exempt, or name, what is still to come. What was done to another one is told by its run: its
+    start may be gone by then, as the oldest operations are removed first.
     """
     found: list[Operation] = []
     since_start = 0
@@ -97,7 +98,7 @@ def _operations(execution_id: str) -> Generator[Call[Any], Any, tuple[list[Opera
     while True:
         page = yield call
         for operation in page.operations:
-            if operation.kind == OPERATION_KIND_START and since_start:
+            if since_start and operation.HasField("run_number"):
                 return found[:since_start], True
             found.append(operation)
             if operation.kind == OPERATION_KIND_START:
