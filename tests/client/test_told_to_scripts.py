@@ -10,6 +10,7 @@ import grpc
 import pytest
 from client.answering import answering, filled
 from client.scripted import EXECUTION, RUN, Run, Script, refusal
+from client.test_control_characters import LINES
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import code_pb2
@@ -70,6 +71,24 @@ def test_a_start_whose_wait_is_refused_tells_scripts_a_status_only(
         )
     assert (told.code, told.out) == (1, "")
     assert json.loads(told.err)["message"] == "no such execution"
+
+
+def test_a_script_whose_command_is_refused_reads_a_status_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ZART_INCIDENT", "INC-7")
+    with answering(refusing) as address:
+        for line in LINES.values():
+            told = zart_command(monkeypatch, ["--address", address, "-o", "json", *line])
+            assert (told.code, told.out) == (1, ""), line
+            assert "no such execution" in json.loads(told.err)["message"], line
+
+
+def test_a_person_who_wants_json_is_told_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZART_INCIDENT", "INC-7")
+    with answering(failing) as address:
+        line = ["--address", address, "-o", "json", "cancel", "x", "--yes"]
+        assert zart_command(monkeypatch, line, columns=80).out.startswith("incident: INC-7\n")
 
 
 def test_a_person_is_told_at_once_what_was_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def audit(
     )
     session.run_list(call, limit, _COLUMNS, _row_at(datetime.now(UTC)))
     if is_bounded and (until or wanted or statuses):  # else it is what everybody expects
-        session.tell(f"only since {render.when(since)}: --since says otherwise")
+        session.warn(f"only since {render.when(since)}: --since says otherwise")
 
 
 def _kinds_of(texts: list[str] | None) -> list[OperationKind]:

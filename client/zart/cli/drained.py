@@ -65,8 +65,7 @@ def wait_drained(
 
 def _tell_unknown(session: Session, rule_id: str) -> None:
     """Say what is known; who reads JSON is told by a Status."""
-    if not session.is_json:
-        session.tell(f"{rule_id} was made; whether it is drained is not known")
+    session.tell(f"{rule_id} was made; whether it is drained is not known")
 
 
 def _in_flight(rule: WatchedPauseRule) -> str:

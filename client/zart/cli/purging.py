@@ -95,7 +95,7 @@ class _Purge:
                 self._session.tell(f"removed {self._removed.total()} so far")
             raise
         if answer.is_partial:  # as a server says that knows of no tokens
-            self._session.tell("there may be more: run it again")
+            self._session.warn("there may be more: run it again")
         tasks = [
             PurgedTask(name, count, self._kept[name])
             for name, count in sorted(self._removed.items())

@@ -126,14 +126,14 @@ class Session:
     def mutate(self, mutation: Mutation) -> None:
         """Note that something will be changed; what the caller left open is made up here.
 
-        The incident is echoed: it may come from the environment, and be another one's.
+        The incident is echoed to people: it may come from the environment, and be another one's.
         """
         mutation.triggered_by = mutation.triggered_by or default_caller()
         mutation.may_repeat = bool(mutation.request_id)
         mutation.request_id = mutation.request_id or uuid.uuid4().hex
         self.mutation = mutation
         if mutation.incident:
-            self.err.line(f"incident: {mutation.incident}")
+            self.tell(f"incident: {mutation.incident}")
 
     def send(self, call: Call[T]) -> tuple[Message, T]:
         """Send a call; return its answer as it came, and as a dataclass."""
@@ -244,7 +244,15 @@ class Session:
             self.out.line(line)
 
     def tell(self, text: str) -> None:
-        """Print a line on standard error that nobody has to read: who has left it ends nothing."""
+        """Print a line on standard error that nobody has to read: who has left it ends nothing.
+
+        It is for people: a script that wants JSON reads a Status there, or nothing.
+        """
+        if self.err.is_terminal or not self.is_json:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Print a line as ``tell`` does, also for scripts: beside an answer, not a Status."""
         with contextlib.suppress(ReaderLeft):
             self.err.line(text)
 

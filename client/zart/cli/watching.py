@@ -33,7 +33,7 @@ def telling(session: Session, bar: Bar | None = None) -> Callable[[], None]:
     def on_break() -> None:
         if bar is not None and session.err.is_terminal:
             bar.line(_BROKEN)
-        elif session.err.is_terminal or not session.is_json:
+        else:
             session.tell(_BROKEN)
 
     return on_break
