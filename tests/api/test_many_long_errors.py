@@ -81,3 +81,6 @@ async def test_an_export_has_all_errors_whole(
     assert (printed.code, printed.err) == (
         1, "x: of a step errors past 4 MiB are cut, or attempts before the last 1,000 left out\n",
     )  # fmt: skip
+    printed = await asyncio.to_thread(zart_command, monkeypatch, [*words, "-o", "json"])
+    told = json.loads(printed.err)["message"]
+    assert (printed.code, told.partition(":")[0]) == (1, "x"), told

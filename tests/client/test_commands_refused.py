@@ -167,6 +167,9 @@ def test_an_export_goes_on_past_what_is_refused_of_one(run: Run) -> None:
         "x is not exported:", "zart: larger than max",
         "y is not exported:", "zart: too late [OPERATION_TIMEOUT]",
     ]  # fmt: skip
+    code, out, err, _ = run("export x -o json", ("GetExecution", too_large))
+    assert (code, out) == (1, "")
+    assert json.loads(err)["message"] == "x is not exported: larger than max"
 
     for refused, ends in (
         (refusal(code_pb2.PERMISSION_DENIED, "ROLE_REQUIRED", "no"), 1),

@@ -145,8 +145,8 @@ def test_a_resume_of_nothing_is_no_order_that_was_done(
     code, out, err, _ = run(f"resume {line}", ("Resume", answer))
     assert (code, out) == (1, "")
     assert told in err
-    code, out, _, _ = run(f"resume {line} -o json", ("Resume", answer))
-    assert code == 1
+    code, out, err, _ = run(f"resume {line} -o json", ("Resume", answer))
+    assert (code, told in json.loads(err)["message"]) == (1, True)
     assert json.loads(out)["rulesDeleted"] == 0
 
 

@@ -72,6 +72,8 @@ def test_a_rule_that_ended_before_is_4(run: Run) -> None:
     code, _, err, _ = run(LINE, ("Pause", PAUSED), ("WatchPauseRule", [ended]))
     assert code == 4
     assert "pr-abcd1234 is RESUMED" in err
+    code, out, err, _ = run(f"{LINE} -o json", ("Pause", PAUSED), ("WatchPauseRule", [ended]))
+    assert (code, json.loads(out)["rule"]["status"], err) == (4, "PAUSE_RULE_STATUS_RESUMED", "")
 
 
 def test_scripts_get_one_answer_with_the_rule_as_it_is_then(run: Run) -> None:

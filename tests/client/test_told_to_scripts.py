@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -16,10 +18,13 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2
 from terminal import zart_command
 
+import zart.cli
 from zart.cli.main import main
+from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
+from zart.v1 import in_doubt_pb2 as in_doubt
 
 
 def failing(method: MethodDescriptor, _context: grpc.ServicerContext) -> Message:
@@ -82,6 +87,46 @@ def test_a_script_whose_command_is_refused_reads_a_status_only(
             told = zart_command(monkeypatch, ["--address", address, "-o", "json", *line])
             assert (told.code, told.out) == (1, ""), line
             assert "no such execution" in json.loads(told.err)["message"], line
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("exempt pr-1 y", "nothing of y: nothing was done"),
+        ("exempt --undo pr-1 y", "pr-1 does not exempt y: nothing was done"),
+        ("resolve y a happened", "no attempt of y/a is in doubt"),
+    ],
+)
+def test_what_a_command_refuses_by_itself_is_a_status_to_scripts(
+    monkeypatch: pytest.MonkeyPatch, line: str, why: str
+) -> None:
+    with answering(failing) as address:
+        told = zart_command(monkeypatch, ["--address", address, "-o", "json", *line.split()])
+    status = json.loads(told.err)
+    assert (told.code, told.out, status["code"]) == (1, "", code_pb2.FAILED_PRECONDITION)
+    assert status["message"].endswith(why)
+
+
+def test_which_of_several_attempts_in_doubt_is_meant_is_asked_of_scripts_by_a_status(
+    run: Run,
+) -> None:
+    items: list[Any] = [filled(in_doubt.InDoubtAttempt.DESCRIPTOR, "x", "{}") for _ in range(2)]
+    items[1].attempt = 3
+    answer = ("ListInDoubt", admin.ListInDoubtResponse(items=items))
+    code, out, err, _ = run("resolve x x happened -o json", answer)
+    assert (code, out) == (1, "")
+    assert json.loads(err)["message"].endswith("--run 2 --attempt 2, --run 2 --attempt 3")
+
+
+# They run something, and answer nothing in JSON.
+PROCESSES = {"processes.py", "gateway.py", "health.py"}
+
+
+def test_what_commands_say_on_standard_error_asks_whether_a_script_reads_it() -> None:
+    """As Session.tell and Session.warn do, and what refuses."""
+    files = Path(zart.cli.__path__[0]).glob("*.py")
+    printing = {file.name for file in files if "err.line(" in file.read_text()}
+    assert printing == {"session.py", "problems.py"} | PROCESSES
 
 
 def test_a_person_who_wants_json_is_told_the_incident(monkeypatch: pytest.MonkeyPatch) -> None:

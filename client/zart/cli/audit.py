@@ -72,13 +72,13 @@ def history(
             session.print("", "held by pause rules:")
             _show_holds(session, found)
         elif found.is_partial:
-            session.err.line(_OTHERS)
+            session.tell(_OTHERS)
 
 
 def _show_holds(session: Session, found: RuleHolds) -> None:
     session.print_table(_HOLDS, list(map(_hold_row, found.holds)))
     if found.is_partial:
-        session.err.line(_OTHERS)
+        session.tell(_OTHERS)
 
 
 def _hold_row(hold: RuleHold) -> Sequence[str]:

@@ -36,7 +36,7 @@ def show_state(session: Session, state: ExecutionState, result_json: str) -> Non
     ]
     session.print_table(render.ATTEMPTS, rows)
     if len(failed) > _FAILED_STEPS:
-        session.err.line(f"and {len(failed) - _FAILED_STEPS} more steps that failed")
+        session.tell(f"and {len(failed) - _FAILED_STEPS} more steps that failed")
     number = state.run.run_number
     older = [] if number == state.execution.current_run_number else ["--run", str(number)]
     names = no_options(state.execution.execution_id, failed[0].step_name)

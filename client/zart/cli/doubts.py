@@ -14,6 +14,7 @@ from zart.calls.doubts import list_in_doubt, resolve_in_doubt
 from zart.calls.filters import ExecutionFilter
 from zart.cli import render
 from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads_filtered
+from zart.cli.refusing import refuse
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import time_of
@@ -143,11 +144,9 @@ def _only_one(
         and run in (None, item.run_number)
         and attempt in (None, item.attempt)
     ]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if not found:
+        refuse(session, f"no attempt of {execution_id}/{step_name} is in doubt")
+    if len(found) > 1:
         those = ", ".join(f"--run {number} --attempt {n}" for number, n in sorted(found))
-        session.err.line(f"zart: several attempts are in doubt: name one of {those}")
-    else:
-        session.err.line(f"zart: no attempt of {execution_id}/{step_name} is in doubt")
-    raise typer.Exit(1)
+        refuse(session, f"several attempts are in doubt: name one of {those}")
+    return found[0]

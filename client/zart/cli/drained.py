@@ -43,22 +43,22 @@ def wait_drained(
                 bar.show(_in_flight(rule), total - rule.running_steps, total)
                 if rule.silent_steps and not (has_told or session.err.is_terminal):
                     has_told = True
-                    session.err.line(_in_flight(rule))
+                    session.tell(_in_flight(rule))
     except TimeoutError as late:
         if seconds and not message.HasField("rule"):
             _tell_unknown(session, rule_id)
             raise Unreachable(f"no answer to the watch within {seconds:g} s") from late
-        session.err.line(f"{rule_id} stands, and is not drained after {within}")
+        session.tell(f"{rule_id} stands, and is not drained after {within}")
         return message, _RAN_OUT
     except (Unavailable, Unreachable):
         _tell_unknown(session, rule_id)
         raise
     except KeyboardInterrupt:
-        session.err.line(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
+        session.tell(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
         raise
     rule = call.read(message)
     if rule.drained_at is None:
-        session.err.line(f"{rule_id} is {rule.status}: what was in flight may still be")
+        session.tell(f"{rule_id} is {rule.status}: what was in flight may still be")
         return message, _NEVER_DRAINED
     return message, 0
 

@@ -80,8 +80,8 @@ def start(
         started = call.read(next(messages).started)
     if not session.is_json:
         show(started)
-    elif session.err.is_terminal:  # elsewhere there is JSON only, and the end has the id
-        session.err.line(started.execution_id)
+    else:  # to people only: scripts read JSON only, and the end has the id
+        session.tell(started.execution_id)
     _show_end(session, last_in(messages).state)
 
 

@@ -10,6 +10,7 @@ import typer
 from zart.calls import admin, execution
 from zart.cli import completing, render
 from zart.cli.options import RuleId, example, plans
+from zart.cli.refusing import refuse
 from zart.cli.session import Session
 from zart.cli.values import counted
 from zart.models import UpdatedPauseRule
@@ -71,13 +72,11 @@ def _check_may_match(session: Session, rule_id: str, execution_ids: Sequence[str
             others.append(execution_id)
     if others:
         named, scope = ", ".join(others), render.scope_of(rule)
-        session.err.line(f"zart: {rule_id} pauses {scope}, nothing of {named}: nothing was done")
-        raise typer.Exit(1)
+        refuse(session, f"{rule_id} pauses {scope}, nothing of {named}: nothing was done")
 
 
 def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
     known = session.client.get_pause_rule(rule_id).exempt_execution_ids
     others = [execution_id for execution_id in execution_ids if execution_id not in known]
     if others:
-        session.err.line(f"zart: {rule_id} does not exempt {', '.join(others)}: nothing was done")
-        raise typer.Exit(1)
+        refuse(session, f"{rule_id} does not exempt {', '.join(others)}: nothing was done")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
+from google.rpc import code_pb2, status_pb2
 
 from zart.calls.filtered import list_executions
 from zart.calls.filters import ExecutionFilter
@@ -43,23 +44,19 @@ def export(
                 _say(session, error)
                 is_whole = False
             else:  # it was removed since it was listed
-                session.err.line(f"{execution_id} was removed meanwhile")
+                session.tell(f"{execution_id} was removed meanwhile")
             continue
         except Refused as error:
             if not _is_of_one(error):
                 raise
-            session.err.line(f"{execution_id} is not exported:")
-            _say(session, error)
+            _say(session, error, f"{execution_id} is not exported:")
             is_whole = False
             continue
         session.out.json(line)
         session.out.flush()  # also so that a reader who leaves is noticed before the next one
         if ERRORS_OMITTED in line:  # what purges afterwards is not to go on
             is_whole = False
-            session.err.line(
-                f"{execution_id}: of a step errors past 4 MiB are cut,"
-                " or attempts before the last 1,000 left out"
-            )
+            _say_cut(session, execution_id)
     if not is_whole:
         raise typer.Exit(1)
 
@@ -71,10 +68,30 @@ def _is_of_one(error: Refused) -> bool:
     return error.code.name not in _OF_ALL
 
 
-def _say(session: Session, error: Refused) -> None:
+def _say(session: Session, error: Refused, of: str = "") -> None:
+    """Print why one is not exported. What it is ``of`` scripts read in the Status, too."""
     from zart.cli import problems  # noqa: PLC0415 - takes a while, and is seldom needed
 
-    problems.say_refused(session, error.status)
+    status = status_pb2.Status()
+    status.CopyFrom(error.status)
+    if of and session.is_json:
+        status.message = f"{of} {status.message}"
+    elif of:
+        session.tell(of)
+    problems.say_refused(session, status)
+
+
+def _say_cut(session: Session, execution_id: str) -> None:
+    from zart.cli import problems  # noqa: PLC0415 - as above
+
+    why = (
+        f"{execution_id}: of a step errors past 4 MiB are cut,"
+        " or attempts before the last 1,000 left out"
+    )
+    if session.is_json:
+        problems.say_own(session, why, code_pb2.RESOURCE_EXHAUSTED)
+    else:
+        session.tell(why)
 
 
 def _found(session: Session, wanted: ExecutionFilter | None) -> Iterator[str]:

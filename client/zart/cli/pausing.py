@@ -14,6 +14,7 @@ from zart.cli import render
 from zart.cli.completing import execution_ids, rule_ids
 from zart.cli.drained import end, wait_drained
 from zart.cli.options import Limit, TaskName, example, plans, reads
+from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Plan, Session
@@ -86,7 +87,7 @@ def pause(
     def show(answer: Paused) -> None:
         session.print(*_pause_lines(answer))
         for warning in answer.warnings:
-            session.err.line(f"warning: {warning.message}")
+            session.tell(f"warning: {warning.message}")
 
     call = admin.pause(**asked, **session.plan.fields, **session.mutation.fields)
     within = span_of(wait_for, "--wait-for")
@@ -237,13 +238,9 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
     """Say so where no rule was there to be ended: that is no order that was done."""
     if answer.rules_deleted or not all(rule.deleted_at for rule in answer.rules):
         return
-    if not session.is_json:
-        ended = [
-            f"{r.rule_id} ended before, by {r.deleted_by or 'nobody named'}" for r in answer.rules
-        ]
-        ended += [f"{rule_id} is RELEASING: name it" for rule_id in answer.still_releasing_rules]
-        session.err.line(f"zart: {', '.join(ended) or 'no rule has this scope'}: nothing was done")
-    raise typer.Exit(1)
+    ended = [f"{r.rule_id} ended before, by {r.deleted_by or 'nobody named'}" for r in answer.rules]
+    ended += [f"{rule_id} is RELEASING: name it" for rule_id in answer.still_releasing_rules]
+    refuse(session, f"{', '.join(ended) or 'no rule has this scope'}: nothing was done")
 
 
 def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:

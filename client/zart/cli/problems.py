@@ -55,7 +55,7 @@ def code_of(error: Exception) -> int | None:
 def say(session: Session, error: Exception) -> None:
     """Print what went wrong, for people or for scripts."""
     if isinstance(error, NotPlanned):
-        say_not_planned(session, error)
+        say_own(session, error.message, code_pb2.UNKNOWN)
     elif code_of(error) == UNKNOWN_OUTCOME:
         say_unknown(session, error)
     elif isinstance(error, Refused):
@@ -124,12 +124,12 @@ def say_stopped(session: Session) -> None:
         session.err.line("stopped; nothing more was asked of the server")
 
 
-def say_not_planned(session: Session, error: NotPlanned) -> None:
-    """Print that what was to be planned may be done."""
+def say_own(session: Session, why: str, code: int = code_pb2.FAILED_PRECONDITION) -> None:
+    """Print what the command found out, and no server said: to scripts as a Status of a code."""
     if session.is_json:
-        say_refused(session, status_pb2.Status(code=code_pb2.UNKNOWN, message=error.message))
+        say_refused(session, status_pb2.Status(code=code, message=why))
     else:
-        session.err.line(f"zart: {error.message}")
+        session.err.line(f"zart: {why}")
 
 
 def command_to_repeat(session: Session) -> str:

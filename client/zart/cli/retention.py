@@ -63,9 +63,9 @@ def warn_if_unknown(session: Session, task: str) -> None:
     """Say so on standard error where there is nothing of a task: it may be misspelt."""
     try:
         if not _is_known(session, task):
-            session.err.line(f"there is no task {task!r}, nor an execution of it: see `zart tasks`")
+            session.warn(f"there is no task {task!r}, nor an execution of it: see `zart tasks`")
     except (Refused, Unreachable, TimeoutError):  # what was asked for has been done all the same
-        session.err.line(f"whether there is a task {task!r} could not be looked up")
+        session.warn(f"whether there is a task {task!r} could not be looked up")
 
 
 def _is_known(session: Session, task: str) -> bool:
@@ -136,7 +136,7 @@ def _warn_if_longer_than_operations(session: Session, span: timedelta | None) ->
         return
     operations = kept.keep_operations_for
     if operations is not None and (span is None or span > operations):
-        session.err.line(
+        session.warn(
             f"operations are kept for {kept_for(operations)}: who did what to an execution is"
             " forgotten before the execution is removed"
         )
