@@ -7,12 +7,17 @@ import shlex
 
 import pytest
 from batching import dead_steps, until_batch
+from client.each_command import EACH
 from client.scripted import Script
 from rig import Rig
 
 from zart.cli.main import main
 from zart.testing.server import ServerUnderTest
 from zart.v1 import batch_pb2, batch_service_pb2, filter_pb2
+
+MAKING = [
+    name for name, command in EACH.items() if "no_wait" in {each.name for each in command.params}
+]
 
 
 async def run(server: ServerUnderTest, *words: str) -> int:
@@ -51,6 +56,24 @@ async def test_a_canary_is_resumed(rig: Rig, zart_server: ServerUnderTest) -> No
     assert await run(zart_server, "batch", "update", batch.batch_id, "--rate", "100/s") == 0
     assert await run(zart_server, "batch", "resume", batch.batch_id) == 0
     await until_batch(rig.client, batch.batch_id, "COMPLETED")
+
+
+@pytest.mark.parametrize("name", MAKING)
+async def test_the_example_in_its_help_is_of_something_to_do(
+    rig: Rig, zart_server: ServerUnderTest, name: str
+) -> None:
+    """Where an execution died of all its steps, and of one at work a rule holds a step."""
+    await rig.start("dead", {"charge-card": (), "mail": ()}, task="order")
+    for leased in await rig.lease(task="order"):
+        await rig.fail(leased)
+    rule = await rig.client.pause(execution_id="held", step_pattern="mail")
+    await rig.start("held", {"charge-card": (), "mail": ()}, task="order")
+    assert len(await rig.lease(task="order")) == 1
+    example = EACH[name].epilog.removeprefix("Example: zart ")
+    words = shlex.split(example.replace("pr-7k2m9x4q", rule.rule_id))
+    assert await run(zart_server, *words, "--yes") == 0
+    [batch] = await rig.client.list_batches()
+    assert (batch.counts.done, batch.counts.refused) == (1, 0)
 
 
 async def test_what_is_refused_is_told_by_its_option(

@@ -264,7 +264,8 @@ def complete_step(
 
 
 @app.command(
-    "fail-step", epilog=example("batch fail-step --task-name order --step mail --message 'no need'")
+    "fail-step",
+    epilog=example("batch fail-step --of-rule pr-7k2m9x4q --step mail --message 'no need'"),
 )
 @plans_filtered
 def fail_step(
