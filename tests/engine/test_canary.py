@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
-import asyncpg
 import pytest
-from releasing import hold_the_pace, paused, settled, until_released
+from releasing import hold_the_pace, paused, settled
 from rig import Rig, eventually
 
 import zart
 from zart import errors
-from zart.testing.server import ServerUnderTest
 
 STEPS = {f"s{n}": () for n in range(6)}
 
@@ -173,77 +169,6 @@ async def test_of_a_settling_rule_it_begins_once_the_rule_is_settled(
     await eventually(released)
     assert named(await rig.statuses(), "PAUSED") == {"s2", "s3", "s4", "s5"}
     assert await rig.db.fetchval("SELECT count(*) FROM zart.pause_canaries") == 0
-
-
-async def look_for_canaries(server: ServerUnderTest) -> None:
-    """Have the server look once more for what it is to release."""
-    look = server.running.runtime.releases.turn()
-    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look, server.loop))
-
-
-async def promised(rig: Rig) -> int:
-    """Return how many steps are to be released once a rule is settled."""
-    found: int = await rig.db.fetchval("SELECT COALESCE(sum(steps), 0) FROM zart.pause_canaries")
-    return found
-
-
-async def test_what_others_have_locked_as_the_rule_is_settled_goes_later(
-    rig: Rig, zart_database: str
-) -> None:
-    for n in range(10):
-        await rig.start(f"x-{n}", {"a": ()})
-    other = await asyncpg.connect(zart_database)
-    try:
-        settling = other.transaction()
-        await settling.start()
-        last = "run_key = (SELECT max(run_key) FROM zart.queue)"
-        await other.execute(f"SELECT FROM zart.queue WHERE {last} FOR UPDATE")
-        rule_id = (await rig.client.pause(task_name="t")).rule_id
-        assert (await rig.client.resume(rule_id=rule_id, canary=10)).released_steps == 10
-
-        async def all_others_are_paused() -> bool:
-            return bool(await rig.db.fetchval("SELECT count(*) = 9 FROM zart.held"))
-
-        await eventually(all_others_are_paused)
-        held = "SELECT run_key FROM zart.held ORDER BY queue_no LIMIT 7"
-        runs = f"SELECT FROM zart.runs WHERE run_key IN ({held}) FOR NO KEY UPDATE"
-        async with rig.locked(runs):
-            await settling.rollback()
-            await until_released(rig, 3)
-            assert await promised(rig) == 7
-    finally:
-        await other.close()
-    await until_released(rig, 10)
-    assert await promised(rig) == 0
-    assert len(await rig.lease()) == 10
-
-
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_what_another_rule_withholds_as_the_rule_is_settled_goes_after_that(
-    rig: Rig,
-    zart_server: ServerUnderTest,
-    is_cancelled: bool,  # noqa: FBT001 - parametrized
-) -> None:
-    """It was answered as released; unless the rule has nothing left."""
-    await rig.start("x", STEPS)
-    async with rig.locked("SELECT FROM zart.queue WHERE step_name = 's5' FOR UPDATE"):
-        first = (await rig.client.pause(task_name="t")).rule_id
-        assert (await rig.client.resume(rule_id=first, canary=2)).released_steps == 2
-        other = (await rig.client.pause(step_pattern="s*")).rule_id
-    await settled(rig)
-    await look_for_canaries(zart_server)
-    assert named(await rig.statuses(), "PAUSED") == set(STEPS)
-    if is_cancelled:
-        await rig.client.cancel_execution("x")
-    else:
-        await rig.client.resume(rule_id=other)
-
-    async def nothing_is_promised() -> bool:
-        return await promised(rig) == 0
-
-    await eventually(nothing_is_promised)
-    expected = set() if is_cancelled else {"s0", "s1"}
-    assert named(await rig.statuses(), "SCHEDULED") == expected
 
 
 async def test_it_is_of_exactly_one_rule_that_has_not_ended(rig: Rig) -> None:

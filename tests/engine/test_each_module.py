@@ -10,7 +10,7 @@ ENGINE = HERE.parents[1] / "server/zart_server/engine"
 TESTED_BY = {
     "operations/begin_runs": ("engine/test_restart.py", "engine/test_rerun.py"),
     "operations/cancel_batch": ("engine/test_batch_pace.py",),
-    "operations/canary_line": ("engine/test_canary.py",),
+    "operations/canary_line": ("engine/test_canary.py", "engine/test_promised_canaries.py"),
     "operations/close_breaker": ("engine/test_reset_breaker.py", "engine/test_probe_breaker.py"),
     "operations/counts": ("engine/test_resume.py", "engine/test_release.py"),
     "operations/doubts": ("engine/test_in_doubt.py",),

@@ -15,6 +15,8 @@ from zart_server.store.migrate import migrate
 _VERSION = "SELECT version_num FROM zart.alembic_version"
 # As it was before the newest migrations.
 _STEP_BACK = """
+    ALTER TABLE zart.pause_canaries DROP COLUMN last_queue_no;
+    DROP FUNCTION zart.last_queue_no();
     DROP INDEX zart.batch_items_by_execution;
     ALTER TABLE zart.error_groups DROP COLUMN former_id, DROP COLUMN former_template;
     DROP TABLE zart.fingerprint_version;

@@ -101,3 +101,23 @@ async def test_what_it_supersedes_is_listed_no_more(rig: Rig) -> None:
     await rig.db.execute(_SUPERSEDE)
 
     assert await rig.db.fetchval("SELECT count(*) FROM zart.dead_steps") == 0
+
+
+# As sent before a promise said up to which step it reaches.
+_PROMISE = (
+    "INSERT INTO zart.pause_canaries (rule_key, steps) SELECT rule_key, 5 FROM zart.pause_rules"
+)
+
+
+async def test_what_it_promises_is_of_the_steps_that_are_ready_then(rig: Rig) -> None:
+    await rig.client.pause(task_name="t")
+    await rig.start("x", CHAIN)
+    await rig.db.execute(_PROMISE)
+    await rig.start("y", CHAIN)
+
+    async def is_nothing_promised() -> bool:
+        return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.pause_canaries)")
+
+    await eventually(is_nothing_promised)
+    assert (await rig.statuses("x"))["a"] == "SCHEDULED"
+    assert (await rig.statuses("y"))["a"] == "PAUSED"

@@ -23,8 +23,13 @@ from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
-from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
-from zart_server.store.pausing.releases import StandingRelease, has_line, standing_releases
+from zart_server.store.pausing.letting_go import (
+    PromisedCanary,
+    promise_canary,
+    promised_canaries,
+    take_canary,
+)
+from zart_server.store.pausing.releases import StandingRelease, standing_releases, withholds_any
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.work import has_rule_to_itself
 
@@ -64,10 +69,10 @@ class Releases(BackgroundLoop):
         async with self._db.autocommit() as connection:
             standing = await standing_releases(connection)
             canaries = await promised_canaries(connection)
-        for rule_key, steps in canaries:
-            if time.monotonic() >= self._canary_at.get(rule_key, 0.0):
-                await self.one_of_several(self._canary(rule_key, steps))
-        for key in self._canary_at.keys() - {rule_key for rule_key, _ in canaries}:
+        for canary in canaries:
+            if time.monotonic() >= self._canary_at.get(canary.rule_key, 0.0):
+                await self.one_of_several(self._canary(canary))
+        for key in self._canary_at.keys() - {canary.rule_key for canary in canaries}:
             del self._canary_at[key]
         self._mine &= standing.keys()
         self._mixed &= standing.keys()
@@ -104,24 +109,28 @@ class Releases(BackgroundLoop):
         async with self._db.autocommit() as connection:
             await end_release(connection, rule_key)
 
-    async def _canary(self, rule_key: int, steps: int) -> None:
+    async def _canary(self, canary: PromisedCanary) -> None:
         """Release what was asked for before the rule was settled.
 
         Others may have locked its runs, or another rule may withhold it by now. It was answered as
-        released: what is left of it is looked at again, as long as the rule has a paused step.
+        released: what is left of it is looked at again, as long as the rule withholds a step that
+        was ready then. What became ready later needs another canary, and so does what failed since.
         """
+        rule_key, last = canary.rule_key, canary.last_queue_no
         begun = time.monotonic()
         async with self._db.transaction() as tx:
             if not await has_rule_to_itself(tx, rule_key):
                 return
-            line = await lock_canaries(tx, rule_key, steps, await read_rates(tx))
-            if line.run_keys or not await has_line(tx, rule_key):
+            line = await lock_canaries(tx, rule_key, canary.steps, await read_rates(tx), last)
+            if line.run_keys:
                 await share_pause_lock(tx)
-                left = await take_canary(tx, rule_key)
-                if left and line.run_keys:
-                    left -= (await let_canaries_go(tx, rule_key, line, left)).released
-                if left and await has_line(tx, rule_key):
-                    await promise_canary(tx, rule_key, left)
+                if left := await take_canary(tx, canary):
+                    left -= (await let_canaries_go(tx, rule_key, line, left, last)).released
+                if left:  # whether there is anything that it may be of, the next look tells
+                    await promise_canary(tx, rule_key, left, last)
+            elif not line.is_any and not await withholds_any(tx, rule_key, last):
+                await share_pause_lock(tx)
+                await take_canary(tx, canary)
         now = time.monotonic()
         self._canary_at[rule_key] = now + max(_PERIOD, (now - begun) * _COUNT_SHARE)
 

@@ -47,9 +47,15 @@ class CanaryCount(NamedTuple):
 
 
 async def lock_canaries(
-    tx: Tx, rule_key: int, count: int, rates: Mapping[int, float]
+    tx: Tx,
+    rule_key: int,
+    count: int,
+    rates: Mapping[int, float],
+    last_queue_no: int | None = None,
 ) -> CanaryLine:
     """Lock the runs of the oldest ``count`` steps that a canary of a rule lets go.
+
+    With a ``last_queue_no``: of those that were ready up to that.
 
     What other rules withhold that are not releasing, as ``rates`` says, is passed over; so are runs
     that others have locked: 10,000 steps at most. The caller holds no lock that comes after runs,
@@ -62,6 +68,8 @@ async def lock_canaries(
     found = rounds = 0
     is_any = False
     while found < count and rounds < _ROUNDS and (page := await line.next_page()):
+        if last_queue_no is not None:
+            page = [step for step in page if step[0].queue_no <= last_queue_no]
         going = [at.run_key for at in await _going(tx, rule_key, page, rates)]
         is_any = is_any or bool(going)
         while going and found < count and rounds < _ROUNDS:
@@ -139,13 +147,22 @@ async def _going(
     return [at for (at, _), is_going in zip(page, found, strict=True) if is_going]
 
 
-async def let_canaries_go(tx: Tx, rule_key: int, line: CanaryLine, count: int) -> LetGo:
+async def let_canaries_go(
+    tx: Tx, rule_key: int, line: CanaryLine, count: int, last_queue_no: int | None = None
+) -> LetGo:
     """Let the ``count`` oldest steps of a canary go, in the runs that ``lock_canaries`` locked.
 
-    The caller holds the pause lock, shared. Raises PauseRulesChanged.
+    With the ``last_queue_no`` that those were asked for. The caller holds the pause lock, shared.
+    Raises PauseRulesChanged.
     """
     return await let_steps_go(
-        tx, rule_key, line.run_keys, count, await read_rates(tx), looked_at=line.looked_at
+        tx,
+        rule_key,
+        line.run_keys,
+        count,
+        await read_rates(tx),
+        looked_at=line.looked_at,
+        last_queue_no=last_queue_no,
     )
 
 

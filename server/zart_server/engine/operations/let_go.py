@@ -91,9 +91,13 @@ async def let_steps_go(
     *,
     looked_at: int | None = None,
     until: datetime | None = None,
+    last_queue_no: int | None = None,
     beside: Mapping[int, int] | None = None,
 ) -> LetGo:
     """Let go the ``count`` oldest steps of a rule in locked runs.
+
+    Only of steps that are due ``until`` then, and that were ready up to ``last_queue_no``, if those
+    are given.
 
     What other rules withhold too is left to them, as ``judge_release`` says by the ``rates`` of the
     releasing rules, and does not count: of as many steps as are ``looked_at``, by default as many
@@ -108,7 +112,12 @@ async def let_steps_go(
     async def write(judgement: Judgement) -> int | None:
         pauses, left = tx.pauses, count
         oldest = await paused_in_runs(
-            tx, rule_key, run_keys, looked_at or count, of_executions=pauses.knows_any
+            tx,
+            rule_key,
+            run_keys,
+            looked_at or count,
+            last_queue_no,
+            of_executions=pauses.knows_any,
         )
         # Rules that have become known meanwhile are those of another epoch: it writes nothing.
         judge = _Judge(rule_key, rates, pauses, dict(beside or {}))

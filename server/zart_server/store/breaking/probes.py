@@ -104,18 +104,21 @@ _TAKE_BACK = Statement(
         FROM (SELECT zart.last_token() AS token OFFSET 0) t
         WHERE s.rule_key = :rule_key AND {standing("s")}
         RETURNING s.rule_key
+    ), canary AS (
+        DELETE FROM zart.pause_canaries WHERE rule_key = :rule_key
     )
     INSERT INTO zart.pause_work (rule_key, work, of_released)
     SELECT DISTINCT rule_key, 'settle', true FROM taken
     ON CONFLICT (rule_key, work, execution_id, of_released) DO UPDATE SET work_no = DEFAULT
     """,
-    locks=("released_steps",),
+    locks=("released_steps", "pause_canaries"),
 )
 
 
 async def take_back(tx: Tx, rule_key: int) -> None:
     """Have a rule withhold again what it let go and nobody has leased: that is to be settled.
 
-    The caller holds the pause lock exclusively: no claim is under way.
+    A canary that it promised is taken back, too. The caller holds the pause lock exclusively: no
+    claim is under way.
     """
     await tx.execute(_TAKE_BACK.text, *_TAKE_BACK.arguments(rule_key=rule_key))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from zart_server.domain.pacing import Release
 from zart_server.domain.rule_set import Judgement
@@ -63,33 +64,55 @@ async def let_go(
     return spent
 
 
-async def promise_canary(tx: Tx, rule_key: int, steps: int) -> None:
-    """Have so many steps more released once the rule is settled.
+class PromisedCanary(NamedTuple):
+    """So many steps of a rule are to be released once it is settled.
+
+    Of those that were ready when it was promised, none of which has a greater ``last_queue_no``.
+    """
+
+    rule_key: int
+    steps: int
+    last_queue_no: int
+
+
+async def promise_canary(
+    tx: Tx, rule_key: int, steps: int, last_queue_no: int | None = None
+) -> None:
+    """Have so many steps more released once the rule is settled, of those that are ready by now.
 
     The caller holds the pause lock, shared, and has seen the rule settling; or it has taken them,
-    and they could not go.
+    and they could not go: of those that were ready up to this ``last_queue_no``.
     """
     await tx.execute(
-        "INSERT INTO zart.pause_canaries AS c (rule_key, steps) VALUES ($1, $2)"
-        " ON CONFLICT (rule_key) DO UPDATE SET steps = c.steps + excluded.steps",
+        "INSERT INTO zart.pause_canaries AS c (rule_key, steps, last_queue_no)"
+        " VALUES ($1, $2, COALESCE($3::bigint, zart.last_queue_no()))"
+        " ON CONFLICT (rule_key) DO UPDATE SET steps = c.steps + excluded.steps,"
+        " last_queue_no = GREATEST(c.last_queue_no, excluded.last_queue_no)",
         rule_key,
         steps,
+        last_queue_no,
     )
 
 
-async def promised_canaries(connection: Connection) -> list[tuple[int, int]]:
-    """Return the settled rules of which so many steps are to be released."""
+async def promised_canaries(connection: Connection) -> list[PromisedCanary]:
+    """Return what is promised of rules that are settled."""
     rows = await connection.fetch(
-        "SELECT rule_key, steps FROM zart.pause_canaries c WHERE NOT EXISTS ("
+        "SELECT rule_key, steps, last_queue_no FROM zart.pause_canaries c WHERE NOT EXISTS ("
         "SELECT FROM zart.pause_work w WHERE w.rule_key = c.rule_key AND work = 'settle' OFFSET 0)"
         " ORDER BY rule_key"
     )
-    return [(row[0], row[1]) for row in rows]
+    return [PromisedCanary(*row) for row in rows]
 
 
-async def take_canary(tx: Tx, rule_key: int) -> int:
-    """Return how many steps of a rule are to be released, and forget it: the caller does it now."""
+async def take_canary(tx: Tx, canary: PromisedCanary) -> int:
+    """Return how many steps are to be released, and forget it: the caller does it now.
+
+    Return 0 if more has been promised since, of steps that became ready since.
+    """
     steps: int | None = await tx.fetchval(
-        "DELETE FROM zart.pause_canaries WHERE rule_key = $1 RETURNING steps", rule_key
+        "DELETE FROM zart.pause_canaries WHERE rule_key = $1 AND last_queue_no = $2"
+        " RETURNING steps",
+        canary.rule_key,
+        canary.last_queue_no,
     )
     return steps or 0

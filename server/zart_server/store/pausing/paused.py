@@ -107,12 +107,19 @@ async def run_of(connection: Connection, execution_id: str) -> int | None:
 
 
 async def paused_in_runs(
-    tx: Tx, rule_key: int, run_keys: Sequence[int], limit: int, *, of_executions: bool = True
+    tx: Tx,
+    rule_key: int,
+    run_keys: Sequence[int],
+    limit: int,
+    last_queue_no: int | None = None,
+    *,
+    of_executions: bool = True,
 ) -> list[PausedStep]:
     """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 
-    The caller holds the pause lock, shared: what has let a step go stays so. Which executions they
-    are of is two lookups more for each.
+    With a ``last_queue_no``: of those that were ready up to that. The caller holds the pause lock,
+    shared: what has let a step go stays so. Which executions they are of is two lookups more for
+    each.
     """
     rows = await tx.fetch(
         """
@@ -127,7 +134,8 @@ async def paused_in_runs(
         FROM (
             SELECT h.* FROM unnest($2::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
                 SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
-            WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
+            WHERE h.rule_key = $1 AND ($5::bigint IS NULL OR h.queue_no <= $5)
+            ORDER BY h.not_before, h.queue_no LIMIT $3) h
         CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
         ORDER BY h.not_before, h.queue_no
         """,
@@ -135,6 +143,7 @@ async def paused_in_runs(
         numbers(run_keys),
         limit,
         of_executions,
+        last_queue_no,
     )
     return [PausedStep(*row) for row in rows]
 

@@ -210,9 +210,9 @@ _WITHHOLDS_ANY = f"""
     SELECT EXISTS (
         SELECT FROM zart.pause_rules r CROSS JOIN LATERAL ({tasks_matched("held", "NULL")}) m
         CROSS JOIN LATERAL (
-            SELECT attempt FROM zart.held h
+            SELECT attempt, queue_no FROM zart.held h
             WHERE h.run_key = m.run_key AND h.step_no = m.step_no OFFSET 0) h
-        WHERE r.rule_key = $1 AND NOT EXISTS (
+        WHERE r.rule_key = $1 AND ($2::bigint IS NULL OR h.queue_no <= $2) AND NOT EXISTS (
             SELECT FROM zart.released_steps s
             WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = h.attempt
               AND s.rule_key = r.rule_key AND s.token_until IS NULL OFFSET 0)
@@ -227,7 +227,12 @@ _WITHHOLDS_ANY = f"""
 """
 
 
-async def withholds_any(connection: Connection, rule_key: int) -> bool:
-    """Return whether a rule withholds a paused step, whatever rule it is attributed to."""
-    found: bool = await connection.fetchval(_WITHHOLDS_ANY, rule_key)
+async def withholds_any(
+    connection: Connection, rule_key: int, last_queue_no: int | None = None
+) -> bool:
+    """Return whether a rule withholds a paused step, whatever rule it is attributed to.
+
+    With a ``last_queue_no``: one that was ready up to that.
+    """
+    found: bool = await connection.fetchval(_WITHHOLDS_ANY, rule_key, last_queue_no)
     return found
