@@ -12,6 +12,7 @@ from breaking import cool, tripped, until
 from releasing import settled, until_released
 from rig import Rig, eventually
 
+from zart import errors
 from zart.testing.server import ServerUnderTest
 
 STEPS = {f"s{n}": () for n in range(6)}
@@ -144,6 +145,20 @@ async def test_so_does_what_is_handed_to_another_rule_as_the_others_go(
     await until_released(rig, 2)
     assert await promised(rig) == 0
     assert await rig.statuses() == {"a": "SCHEDULED", "b": "SCHEDULED", "s5": "PAUSED"}
+
+
+async def test_several_are_promised_no_more_than_there_is(rig: Rig, zart_database: str) -> None:
+    for n in range(10):
+        await rig.start(f"x-{n}", {"a": ()})
+    async with settling(zart_database):
+        rule_id = (await rig.client.pause(task_name="t")).rule_id
+        for steps in (6, 4):
+            answer = await rig.client.resume(rule_id=rule_id, canary=6)
+            assert answer.released_steps == steps
+        for plans in (True, False):
+            with pytest.raises(errors.NothingPaused):
+                await rig.client.resume(rule_id=rule_id, canary=1, validate_only=plans)
+        assert await promised(rig) == 10
 
 
 async def test_a_breaker_that_opens_again_takes_it_back(rig: Rig, zart_database: str) -> None:

@@ -18,7 +18,12 @@ from zart_server.engine.operations.canary_line import (
 )
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.store.pausing.ending import find_to_release
-from zart_server.store.pausing.letting_go import promise_canary, promised_canaries, take_canary
+from zart_server.store.pausing.letting_go import (
+    promise_canary,
+    promised_canaries,
+    promised_steps,
+    take_canary,
+)
 from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.release_counts import (
     Counted,
@@ -130,6 +135,7 @@ async def promising_a_canary(tx: Explained) -> None:
     await tx.sql.execute("DELETE FROM zart.pause_work")
     (canary,) = await promised_canaries(tx.tx)
     assert canary[:2] == (key, 5)
+    assert await promised_steps(tx.tx, key) == 5
     assert await take_canary(tx.tx, canary) == 5
 
 

@@ -12,6 +12,7 @@ from zart_server.engine.operations.let_go import LetGo, let_steps_go
 from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.judging import ask_of_each, refresh_rules
+from zart_server.store.pausing.letting_go import promised_steps
 from zart_server.store.pausing.paused import PausedAt, paused_with_names
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
@@ -88,12 +89,15 @@ async def count_canaries(connection: Connection, rule_key: int, count: int) -> C
     """Count the steps that a canary of ``count`` lets go; and those that other rules hold, too.
 
     It looks as far as ``lock_canaries``. Of a rule that is settling it counts only those that no
-    other rule withholds. Locks nothing.
+    other rule withholds, but for as many as are promised to other canaries. Locks nothing.
     """
     free, others = await count_leaving(connection, [rule_key])
     if not await is_settled(connection, rule_key):
         seen = free + others
-        return CanaryCount(min(free, count), others, seen if seen > EXACT_TO else None)
+        if seen > EXACT_TO:  # there may be enough for all of them
+            return CanaryCount(min(free, count), others, seen)
+        unpromised = max(free - await promised_steps(connection, rule_key), 0)
+        return CanaryCount(min(unpromised, count), others, None)
     rates = await read_rates(connection)
     line = _Line(connection, rule_key, count)
     going = 0

@@ -104,6 +104,14 @@ async def promised_canaries(connection: Connection) -> list[PromisedCanary]:
     return [PromisedCanary(*row) for row in rows]
 
 
+async def promised_steps(connection: Connection, rule_key: int) -> int:
+    """Return how many steps of a rule are to be released once it is settled."""
+    steps: int | None = await connection.fetchval(
+        "SELECT steps FROM zart.pause_canaries WHERE rule_key = $1", rule_key
+    )
+    return steps or 0
+
+
 async def take_canary(tx: Tx, canary: PromisedCanary) -> int:
     """Return how many steps are to be released, and forget it: the caller does it now.
 
