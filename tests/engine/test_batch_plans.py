@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from rig import Rig
 import zart
 from zart import errors
 from zart.models import IfRunning
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
 
 STOP = {"if_in_doubt": zart.IfInDoubt.STOP}
 
@@ -119,6 +121,32 @@ async def test_a_step_that_is_pending_again_since_the_plan_is_not_taken(rig: Rig
     await until_batch(rig.client, created.batch_id, "COMPLETED")
     items = await rig.client.list_batch_items(created.batch_id)
     assert [item.step_name for item in items] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"statuses": ["RUNNING"]}, {"step_statuses": ["PENDING"]}, {"step_statuses": ["SCHEDULED"]}],
+)
+async def test_what_was_about_to_be_retried_at_the_plan_is_not_taken(
+    rig: Rig, wanted: dict[str, list[str]]
+) -> None:
+    """It waited for the pause lock, as behind a Pause: so it began before the plan."""
+    graph = {"a": (), "b": ("a",), "c": ()}
+    await rig.start("retried", graph)
+    await rig.work(fail=["a"])
+    await rig.start("stands", graph)
+    await rig.complete(await rig.lease_one("c", "stands"))
+    operation, selected = zart.CancelExecution(), zart.ExecutionFilter(task_name="t", **wanted)
+    async with rig.locked(SEIZE_PAUSE_LOCK):
+        retrying = asyncio.create_task(rig.client.retry_step("retried", "a"))
+        await rig.until_waiting()
+        plan = await rig.client.create_batch(operation, filter=selected, validate_only=True)
+    await retrying
+    assert len(await rig.client.list_executions(selected)) == 2
+    created = await rig.client.create_batch(operation, filter=selected, plan_token=plan.plan_token)
+    await until_batch(rig.client, created.batch_id, "COMPLETED")
+    items = await rig.client.list_batch_items(created.batch_id)
+    assert [item.execution_id for item in items] == ["stands"]
 
 
 @pytest.mark.parametrize("operation", [zart.Restart(), zart.RetryStep()])

@@ -35,17 +35,19 @@ class NewOperation(NamedTuple):
     made: Made | None = None
 
 
-def recorded(source: str, kind: str) -> str:
+def recorded(source: str, kind: str, *, after_locks: bool = False) -> str:
     """Return the statement that records operations of a kind (a parameter), as part of another one.
 
-    They are those of ``source``, which has at least the columns of ``RECORD``.
+    They are those of ``source``, which has at least the columns of ``RECORD``. They are as old as
+    the whole statement; ``after_locks``: as the source, which waits for locks before.
     """
+    column, moment = (", created_at", ", clock_timestamp()") if after_locks else ("", "")
     return f"""
         INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made{column})
         SELECT {kind}::text, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
-            replaced, made
+            replaced, made{moment}
         FROM {source}
     """
 

@@ -35,6 +35,8 @@ class StepToRevive(NamedTuple):
     attempt: int | None = None
 
 
+# It waits for the pause lock, and whoever plans a batch meanwhile sees the step dead: so it is on
+# record as of what comes after that.
 _REVIVE = Statement(
     f"""
     WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
@@ -83,7 +85,7 @@ _REVIVE = Statement(
                 'max_attempts', max_attempts, 'corrected_input_steps',
                     CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
         FROM revived
-    ), operations AS ({recorded("done", ":kind")})
+    ), operations AS ({recorded("done", ":kind", after_locks=True)})
     SELECT epoch, is_queued, {JUST_QUEUED.format(of="revived")}
     FROM now LEFT JOIN revived ON true
     """,

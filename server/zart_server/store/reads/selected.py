@@ -84,8 +84,8 @@ _WITHHELD = f"CASE WHEN {{}} THEN {WAS_WITHHELD} ELSE false END"
 _HELD_BY_RULE = f":rule_key::bigint > 0 AND {_WITHHELD.format(HELD_BY_RULE)}"
 _QUEUED_BY_RULE = f""":rule_key > 0 AND (SELECT yes FROM settling)
         AND {_WITHHELD.format(QUEUED_BY_RULE)}"""
-# Of a run that is FAILED no step is PENDING or COMPLETED as a filter has it: whatever the statuses
-# of executions that are asked for, these are not taken if it was FAILED since then. One that
+# Of a run that is FAILED no step but a dead one is in a state as a filter has it: whatever the
+# statuses of executions that are asked for, no other is taken if it was FAILED since then. One that
 # was failed by hand while it was PENDING, and retried, is so again: it is known by its attempt, and
 # not taken as PENDING if any step of its run was retried since then.
 _STEPS = Statement(f"""
@@ -156,8 +156,7 @@ async def select_page(
         statement = _STEPS
         states = () if wanted.rule_id else wanted.states
         values |= dead_arguments(wanted) | {state.value: state in states for state in _STATES}
-        waiting = StepStatus.PENDING in states or StepStatus.COMPLETED in states
-        values["asks_since"] = values["asks_failed"] or waiting
+        values["asks_since"] = values["asks_failed"] or set(states) != {StepStatus.DEAD}
         values["asks_paused"] = StepStatus.SCHEDULED not in states
         values["asks_scheduled"] = StepStatus.PAUSED not in states
         values["rule_key"] = await rule_key_of(connection, wanted.rule_id) if wanted.rule_id else 0
