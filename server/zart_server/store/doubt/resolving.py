@@ -20,12 +20,14 @@ _OPERATION = recorded(
     ":kind",
 )
 _COLUMNS_OF_D = ", ".join(f"d.{name.strip()}" for name in COLUMNS.split(","))
+# It may wait for the row, and who plans or creates a batch meanwhile knows nothing of it: so it is
+# found out as of when it has that.
 _RESOLVE = Statement(
     f"""
     WITH doubt AS MATERIALIZED (
         SELECT FROM zart.in_doubt WHERE {_AT} AND resolved_at IS NULL FOR NO KEY UPDATE
     ), operation AS ({_OPERATION} RETURNING operation_key, reason)
-    UPDATE zart.in_doubt d SET resolved_at = statement_timestamp(), finding = :finding::text,
+    UPDATE zart.in_doubt d SET resolved_at = clock_timestamp(), finding = :finding::text,
         resolved_by = o.operation_key, reason = o.reason
     FROM operation o
     WHERE d.run_key = {only(":run_key")} AND d.step_no = :step_no AND d.attempt = :attempt
