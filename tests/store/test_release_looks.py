@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,7 @@ import pytest
 from hot.explained import explained
 from lanes import queue
 from store.test_looks import blocks, snapshot
-from waiting import GIVE_UP
+from waiting import GIVE_UP, eventually
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
@@ -260,3 +261,37 @@ async def test_as_long_as_looks_are_quick_each_is_at_the_head() -> None:
     assert marks.begin(1) == step
     marks.keep_only([2])
     assert marks.begin(1) is None
+
+
+async def test_what_was_locked_does_not_wait_for_long_where_nothing_else_is_left(
+    store: Database, zart_database: str, rule_key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at the head may have seemed slow only since the server was busy."""
+    monkeypatch.setattr(line_marks, "_LATE", timedelta(0))  # all is of the last seconds here
+    sweep = Releases(store)
+    sweep._marks = resting()
+    await queue(store, 1, 3)
+    other = await asyncpg.connect(zart_database)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM zart.runs ORDER BY run_key LIMIT 1 FOR UPDATE")
+            assert await let_go(store, sweep) == 2
+    finally:
+        await other.close()
+
+    async def goes() -> bool:
+        return await let_go(store, sweep) == 1
+
+    await eventually(goes)
+
+
+async def test_the_head_is_looked_at_no_sooner_where_nothing_was_locked() -> None:
+    marks, now = resting(), datetime(2026, 1, 2, tzinfo=UTC)
+    step = PausedAt(now - timedelta(minutes=1), 7, 1)
+    for passes_over in (False, True):
+        marks.looked(1, None, LockedLine([1], step, 0.001, passes_over), step, now)
+        begin = marks.begin(1)
+        assert begin is not None
+        marks.looked(1, begin, LockedLine([], None, 0.0), None, now)
+        rests = marks._rests_until[1] - time.monotonic()
+        assert (rests < 1) == passes_over

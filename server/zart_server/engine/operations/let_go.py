@@ -39,12 +39,14 @@ class LockedLine(NamedTuple):
     """The locked runs of a rule's oldest paused steps.
 
     ``first``: the oldest step, whether its run was locked or not, and whether it is due or not.
-    ``seconds``: how long it took to find.
+    ``seconds``: how long it took to find. ``passes_over``: whether others had locked some of the
+    runs.
     """
 
     run_keys: list[int]
     first: PausedAt | None
     seconds: float
+    passes_over: bool = False
 
 
 async def lock_line(
@@ -62,6 +64,7 @@ async def lock_line(
     locked: list[int] = []
     tried: set[int] = set()
     begun, found = time.monotonic(), 0
+    passes_over = False
     paused = await paused_by_rule(tx, rule_key, after, count)
     first, seconds = paused[0] if paused else None, time.monotonic() - begun
     for _ in range(_ROUNDS):
@@ -74,12 +77,13 @@ async def lock_line(
         # The run row is the mutex of its steps: a Restart must not miss a step that is being moved.
         got = await lock_runs(tx, wanted, wait=False) if wanted else {}
         locked += got
+        passes_over = passes_over or len(got) < len(wanted)
         mine = set(locked)
         found += sum(step.run_key in mine for step in paused)
         if found >= count:
             break
         paused = await paused_by_rule(tx, rule_key, paused[-1], count - found)
-    return LockedLine(locked, first, seconds)
+    return LockedLine(locked, first, seconds, passes_over)
 
 
 async def let_steps_go(
