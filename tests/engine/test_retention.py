@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from batching import start_many, until_batch
+from batching import batch_of, load_runs, start_many, until_batch
 from retaining import keeping, left, make_old, make_operations_old, sweep
 from rig import Rig, eventually
 
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest, serving
+from zart_server.store.retention.operations import remove_batches
+from zart_server.store.retention.removing import OPEN_DOOR
 
 
 @pytest.fixture
@@ -92,3 +94,62 @@ async def test_where_nothing_is_set_nothing_is_looked_at(zart_database: str) -> 
         finally:
             await connection.close()
     assert taken == "-infinity"
+
+
+# As one that was paused while it was being prepared.
+_UNPREPARED = """
+    UPDATE zart.batches SET status = 'paused', pause_cause = 'operator', completed_at = NULL,
+        is_prepared = false
+    WHERE batch_id = $1
+"""
+
+
+async def test_what_a_batch_still_selects_by_is_not_removed(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await load_runs(rig, 3, "completed")
+    await rig.db.execute(batch_of("ba-old", "true"))
+    selecting = await rig.client.create_batch(
+        zart.Restart(), filter=zart.ExecutionFilter(batch_id="ba-old")
+    )
+    await until_batch(rig.client, selecting.batch_id, "COMPLETED")
+    await rig.db.execute(_UNPREPARED, selecting.batch_id)
+    await make_operations_old(rig.db)
+    await sweep(zart_server)
+    there = {batch.batch_id for batch in await rig.client.list_batches()}
+    assert there == {"ba-old", selecting.batch_id}
+    await rig.client.cancel_batch(selecting.batch_id)
+    await sweep(zart_server)
+    assert [b.batch_id for b in await rig.client.list_batches()] == [selecting.batch_id]
+
+
+async def remove_an_item(server: ServerUnderTest) -> None:
+    """Have a server remove one item of a batch that has ended, as if they were kept no longer."""
+
+    async def remove() -> None:
+        async with server.running.runtime.retention._db.transaction(first=OPEN_DOOR) as tx:
+            assert await remove_batches(tx, datetime.now(UTC) + timedelta(days=1), 1)
+
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(remove(), server.loop))
+
+
+async def test_by_a_batch_that_is_being_removed_nothing_is_selected(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """What is left of it is not what it selected."""
+    await start_many(rig.client, 3)
+    removed = await rig.client.create_batch(zart.CancelExecution(), everything=True)
+    await until_batch(rig.client, removed.batch_id, "COMPLETED")
+    wanted = zart.ExecutionFilter(batch_id=removed.batch_id)
+    selecting = await rig.client.create_batch(zart.Restart(), filter=wanted)
+    await until_batch(rig.client, selecting.batch_id, "COMPLETED")
+    await remove_an_item(zart_server)
+    for plans in (True, False):
+        with pytest.raises(errors.BatchNotFound):
+            await rig.client.create_batch(zart.Restart(), filter=wanted, validate_only=plans)
+    with pytest.raises(errors.BatchNotFound):
+        await rig.client.list_executions(wanted)
+    await rig.db.execute(_UNPREPARED, selecting.batch_id)
+    await rig.client.resume_batch(selecting.batch_id)
+    batch = await until_batch(rig.client, selecting.batch_id, "CANCELLED")
+    assert removed.batch_id in batch.error

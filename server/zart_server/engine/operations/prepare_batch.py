@@ -20,6 +20,7 @@ from zart_server.store.batches.selecting import (
 )
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operation_attempts import OperationAttempt, record_attempts
+from zart_server.store.reads.few_runs import batch_key_of
 
 RefusalOf: TypeAlias = Callable[[ZartError], Refusal]
 # Returns some of the ids that were selected: so many, beginning with one.
@@ -90,9 +91,12 @@ async def find_piece(
     """
     if selection.filter is not None:
         try:
-            return await find_by_filter(connection, selection.filter, kind, begin, limit, as_of)
+            found = await find_by_filter(connection, selection.filter, kind, begin, limit, as_of)
         except FilterTooBroad as error:  # it stands in the selection here
             raise FilterTooBroad(f"selection.{error.field}", error.description) from None
+        if selection.filter.batch_id:  # it was there before; if it still is, all of it was read
+            await batch_key_of(connection, selection.filter.batch_id)
+        return found
     if selection.is_everything:
         return await find_all(connection, kind, begin, limit)
     first = 0 if begin is None else int(begin[0])

@@ -67,9 +67,16 @@ async def rule_key_of(connection: Connection, rule_id: str) -> int:
 
 
 async def batch_key_of(connection: Connection, batch_id: str) -> int:
-    """Return the key of a batch. Raises BatchNotFound."""
+    """Return the key of a batch. Raises BatchNotFound.
+
+    One that is being removed is not there, either: its items go from the first on, and what is left
+    of them is not what it selected.
+    """
     found: int | None = await connection.fetchval(
-        "SELECT batch_key FROM zart.batches WHERE batch_id = $1", batch_id
+        "SELECT batch_key FROM zart.batches b WHERE batch_id = $1 AND (selected = 0 OR EXISTS ("
+        "SELECT FROM zart.batch_items i WHERE i.batch_key = b.batch_key AND i.item_no = 1"
+        " OFFSET 0))",
+        batch_id,
     )
     if found is None:
         raise BatchNotFound(batch_id)
