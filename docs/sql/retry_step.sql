@@ -78,10 +78,10 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
     FROM revived
 ), operations AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
-            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
+            triggered_by, principal, reason, request_id, incident, batch_id, replaced, made, created_at)
     SELECT $4::text, execution_id, run_number, step_name, rule_id, task_name,
         triggered_by, principal, reason, request_id, incident, COALESCE(batch_id, ''),
-        replaced, made
+        replaced, made, clock_timestamp()
     FROM done
 )
 SELECT epoch, is_queued,

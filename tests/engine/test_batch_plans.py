@@ -128,7 +128,7 @@ async def test_a_step_that_is_pending_again_since_the_plan_is_not_taken(rig: Rig
     [{"statuses": ["RUNNING"]}, {"step_statuses": ["PENDING"]}, {"step_statuses": ["SCHEDULED"]}],
 )
 async def test_what_was_about_to_be_retried_at_the_plan_is_not_taken(
-    rig: Rig, wanted: dict[str, list[str]]
+    rig: Rig, wanted: dict[str, Any]
 ) -> None:
     """It waited for the pause lock, as behind a Pause: so it began before the plan."""
     graph = {"a": (), "b": ("a",), "c": ()}

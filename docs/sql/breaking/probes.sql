@@ -86,13 +86,15 @@ WHERE b.breaker_key = $1 ORDER BY a.completed_at DESC LIMIT 1;
 
 -- store/breaking/probes.py: take_back
 -- Have a rule withhold again what it let go and nobody has leased: that is to be settled.
--- Locks: released_steps.
+-- Locks: released_steps; pause_canaries.
 -- Parameters: rule_key=$1.
 WITH taken AS (
     UPDATE zart.released_steps s SET token_until = t.token
     FROM (SELECT zart.last_token() AS token OFFSET 0) t
     WHERE s.rule_key = $1 AND COALESCE(s.token_until, -1) = -1
     RETURNING s.rule_key
+), canary AS (
+    DELETE FROM zart.pause_canaries WHERE rule_key = $1
 )
 INSERT INTO zart.pause_work (rule_key, work, of_released)
 SELECT DISTINCT rule_key, 'settle', true FROM taken

@@ -19,7 +19,7 @@ WITH doubt AS MATERIALIZED (
             triggered_by text, principal text, reason text, request_id text, incident text,
             batch_id text, replaced json, made json) WHERE EXISTS (SELECT FROM doubt)
     RETURNING operation_key, reason)
-UPDATE zart.in_doubt d SET resolved_at = statement_timestamp(), finding = $6::text,
+UPDATE zart.in_doubt d SET resolved_at = clock_timestamp(), finding = $6::text,
     resolved_by = o.operation_key, reason = o.reason
 FROM operation o
 WHERE d.run_key = ANY(ARRAY[$1]) AND d.step_no = $2 AND d.attempt = $3

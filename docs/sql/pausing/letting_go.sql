@@ -19,22 +19,27 @@ SET credit = LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement
 WHERE rule_key = $6 AND ended_at IS NULL;
 
 -- store/pausing/letting_go.py: promise_canary
--- Have so many steps more released once the rule is settled.
+-- Have so many steps more released once the rule is settled, of those that are ready by now.
 -- Locks: nothing.
-INSERT INTO zart.pause_canaries AS c (rule_key, steps)
-VALUES ($1, $2)
+INSERT INTO zart.pause_canaries AS c (rule_key, steps, last_queue_no)
+VALUES ($1, $2, COALESCE($3::bigint, zart.last_queue_no()))
 ON CONFLICT (rule_key) DO UPDATE
-SET steps = c.steps + excluded.steps;
+SET steps = c.steps + excluded.steps, last_queue_no = GREATEST(c.last_queue_no, excluded.last_queue_no);
 
 -- store/pausing/letting_go.py: promised_canaries
--- Return the settled rules of which so many steps are to be released.
+-- Return what is promised of rules that are settled.
 -- Locks: nothing.
-SELECT rule_key, steps
+SELECT rule_key, steps, last_queue_no
 FROM zart.pause_canaries c
 WHERE NOT EXISTS (SELECT FROM zart.pause_work w WHERE w.rule_key = c.rule_key AND work = 'settle' OFFSET 0)
 ORDER BY rule_key;
 
+-- store/pausing/letting_go.py: promised_steps
+-- Return how many steps of a rule are to be released once it is settled.
+-- Locks: nothing.
+SELECT steps FROM zart.pause_canaries WHERE rule_key = $1;
+
 -- store/pausing/letting_go.py: take_canary
--- Return how many steps of a rule are to be released, and forget it: the caller does it now.
+-- Return how many steps are to be released, and forget it: the caller does it now.
 -- Locks: pause_canaries.
-DELETE FROM zart.pause_canaries WHERE rule_key = $1 RETURNING steps;
+DELETE FROM zart.pause_canaries WHERE rule_key = $1 AND last_queue_no = $2 RETURNING steps;

@@ -41,7 +41,8 @@ SELECT run_key FROM (
 -- store/pausing/paused.py: paused_in_runs
 -- Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 -- Locks: nothing.
-SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $4::boolean THEN (
+-- Parameters: of_executions=$1, run_keys=$2, rule_key=$3, last_queue_no=$4, limit=$5.
+SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $1::boolean THEN (
     SELECT execution_id FROM zart.executions WHERE execution_key = (
         SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
     ELSE '' END, l.task_name, l.handler,
@@ -52,7 +53,9 @@ SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $4::boolean THEN (
 FROM (
     SELECT h.* FROM unnest($2::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
         SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
-    WHERE h.rule_key = $1 ORDER BY h.not_before, h.queue_no LIMIT $3) h
+    WHERE h.rule_key = $3::bigint
+        AND ($4::bigint IS NULL OR h.queue_no <= $4)
+    ORDER BY h.not_before, h.queue_no LIMIT $5::bigint) h
 CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
 ORDER BY h.not_before, h.queue_no;
 

@@ -115,9 +115,9 @@ SELECT EXISTS (
             LIMIT NULL)
     ) m
     CROSS JOIN LATERAL (
-        SELECT attempt FROM zart.held h
+        SELECT attempt, queue_no FROM zart.held h
         WHERE h.run_key = m.run_key AND h.step_no = m.step_no OFFSET 0) h
-    WHERE r.rule_key = $1 AND NOT EXISTS (
+    WHERE r.rule_key = $1 AND ($2::bigint IS NULL OR h.queue_no <= $2) AND NOT EXISTS (
         SELECT FROM zart.released_steps s
         WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = h.attempt
             AND s.rule_key = r.rule_key AND s.token_until IS NULL OFFSET 0)

@@ -6,7 +6,10 @@ SELECT rule_key, deleted_at IS NULL FROM zart.pause_rules WHERE rule_id = $1;
 -- store/reads/few_runs.py: batch_key_of
 -- Return the key of a batch.
 -- Locks: nothing.
-SELECT batch_key FROM zart.batches WHERE batch_id = $1;
+SELECT batch_key
+FROM zart.batches b
+WHERE batch_id = $1
+    AND (selected = 0 OR EXISTS (SELECT FROM zart.batch_items i WHERE i.batch_key = b.batch_key AND i.item_no = 1 OFFSET 0));
 
 -- store/reads/few_runs.py: keys_of_prefix
 -- Return the runs of executions whose id begins as is wanted; None: of too many.

@@ -38,11 +38,18 @@ FROM page;
 -- Remove some items of a batch that ended before a time, the batch with its last ones.
 -- Locks: batch_items; batches.
 -- Parameters: before=$1, limit=$2.
-WITH ended AS MATERIALIZED (
+WITH wanted AS MATERIALIZED (
+    SELECT b.batch_id FROM unnest(ARRAY['preparing', 'running', 'paused']) s(status)
+    CROSS JOIN LATERAL (
+        SELECT (selection->>'filter')::json->>'batch_id' AS batch_id FROM zart.batches
+        WHERE status = s.status AND NOT is_prepared OFFSET 0) b
+), ended AS MATERIALIZED (
     SELECT b.* FROM unnest(ARRAY['completed', 'cancelled']) s(status) CROSS JOIN LATERAL (
-        SELECT batch_key, completed_at FROM zart.batches
+        SELECT batch_key, batch_id, completed_at FROM zart.batches
         WHERE status = s.status ORDER BY status, batch_key LIMIT 100) b
-    WHERE completed_at < $1::timestamptz ORDER BY batch_key LIMIT 1
+    WHERE completed_at < $1::timestamptz
+        AND NOT EXISTS (SELECT FROM wanted w WHERE w.batch_id = b.batch_id OFFSET 0)
+    ORDER BY batch_key LIMIT 1
 ), items AS MATERIALIZED (
     SELECT i.* FROM ended e CROSS JOIN LATERAL (
         SELECT batch_key, item_no FROM zart.batch_items WHERE batch_key = e.batch_key

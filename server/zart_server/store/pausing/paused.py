@@ -11,6 +11,7 @@ from zart_server.store.arrays import numbers
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.matching import unfinished_run
 from zart_server.store.queue import TASK_COLUMNS
+from zart_server.store.statement import Statement
 
 
 class PausedStep(NamedTuple):
@@ -106,6 +107,26 @@ async def run_of(connection: Connection, execution_id: str) -> int | None:
     return run_key
 
 
+_IN_RUNS = Statement("""
+    SELECT h.run_key, h.step_no, h.attempt, CASE WHEN :of_executions::boolean THEN (
+            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
+        ELSE '' END, l.task_name, l.handler,
+        h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
+            SELECT s.rule_key FROM zart.released_steps s
+            WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
+              AND s.token_until IS NULL)
+    FROM (
+        SELECT h.* FROM unnest(:run_keys::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
+            SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
+        WHERE h.rule_key = :rule_key::bigint
+          AND (:last_queue_no::bigint IS NULL OR h.queue_no <= :last_queue_no)
+        ORDER BY h.not_before, h.queue_no LIMIT :limit::bigint) h
+    CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
+    ORDER BY h.not_before, h.queue_no
+""")
+
+
 async def paused_in_runs(
     tx: Tx,
     rule_key: int,
@@ -121,31 +142,14 @@ async def paused_in_runs(
     shared: what has let a step go stays so. Which executions they are of is two lookups more for
     each.
     """
-    rows = await tx.fetch(
-        """
-        SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $4::boolean THEN (
-                SELECT execution_id FROM zart.executions WHERE execution_key = (
-                    SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
-            ELSE '' END, l.task_name, l.handler,
-            h.step_name, h.lane, h.not_before, h.queue_no, ARRAY(
-                SELECT s.rule_key FROM zart.released_steps s
-                WHERE s.run_key = h.run_key AND s.step_no = h.step_no AND s.attempt = h.attempt
-                  AND s.token_until IS NULL)
-        FROM (
-            SELECT h.* FROM unnest($2::text::bigint[]) u(run_key) CROSS JOIN LATERAL (
-                SELECT * FROM zart.held WHERE run_key = u.run_key OFFSET 0) h
-            WHERE h.rule_key = $1 AND ($5::bigint IS NULL OR h.queue_no <= $5)
-            ORDER BY h.not_before, h.queue_no LIMIT $3) h
-        CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
-        ORDER BY h.not_before, h.queue_no
-        """,
-        rule_key,
-        numbers(run_keys),
-        limit,
-        of_executions,
-        last_queue_no,
+    values = _IN_RUNS.arguments(
+        rule_key=rule_key,
+        run_keys=numbers(run_keys),
+        limit=limit,
+        last_queue_no=last_queue_no,
+        of_executions=of_executions,
     )
-    return [PausedStep(*row) for row in rows]
+    return [PausedStep(*row) for row in await tx.fetch(_IN_RUNS.text, *values)]
 
 
 async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> int | None:
