@@ -162,8 +162,15 @@ class StepContext(Generic[Payload_co]):
         return name
 
 
+# What logging has on each line itself, and takes from no ``extra``: it raises KeyError.
+_OF_LOGGING = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+
+
 class _OfTheAttempt(logging.LoggerAdapter[logging.Logger]):
-    """Adds the fields of an attempt to those of a line, which an adapter as it is would drop."""
+    """Adds the fields of an attempt to those of a line, which an adapter as it is would drop.
+
+    A field that has a name of logging's own gets a ``_`` behind it: no line may fail a step.
+    """
 
     def process(
         self,
@@ -171,7 +178,9 @@ class _OfTheAttempt(logging.LoggerAdapter[logging.Logger]):
         kwargs: MutableMapping[str, Any],
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Return a line's message and arguments."""
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        given = (kwargs.get("extra") or {}).items()
+        own = {f"{name}_" if name in _OF_LOGGING else name: value for name, value in given}
+        kwargs["extra"] = {**own, **(self.extra or {})}
         return msg, kwargs
 
 

@@ -119,12 +119,12 @@ def test_a_line_of_a_step_has_its_own_fields_and_those_of_the_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ctx = zart.testing.context(step_name="s", execution_id="x", attempt=2)
-    ctx.logger.warning("charged", extra={"amount": 20, "attempt": 7})
+    ctx.logger.warning("charged", extra={"amount": 20, "attempt": 7, "name": "ann", "args": 1})
     ctx.logger.warning("and nothing besides")
     own, plain = (vars(record) for record in caplog.records)
-    names = ("execution_id", "step_name", "attempt", "amount")
-    assert [own.get(name) for name in names] == ["x", "s", 2, 20]
-    assert [plain.get(name) for name in names] == ["x", "s", 2, None]
+    names = ("execution_id", "step_name", "attempt", "amount", "name_", "args_")
+    assert [own.get(name) for name in names] == ["x", "s", 2, 20, "ann", 1]
+    assert [plain.get(name) for name in names] == ["x", "s", 2, None, None, None]
 
 
 async def test_a_whole_graph_in_process() -> None:

@@ -96,6 +96,7 @@ CASES: dict[str, Case] = {
         {
             'zart_gateway_requests_total{instance="i",code="200"}': _RUNNING,
             'zart_gateway_requests_total{instance="i",code="503"}': "0+6x40",
+            'zart_gateway_requests_total{instance="i",method="unknown",code="404"}': "0+6000x40",
         },
         6,
         _ON,

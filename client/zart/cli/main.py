@@ -99,7 +99,10 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
         session.close()
     if result == _INTERRUPTED and session.is_in_flight:  # typer has taken the KeyboardInterrupt
         return _stopped(session)
-    return result if isinstance(result, int) else OK
+    code = result if isinstance(result, int) else OK
+    if code == OK:
+        session.end_well()
+    return code
 
 
 def _stopped(session: Session) -> int:

@@ -126,7 +126,8 @@ class Session:
     def mutate(self, mutation: Mutation) -> None:
         """Note that something will be changed; what the caller left open is made up here.
 
-        The incident is echoed to people: it may come from the environment, and be another one's.
+        The incident is echoed: it may come from the environment, and be another one's. Scripts are
+        told at the end (``end_well``).
         """
         mutation.triggered_by = mutation.triggered_by or default_caller()
         mutation.may_repeat = bool(mutation.request_id)
@@ -250,6 +251,11 @@ class Session:
         """
         if self.err.is_terminal or not self.is_json:
             self.warn(text)
+
+    def end_well(self) -> None:
+        """Echo the incident to a script that wants JSON, at the end: no Status follows."""
+        if self.mutation.incident and self.is_json and not self.err.is_terminal:
+            self.warn(f"incident: {self.mutation.incident}")
 
     def warn(self, text: str) -> None:
         """Print a line as ``tell`` does, also for scripts: beside an answer, not a Status."""
