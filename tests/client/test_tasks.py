@@ -174,6 +174,22 @@ async def test_in_process_results_go_through_json_and_time_limits_hold() -> None
     with pytest.raises(zart.RunFailed, match="a set, is not JSON"):
         await zart.testing.run(bad)
 
+    class Failing(dict[str, int]):
+        def items(self) -> Any:
+            raise RuntimeError("no items")
+
+    worse = zart.Task("worse")
+    calls = []
+
+    @worse.step(retry=zart.Retry(max_attempts=3, initial_backoff=0.01))
+    async def fails(ctx: zart.StepContext) -> object:
+        calls.append(ctx.attempt)
+        return Failing(a=1)
+
+    with pytest.raises(zart.RunFailed, match="a Failing, is not JSON: no items"):
+        await zart.testing.run(worse)
+    assert calls == [1]
+
     slow = zart.Task("slow")
 
     @slow.step(timeout=0.05, retry=zart.Retry(max_attempts=1))

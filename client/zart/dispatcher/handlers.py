@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zart.dispatcher.in_hand import InHand
-from zart.dispatcher.outcomes import completed, failed_with, in_doubt, released, timed_out
+from zart.dispatcher.outcomes import completed, failed_with, released, timed_out
 from zart.dispatcher.threads import Call, NotBegun, Threads
 from zart.models import IfInDoubt
 from zart.step_context import Step, StepContext
@@ -31,15 +31,19 @@ async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, t
     attempt is cancelled for another reason than its lease or its time.
     """
     in_hand.begun = True
-    in_hand.runs_once = step.spec.if_in_doubt == IfInDoubt.STOP
+    tells_late = step.spec.if_in_doubt == IfInDoubt.STOP
     if step.is_async:
-        await _run_async(in_hand, step.function, tell)
+        await _run_async(in_hand, step.function, tell, tells_late=tells_late)
     else:
-        await _run_in_thread(in_hand, step.function, threads, tell)
+        await _run_in_thread(in_hand, step.function, threads, tell, tells_late=tells_late)
 
 
 async def _run_async(
-    in_hand: InHand, function: Callable[[StepContext], Awaitable[Any]], tell: Tell
+    in_hand: InHand,
+    function: Callable[[StepContext], Awaitable[Any]],
+    tell: Tell,
+    *,
+    tells_late: bool,
 ) -> None:
     in_hand.is_handled = True
     try:
@@ -51,11 +55,11 @@ async def _run_async(
             raise  # not the handler's: its coroutine is discarded after the loop has ended
         if not in_hand.lost:
             tell(in_hand, timed_out(in_hand) if in_hand.expired else failed_with(in_hand, error))
-        elif in_hand.runs_once and isinstance(error, Exception):  # not that it was broken off
+        elif tells_late and isinstance(error, Exception):  # not that it was broken off
             tell(in_hand, failed_with(in_hand, error))
         return
-    if in_hand.runs_once or not in_hand.lost:
-        _tell_returned(in_hand, completed(in_hand, result), tell)
+    if tells_late or not in_hand.lost:
+        tell(in_hand, completed(in_hand, result))
 
 
 async def _run_in_thread(
@@ -63,6 +67,8 @@ async def _run_in_thread(
     function: Callable[[StepContext], Any],
     threads: Threads,
     tell: Tell,
+    *,
+    tells_late: bool,
 ) -> None:
     """Run a plain handler in a thread, and return when the handler has returned.
 
@@ -85,15 +91,15 @@ async def _run_in_thread(
         is_begun = not inspect.isawaitable(call.result)
         if inspect.iscoroutine(call.result):
             call.result.close()  # it is not to begin any more
-        if not (is_begun and in_hand.runs_once):
+        if not (is_begun and tells_late):
             return
     if call.error is not None:
         tell(in_hand, failed_with(in_hand, call.error))
         call.error = None  # its traceback refers to the call: break the cycle
     elif inspect.isawaitable(call.result):
-        await _run_async(in_hand, lambda _: call.result, tell)
+        await _run_async(in_hand, lambda _: call.result, tell, tells_late=tells_late)
     else:
-        _tell_returned(in_hand, call.result, tell)
+        tell(in_hand, call.result)
 
 
 async def _is_told_before(call: Call, in_hand: InHand, tell: Tell) -> bool:
@@ -109,8 +115,3 @@ async def _is_told_before(call: Call, in_hand: InHand, tell: Tell) -> bool:
                 is_told = True
                 tell(in_hand, timed_out(in_hand))
     return is_told
-
-
-def _tell_returned(in_hand: InHand, outcome: pb.TaskOutcome, tell: Tell) -> None:
-    is_recorded = outcome.HasField("completed")
-    tell(in_hand, in_doubt(in_hand, outcome) if in_hand.runs_once and not is_recorded else outcome)

@@ -33,7 +33,6 @@ class InHand:
     in_a_row: int = 0  # steps of its run that were leased eagerly just before it
     expects: bool = False  # room is kept for a step that it makes ready
     begun: bool = False  # it has a slot
-    runs_once: bool = False  # its step is not to run twice
     is_handled: bool = False  # its handler was called, and may have had its effect
     lost: bool = False
     given_up: bool = False  # the server has given up its lease after it had ended
@@ -42,7 +41,6 @@ class InHand:
     span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
     handler_span: Span | None = field(default=None, repr=False)  # likewise, of its handler
     is_detached: bool = False  # from the answer that its task came with
-    late: pb.TaskOutcome | None = None  # to be told behind the outcome that ends it
     raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 

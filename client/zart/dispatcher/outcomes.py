@@ -25,33 +25,27 @@ _UNTOLD = "its text cannot be told"
 
 
 def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
-    """Return the outcome for a result; one that cannot be recorded fails the step for good."""
+    """Return the outcome for a result; a result that is not JSON fails the step for good."""
     try:
         text = json_text(result)
         size = len(text) if text.isascii() else len(text.encode())
-        if size <= _RESULT:
-            outcome = _outcome(in_hand)
-            outcome.completed.result_json = text
-            return outcome
     except Exception as error:  # noqa: BLE001 - of the result's own classes, and of its size
-        kind = "ResultNotJson"
         why = _words(error) or type(error).__name__
-        message = f"it returned a {type(result).__name__}, which is not JSON: {why}"
-    else:
-        kind = "ResultTooLarge"
-        message = f"it returned {size} bytes of JSON, at most {_RESULT} are kept"
-    told = execution_pb2.StepError(type=kind, message=_clean(message[:_DETAILS]))
-    return _failed(in_hand, told, retryable=False)
-
-
-def in_doubt(in_hand: InHand, why: pb.TaskOutcome) -> pb.TaskOutcome:
-    """Return the outcome that ends an attempt which returned what cannot be recorded.
-
-    Of a step that is not to run twice: it had its effect, and as a failure anybody might retry it.
-    So it is lost, which leaves it in doubt, and ``why`` is told behind that: as a late outcome.
-    """
-    in_hand.late = why
-    return lost(in_hand)
+        told = f"the result, a {type(result).__name__}, is not JSON: {why}"
+        not_json = execution_pb2.StepError(type="ResultNotJson", message=_clean(told[:_DETAILS]))
+        return _failed(in_hand, not_json, retryable=False)
+    if size > _RESULT:
+        return _failed(
+            in_hand,
+            execution_pb2.StepError(
+                type="ResultTooLarge",
+                message=f"the result has {size} bytes of JSON, at most {_RESULT} are kept",
+            ),
+            retryable=False,
+        )
+    outcome = _outcome(in_hand)
+    outcome.completed.result_json = text
+    return outcome
 
 
 def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
@@ -86,12 +80,8 @@ def rejected(in_hand: InHand, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutco
         error.message += f" (its retry_after is left out, the outcome was rejected: {why})"
         return _failed(in_hand, error, retryable=outcome.failed.retryable)
     error = execution_pb2.StepError(type=_REJECTED, message=why)
-    if outcome.HasField("completed"):
-        error.message = f"it returned what cannot be recorded: {why}"
-        told = _failed(in_hand, error, retryable=False)
-        return in_doubt(in_hand, told) if in_hand.runs_once else told
     retryable = outcome.failed.retryable or not outcome.HasField("failed")
-    return _failed(in_hand, error, retryable=retryable)
+    return _failed(in_hand, error, retryable=retryable and not outcome.HasField("completed"))
 
 
 def is_rejection(outcome: pb.TaskOutcome) -> bool:

@@ -192,7 +192,7 @@ class Reporter:
             return self._put_back(batch, f"{len(response.results)} results for {len(batch)}")
         unanswered = []
         for (in_hand, outcome), result in zip(batch, response.results, strict=True):
-            if result.status == pb.REPORT_STATUS_RECORDED and in_hand.late is None:
+            if result.status == pb.REPORT_STATUS_RECORDED:
                 self._done(in_hand)
             elif result.status == pb.REPORT_STATUS_UNSPECIFIED:
                 unanswered.append((in_hand, outcome))
@@ -240,19 +240,13 @@ class Reporter:
     def _conclude(self, in_hand: InHand, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
         where = in_hand.context.run_id, in_hand.context.step_name
         if result.status == pb.REPORT_STATUS_LEASE_LOST:
-            what = "kept if it is in doubt" if in_hand.runs_once else "dropped"
-            told = "%s/%s: the lease was lost, its outcome is %s"
-            _log.warning(told, *where, what, extra=fields_of(in_hand))
+            told = "%s/%s: the lease was lost, its outcome is dropped"
+            _log.warning(told, *where, extra=fields_of(in_hand))
         elif result.status == pb.REPORT_STATUS_REJECTED:
             told = "%s/%s: the outcome was rejected: %s"
             _log.warning(told, *where, result.error, extra=fields_of(in_hand))
-            if in_hand.late is None and not is_rejection(outcome):
+            if not is_rejection(outcome):
                 self.report(in_hand, rejected(in_hand, outcome, result.error))
-                return
-        late, in_hand.late = in_hand.late, None
-        if late is not None:
-            self.report(in_hand, late)
-            if result.status == pb.REPORT_STATUS_REJECTED:  # the lease stands, until this is told
                 return
         self._done(in_hand)
 

@@ -239,7 +239,7 @@ class Dispatcher:
 
     def _report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         try:
-            log_failure(in_hand, outcome if in_hand.late is None else in_hand.late)
+            log_failure(in_hand, outcome)
             end_span(in_hand, outcome)
         finally:  # whatever this process logs and traces with
             self._reporter.report(in_hand, outcome)

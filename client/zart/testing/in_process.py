@@ -188,9 +188,9 @@ class _InProcess:
         (in_hand,) = in_hand_of([task], time.monotonic())
         told: asyncio.Future[pb.TaskOutcome] = asyncio.get_running_loop().create_future()
 
-        def tell(in_hand: InHand, outcome: pb.TaskOutcome) -> None:
+        def tell(_: InHand, outcome: pb.TaskOutcome) -> None:
             if not told.done():  # what is told later changes nothing
-                told.set_result(outcome if in_hand.late is None else in_hand.late)
+                told.set_result(outcome)
 
         self._running.add(in_hand)
         self._limits.begin(in_hand)

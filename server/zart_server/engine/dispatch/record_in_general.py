@@ -242,8 +242,7 @@ def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
     if isinstance(ending, Lost):
         message = f'the lease of "{ending.dispatcher_id}" expired unreported'
     elif isinstance(ending, BrokenOff):
-        how = "stopped while the handler was at work, or cannot record its result"
-        message = f"{ending.dispatcher_id} {how}"
+        message = f"{ending.dispatcher_id} stopped while the handler was at work"
     elif isinstance(ending, Released):
         message = "it was given back, and nobody said that it had not begun"
     else:
