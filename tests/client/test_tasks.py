@@ -119,7 +119,8 @@ def test_a_line_of_a_step_has_its_own_fields_and_those_of_the_attempt(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ctx = zart.testing.context(step_name="s", execution_id="x", attempt=2)
-    ctx.logger.warning("charged", extra={"amount": 20, "attempt": 7, "name": "ann", "args": 1})
+    given: dict[str, object] = {"amount": 20, "attempt": 7, "name": "ann", "args": 1}
+    ctx.logger.warning("charged", extra=given)
     ctx.logger.warning("and nothing besides")
     own, plain = (vars(record) for record in caplog.records)
     names = ("execution_id", "step_name", "attempt", "amount", "name_", "args_")
