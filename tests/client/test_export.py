@@ -143,14 +143,19 @@ async def test_two_executions_are_never_one_line(rig: Rig, runs: int, size: int)
         await to_its_end(rig, script, answer)
 
 
-async def test_what_was_done_to_one_that_was_removed_is_not_told_of_the_next_with_its_id(
-    rig: Rig,
-) -> None:
+async def start_in_place_of_a_former(rig: Rig) -> None:
+    """Start an execution with the id of one that was cancelled, and removed."""
     await rig.start("x", {"a": ()})
     await rig.client.cancel_execution("x", reason="the first one")
     await make_old(rig.db)
     await rig.client.purge_executions(timedelta(days=30))
     await rig.start("x", {"a": ()})
+
+
+async def test_what_was_done_to_one_that_was_removed_is_not_told_of_the_next_with_its_id(
+    rig: Rig,
+) -> None:
+    await start_in_place_of_a_former(rig)
     await rig.client.restart("x", reason="the second one")
     line = json.loads(await rig.client.export_execution("x"))
     assert [(one["kind"], one["reason"]) for one in line["operations"]] == [
@@ -163,11 +168,7 @@ async def test_what_is_left_on_record_of_one_that_was_removed_is_not_told_of_the
     rig: Rig,
 ) -> None:
     """The oldest operations are removed first: the start is gone, what came after it is not."""
-    await rig.start("x", {"a": ()})
-    await rig.client.cancel_execution("x", reason="the first one")
-    await make_old(rig.db)
-    await rig.client.purge_executions(timedelta(days=30))
-    await rig.start("x", {"a": ()})
+    await start_in_place_of_a_former(rig)
     async with rig.db.transaction():
         await rig.db.execute("SET LOCAL zart.purge = 'on'")
         await rig.db.execute(

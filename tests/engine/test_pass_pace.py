@@ -65,6 +65,11 @@ def test_to_look_at_what_stays_takes_a_twentieth_of_the_time() -> None:
     assert looked / (now - begun) == pytest.approx(0.05, rel=0.02)
 
 
+def test_a_pass_hurries_past_what_stays_only_while_it_removes() -> None:
+    assert PassPace(0.0).behind(100.0) == 0.0
+    assert PassPace(0.0, removes=True).behind(100.0) == 100.0
+
+
 def test_a_rest_has_a_least_and_a_longest() -> None:
     assert PassPace(0.0).rest(1.0) == 5.0
     assert PassPace(0.0, idle=1000.0).rest(2000.0) == 600.0
