@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from zart.closing import close_channel
 from zart.credentials import SYSTEM, Credentials, is_local
 
 _OK = 200
@@ -49,7 +50,8 @@ class Probe:
     def over_grpc(self, address: str, services: Sequence[str]) -> None:
         """Ask gRPC's health service about each of ``services``. Raises NotServing."""
         deadline = time.monotonic() + self.timeout
-        with self._channel(address) as channel:
+        channel = self._channel(address)
+        try:
             health = health_pb2_grpc.HealthStub(channel)
             for service in services:
                 try:
@@ -60,6 +62,8 @@ class Probe:
                 if answer.status != health_pb2.HealthCheckResponse.SERVING:
                     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
                     raise NotServing(f"{service or 'the process'} is {status}")
+        finally:
+            close_channel(channel)
 
     def over_http(self, url: str) -> None:
         """Get a URL of http or https. Raises NotServing unless the answer is a 200."""

@@ -30,6 +30,7 @@ from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
+from zart.closing import close_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound, from_call
 from zart.exporting import exporting, removed_meanwhile
@@ -100,7 +101,7 @@ class SyncClient(SyncRuns):
 
     def close(self) -> None:
         """Close the connection."""
-        self.channel.close()
+        close_channel(self.channel)
 
     def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""

@@ -185,7 +185,7 @@ class Supervisor:
             await one.is_gone.wait()
             if self._stop.is_set():
                 return
-            await asyncio.to_thread(one.process.join)  # what tells of its end comes a moment before
+            await asyncio.to_thread(one.process.join, _LAST)  # its end is told a moment before
             if not self._has_begun:
                 if one.process.exitcode != 1:  # which is told by whoever ends so
                     _log.error(_NOT_BEGUN, index, one.process.exitcode)

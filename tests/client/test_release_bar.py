@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -66,6 +67,9 @@ class Following:
         return re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", self._seen.decode(errors="ignore"))
 
     def _read(self) -> bytes:
+        if select.select([self._person], [], [], GIVE_UP) == ([], [], []):
+            self._popen.kill()
+            raise TimeoutError(f"nothing more came after {self._text!r}")
         try:
             return os.read(self._person, 4096)
         except OSError:  # how Linux says that the other side is closed

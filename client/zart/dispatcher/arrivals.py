@@ -95,14 +95,12 @@ class Arrivals:
         timeout: float,
         age: float,
     ) -> tuple[Any, list[InHand]]:
-        self.room.look()
         pending = PendingAnswer(self._too_late)
         asked_at = time.monotonic()
-        call: Any = method.future(request, timeout=timeout)
-        self.room.under_way.add(call)
+        call = self.room.begin(method.future, request, timeout=timeout)
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
-            self.room.under_way.discard(call)
+            self.room.ended(call)
             pending.settle(*self._taken(call, asked_at, age))
 
         call.add_done_callback(ended)

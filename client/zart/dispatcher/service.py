@@ -16,6 +16,7 @@ import grpc.aio
 
 from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
+from zart.closing import close_channel
 from zart.credentials import Credentials
 from zart.dispatcher.arrivals import Arrivals, InTheLoop
 from zart.dispatcher.attempt_trace import end_span
@@ -139,7 +140,7 @@ class Dispatcher:
             self._is_running = False
             threads.close()
             if leases is not None:
-                leases.close()
+                close_channel(leases)
             if self._given_channel is None:
                 await channel.close()
 

@@ -52,9 +52,7 @@ class Stream:
     """
 
     def __init__(self, stub: Any, unseen: set[InHand], room: ThreadRoom) -> None:  # noqa: ANN401 - gRPC's
-        room.look(_THREADS)
         self._unseen = unseen
-        self._room = room
         self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._ping = next(self._numbers)
@@ -66,12 +64,12 @@ class Stream:
         self.is_proven = False
         self.failure: grpc.StatusCode | None = None
         self._to_send.put(pb.DispatchTasksRequest(number=self._ping, ping=pb.StreamPing()))
-        self._call: Any = stub.DispatchTasks(self._requests())
-        room.under_way.add(self)
+        self._call = call = room.begin(stub.DispatchTasks, self._requests(), more=_THREADS)
+        if not call.add_callback(lambda: room.ended(call)):  # it has ended by now
+            room.ended(call)
         try:
             threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
         except BaseException:  # nobody would read it
-            room.under_way.discard(self)
             self.fail(grpc.StatusCode.RESOURCE_EXHAUSTED)
             raise
 
@@ -118,7 +116,6 @@ class Stream:
             _log.error("an answer could not be taken: %s", locations_of(error))
             code = grpc.StatusCode.INTERNAL
             self._call.cancel()
-        self._room.under_way.discard(self)
         self.give_up(code)
         with self._lock:
             left, self._asked = list(self._asked.values()), {}

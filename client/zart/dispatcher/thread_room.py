@@ -8,28 +8,41 @@ it for started all the same: no call is answered any more, and to close the chan
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 # More than are needed: one that has ended may count for a moment more.
 _SPARE = 2
 
 
 class ThreadRoom:
-    """Room for the threads of one channel's calls.
-
-    ``under_way`` is what is under way on it: as long as anything is, the channel has its thread.
-    """
+    """Room for the threads of one channel's calls, each of which it is to begin."""
 
     def __init__(self) -> None:
-        self.under_way: set[object] = set()
+        self._lock = threading.Lock()
+        # As long as any call is, the channel has its thread.
+        self._under_way: set[object] = set()
 
-    def look(self, more: int = 0) -> None:
-        """Look before a call, which needs so many threads beside the channel's.
+    def begin(self, call: Callable[..., Any], *args: Any, more: int = 0, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
+        """Begin a call, and return it; it needs so many threads beside the channel's.
 
-        Raises RuntimeError where they cannot be started.
+        Whoever learns of its end first, from gRPC, is to say so to ``ended``. Raises RuntimeError
+        where its threads cannot be started.
         """
-        count = more if self.under_way else more + 1
-        if count:
-            _start_and_end(count + _SPARE)
+        # Who tells gRPC's thread of an end waits for the lock, and it for them: it cannot have
+        # ended by the time that a call counts on it.
+        with self._lock:
+            count = more if self._under_way else more + 1
+            if count:
+                _start_and_end(count + _SPARE)
+            begun = call(*args, **options)
+            self._under_way.add(begun)
+        return begun
+
+    def ended(self, call: object) -> None:
+        """Note in gRPC's thread, by a callback of the call's, that it has ended."""
+        with self._lock:
+            self._under_way.discard(call)
 
 
 def _start_and_end(count: int) -> None:
