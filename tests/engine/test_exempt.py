@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from invariants import broken
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, LONG, Rig, eventually, specs
 
 import zart
 from zart import errors
@@ -106,7 +106,8 @@ async def test_an_exemption_holds_while_its_rule_is_settling(rig: Rig) -> None:
         await rig.db.execute("SELECT FROM zart.queue WHERE step_name = 'a' FOR UPDATE")
         rule_id = (await rig.client.pause(task_name="t")).rule_id
         await rig.client.update_pause_rule(rule_id, exempt=["y"])
-        tasks = await rig.lease()
+        # One each, and waited for: the sweep may have them locked for a moment.
+        tasks = [*await rig.lease(1, wait=LONG), *await rig.lease(1, wait=LONG)]
         assert {(t.execution_id, t.step_name) for t in tasks} == {("y", "b"), ("y", "c")}
         listed = rig.client.list_executions(step_statuses=["paused"])
         assert [e.execution_id async for e in listed] == ["x"]
