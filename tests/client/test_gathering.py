@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import pytest
 from standing_clock import StandingClock
 
 import zart
@@ -30,11 +32,13 @@ def running(play: Callable[[StandingClock], Coroutine[Any, Any, None]]) -> None:
 
 
 class Reporting:
-    """A reporter, so many busy slots, and a server that answers at once."""
+    """A reporter, so many busy slots, and a server that answers at once while its gate is open."""
 
     def __init__(self, busy: int) -> None:
         self.sizes: list[int] = []  # of the calls
         self.busy = [None] * busy
+        self.gate = asyncio.Event()
+        self.gate.set()
         room = Room(256, Pace(256), self.busy, self.busy)
         eager = EagerDispatch([TASK], 30.0, room, lambda _: None, asyncio.Event(), lambda: None)
         self.reporter = Reporter(self._answer, "d", eager, lambda _: None, room)
@@ -43,6 +47,7 @@ class Reporting:
         self, request: pb.ReportTasksRequest, _timeout: float
     ) -> tuple[pb.ReportTasksResponse, list[InHand]]:
         self.sizes.append(len(request.outcomes))
+        await self.gate.wait()
         results = [pb.ReportResult(status=pb.REPORT_STATUS_RECORDED) for _ in request.outcomes]
         return pb.ReportTasksResponse(results=results), []
 
@@ -141,6 +146,49 @@ def test_whoever_waits_for_the_last_outcome_has_all_sent_at_once() -> None:
             made.tell(1)
             await clock.at_rest()
             assert made.sizes == [1, 1]
+
+    running(play)
+
+
+def test_an_outcome_that_only_gathers_has_nobody_look() -> None:
+    async def play(clock: StandingClock) -> None:
+        async with reporting(busy=32) as made:
+            made.tell(1)
+            await clock.at_rest()
+            made.tell(1)
+            await clock.at_rest()
+            made.tell(46)
+            assert not made.reporter._more.is_set()
+            made.tell(1)
+            assert made.reporter._more.is_set()
+            await clock.at_rest()
+            assert made.sizes == [1, 48]
+
+    running(play)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_between_no_outcome_is_left_lying(seed: int) -> None:
+    chance = random.Random(seed)
+
+    async def play(clock: StandingClock) -> None:
+        told = 0
+        async with reporting(busy=32) as made:
+            for _ in range(100):
+                match chance.randrange(5):
+                    case 0 | 1:
+                        told += (count := chance.choice((1, 1, 2, 47, 249)))
+                        made.tell(count)
+                    case 2:
+                        made.busy[:] = [None] * chance.choice((0, 31, 32, 256))
+                    case 3:
+                        (made.gate.clear if made.gate.is_set() else made.gate.set)()
+                    case _:
+                        await clock.passed(chance.choice((0.0, 0.001, 0.009)))
+            made.gate.set()
+            await clock.at_rest()
+            await clock.passed(0.011)
+            assert sum(made.sizes) == told
 
     running(play)
 

@@ -169,6 +169,17 @@ async def test_a_second_call_goes_out_beside_the_first_for_many_and_no_third() -
     assert len(made.done) == 2801
 
 
+async def test_outcomes_have_nobody_look_while_a_call_is_under_way_unless_they_are_many() -> None:
+    async with reporting() as made:
+        made.report(1)
+        await made.calls(1)
+        made.report(249)
+        assert not made.reporter._more.is_set()
+        made.report(1)
+        assert made.reporter._more.is_set()
+        await made.calls(1, 250)
+
+
 async def test_what_a_crowd_of_quick_handlers_tells_turn_by_turn_goes_in_one_call() -> None:
     async with reporting() as made:
         for _ in range(10):

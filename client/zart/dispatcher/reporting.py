@@ -80,7 +80,8 @@ class Reporter:
         self._eager.expect(in_hand, outcome)
         self._waiting.append((in_hand, outcome))
         self._idle.clear()
-        self._more.set()
+        if self._is_worth_a_look():
+            self._more.set()
 
     async def flush(self) -> None:
         """Wait until no outcome is left to send; none waits for others."""
@@ -96,11 +97,23 @@ class Reporter:
         async with asyncio.TaskGroup() as calls:
             while True:
                 await self._more.wait()
-                self._more.clear()
                 await self._wait_for_more()
+                self._more.clear()  # what has come by now is looked at before the next wait
                 while self._waiting and self._is_time_for_a_call():
                     self._note_begin()
                     calls.create_task(self._call(self._next_batch()))
+
+    def _is_worth_a_look(self) -> bool:
+        """Return whether a call may begin as one more outcome waits.
+
+        Else ``run`` looks all the same, once the call under way or the time to gather is over.
+        """
+        count = len(self._waiting)
+        if self._on_their_way:
+            return self._on_their_way == 1 and count >= _SECOND
+        if self._gathering is None or self._is_hurried or count >= _ENOUGH:
+            return True
+        return not self._room.is_at_work(asyncio.get_running_loop().time())
 
     def _is_time_for_a_call(self) -> bool:
         if self._on_their_way:
