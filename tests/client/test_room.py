@@ -111,3 +111,47 @@ def test_a_slot_is_kept_for_the_next_step_and_asked_for_once() -> None:
     assert room.to_lease_eagerly(4, 9.0) == 1
     room.asked = 9
     assert room.to_lease_eagerly(4, 9.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_a_second", "to_lease"),
+    [
+        (0, 40, 8),
+        (0, 20, 6),  # no more than end in a tenth of a second
+        (0, 0, 4),  # what takes long may be another dispatcher's
+        (4, 40, 7),
+        (6, 40, 5),  # a poll for all free slots waits: a quarter of them is asked for once more
+        (6, 0, 4),
+        (9, 40, 2),  # a poll from before they were taken
+        (9, 0, 1),
+    ],
+)
+def test_a_report_asks_for_two_steps_an_outcome_where_slots_are_free(
+    asked: int, in_a_second: int, to_lease: int
+) -> None:
+    rooms = Rooms(16, busy=6)
+    rooms.get_done(in_a_second, seconds=1.0)
+    rooms.room.expected, rooms.room.asked = 4, asked
+    assert rooms.room.to_lease_eagerly(4, 60.0) == to_lease
+
+
+def test_a_report_asks_for_one_step_an_outcome_without_a_free_slot_and_none_for_others() -> None:
+    rooms = Rooms(16, busy=12)
+    rooms.get_done(40, seconds=1.0)
+    rooms.room.expected = 4
+    assert rooms.room.to_lease_eagerly(4, 60.0) == 4
+    assert rooms.room.to_lease_eagerly(0, 60.0) == 0
+
+
+def test_a_report_asks_for_more_steps_no_more_than_fit_into_a_call_and_are_recorded() -> None:
+    rooms = Rooms(256)
+    rooms.get_done(99_000, seconds=1.0)
+    rooms.room.expected = 600
+    assert rooms.room.to_lease_eagerly(600, 60.0) == 1_000
+
+    rooms = Rooms(16, busy=6, in_hand=2_014)
+    rooms.get_done(40, seconds=1.0)
+    rooms.room.expected = 4
+    assert rooms.room.to_lease_eagerly(4, 60.0) == 6
+    rooms.in_hand += [None] * 100
+    assert rooms.room.to_lease_eagerly(4, 60.0) == 4

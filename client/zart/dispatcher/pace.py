@@ -41,12 +41,16 @@ class Pace:
 
         0 if that is less than one task for each slot: another dispatcher might run them now.
         """
+        soon = self.soon(now)
+        most = min(_MOST, _MOST_ROUNDS * self._concurrency)
+        return min(soon, most) if soon >= self._concurrency else 0
+
+    def soon(self, now: float) -> int:
+        """Return how many tasks end in a tenth of a second, by the pace of late."""
         if self._since is not None:
             self._busy += now - self._since
             self._since = now
         if self._busy >= _WINDOW:
             self._in_a_second = self._ended / self._busy
             self._busy, self._ended = 0.0, 0
-        ahead = int(_AHEAD * self._in_a_second)
-        most = min(_MOST, _MOST_ROUNDS * self._concurrency)
-        return min(ahead, most) if ahead >= self._concurrency else 0
+        return int(_AHEAD * self._in_a_second)

@@ -57,7 +57,16 @@ class Room:
         return 0 if room < 1 or waits or gathers else room
 
     def to_lease_eagerly(self, outcomes: int, now: float) -> int:
-        """Return how many steps a report of so many expected outcomes may lease eagerly."""
-        taken = len(self._busy) + self.asked + self.expected
-        room = self._concurrency + self._pace.ahead(now) - taken
-        return max(0, min(outcomes, outcomes + room))
+        """Return how many steps a report of so many expected outcomes may lease eagerly.
+
+        One for each outcome; and up to as many again where several steps follow one, if slots are
+        free for them, but no more than end in a tenth of a second. So many may wait that long: of
+        the slots that a call under way asks for, a quarter is asked for once more.
+        """
+        most = self._concurrency + self._pace.ahead(now)
+        soon = self._pace.soon(now)
+        free = most - len(self._busy) - self.expected
+        shared = max(0, min(free // _FEW, soon))
+        spare = free - max(0, self.asked - shared)
+        unrecorded = max(0, most + _UNRECORDED - len(self._in_hand))
+        return max(0, min(outcomes + min(spare, outcomes, soon, unrecorded), AT_ONCE))
