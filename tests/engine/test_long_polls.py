@@ -70,6 +70,26 @@ async def test_as_many_are_woken_as_tasks_were_announced_for_the_call_that_ends(
         assert [await poll.wait(0) for poll in staying] == [True] * 45 + [False] * 15
 
 
+async def test_a_call_takes_all_that_it_has_room_for_before_the_next_one_is_woken() -> None:
+    """With one lane each, the first took all with its look, and the second looked in vain."""
+    lanes = {("t", "a"): 3, ("t", "b"): 4}
+    long_polls = LongPolls()
+    with ExitStack() as first, ExitStack() as other:
+        command = replace(COMMAND, max_tasks=10)
+        leaving = first.enter_context(long_polls.register(command))
+        staying = other.enter_context(long_polls.register(command))
+        long_polls.wake(lanes)
+        assert (leaving.unseen, staying.unseen) == (lanes, {})
+        long_polls.wake({("t", "c"): 1})  # it is the other's turn
+        assert (leaving.unseen, staying.unseen) == (lanes, {("t", "c"): 1})
+        assert staying.begins_to_look() == {("t", "c"): 1}
+        long_polls.requeue(staying)
+
+        first.close()  # without a look
+
+        assert staying.unseen == lanes
+
+
 async def test_each_lane_wakes_the_oldest_that_take_it() -> None:
     lanes = {("t", "a"): 3, ("t", "b"): 0, ("u", "a"): 1, ("t", "c"): 9}
     asked: dict[str, tuple[str, ...]] = {
@@ -87,7 +107,7 @@ async def test_each_lane_wakes_the_oldest_that_take_it() -> None:
 
         assert {name: poll.unseen for name, poll in polls.items() if poll.unseen} == {
             "ab": {("t", "a"): 2},
-            "any": {("t", "a"): 1},
+            "any": {("t", "a"): 1, ("t", "c"): 1},
             "c": {("t", "c"): 2},
         }
         assert long_polls.asked_for(lanes) == {("t", "a"), ("t", "b")}  # by those still in line

@@ -118,3 +118,41 @@ async def test_a_look_that_puts_tasks_back_has_left_some(store: Database) -> Non
         emptied.append(low_water.is_emptied(["t"], [], began))
 
     assert emptied == [False, True]
+
+
+class OneLane(LowWater):
+    """Has the next claim look at one lane only, as it is too early for a look at all."""
+
+    lane: int | None = None
+
+    def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
+        if self.lane is None:
+            return super().to_claim(task_names, handlers)
+        return Begin({self.lane: (datetime(2000, 1, 1, tzinfo=UTC), 0)}, is_only=True)
+
+    def take_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
+        is_early, self.lane = self.lane is not None, None
+        return not is_early and super().take_look(task_names, handlers)
+
+
+async def test_what_a_call_was_woken_for_and_came_too_early_to_look_at_is_passed_on(
+    store: Database,
+) -> None:
+    """It was told of two lanes, and found enough for an answer in the one it looked at."""
+    low_water = OneLane()
+    dispatch = dispatching(store, low_water)
+    polling = []
+    for waiting in (1, 2):
+        command = replace(wanting(100), wait=timedelta(seconds=LONG))
+        polling.append(asyncio.create_task(dispatch.lease(command)))
+        await until(lambda: sum(p._is_idle for p in dispatch.long_polls._waiting) == waiting)  # noqa: B023 - in this round
+    await queue(store, 2, 1)
+    async with store.autocommit() as connection:
+        sql = "SELECT lane FROM zart.lanes WHERE handler = 'h0'"
+        low_water.lane = await connection.fetchval(sql)
+
+    dispatch.long_polls.wake({("t", "h0"): 1, ("t", "h1"): 1})
+
+    async with asyncio.timeout(LONG / 2):
+        found = await asyncio.gather(*polling)
+    assert [[task.step.handler for task in tasks] for tasks in found] == [["h0"], ["h1"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zart_server.domain.dispatch import (
     ExtendResult,
@@ -70,10 +70,12 @@ class Dispatch:
         is_told = False
         with self.long_polls.register(command, gone) as long_poll:
             while not self.draining.is_set() and not (gone and gone.is_set()):
-                long_poll.begins_to_look()
+                told = long_poll.begins_to_look()
                 began = time.monotonic()
                 is_last = loop.time() >= deadline
                 tasks = await self._look(command, is_told=is_told, is_last=is_last)
+                if tasks:
+                    self._pass_on(command, told, tasks, began)
                 if tasks or is_last:
                     return tasks or []
                 if tasks is None:
@@ -86,6 +88,22 @@ class Dispatch:
                     return long_poll.delivered
                 self.long_polls.requeue(long_poll)
         return []
+
+    def _pass_on(
+        self,
+        command: LeaseTasks,
+        told: Mapping[tuple[str, str], int],
+        tasks: Sequence[LeasedTask],
+        began: float,
+    ) -> None:
+        """Wake others for lanes that a call was woken for and did not look at.
+
+        It was too early to look at all as it ``began``, and some tasks are enough for an answer.
+        """
+        lanes = command.task_names, command.handlers
+        if len(tasks) < command.max_tasks and not self.low_water.is_emptied(*lanes, began):
+            found = {(task.task_name, task.step.handler) for task in tasks}
+            self.long_polls.wake({lane: told[lane] for lane in told if lane not in found})
 
     async def _rest(
         self, command: LeaseTasks, long_poll: LongPoll, began: float, deadline: float

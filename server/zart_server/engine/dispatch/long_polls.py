@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from zart_server.domain.dispatch import LeasedTask, LeaseNext, LeaseTasks
@@ -46,9 +47,10 @@ class LongPoll:
         self.unseen = lanes or {}
         self._event.set()
 
-    def begins_to_look(self) -> None:
-        """Note that the call looks for tasks: it sees all that it was woken for."""
-        self.unseen = {}
+    def begins_to_look(self) -> Mapping[tuple[str, str], int]:
+        """Note that the call looks for what it was woken for, and return that."""
+        told, self.unseen = self.unseen, {}
+        return told
 
     def reserve(self) -> bool:
         """Reserve this call if it does nothing but wait; ``deliver`` must follow in any case."""
@@ -121,8 +123,12 @@ class LongPolls:
         return found
 
     def wake(self, lanes: Mapping[tuple[str, str], int]) -> None:
-        """Wake the calls waiting longest that can take what was queued, by (task, handler)."""
-        # Call by call, each for one lane: there may be ten thousand lanes that nobody waits for.
+        """Wake the calls waiting longest that can take what was queued, by (task, handler).
+
+        Each takes as many of all lanes as it may before the next one is woken, as its look does:
+        with one lane a call, the first would take all, and the others look in vain.
+        """
+        # Call by call, not lane by lane: there may be ten thousand that nobody waits for.
         left: dict[str, dict[str, int]] = {}
         for (task_name, handler), count in lanes.items():
             if count > 0:
@@ -130,19 +136,18 @@ class LongPolls:
         for long_poll in [*self._waiting]:
             if not left:
                 break
-            lane = _first_taken(long_poll.lessee, left)
-            if lane is None:
+            share = _share(long_poll.lessee, left)
+            if not share:
                 continue
-            task_name, handler = lane
-            of_task = left[task_name]
-            share = min(of_task[handler], long_poll.lessee.max_tasks)
-            of_task[handler] -= share
-            if not of_task[handler]:
-                del of_task[handler]
-                if not of_task:
-                    del left[task_name]
+            for (task_name, handler), count in share.items():
+                of_task = left[task_name]
+                of_task[handler] -= count
+                if not of_task[handler]:
+                    del of_task[handler]
+                    if not of_task:
+                        del left[task_name]
             del self._waiting[long_poll]
-            long_poll.wake({lane: share})
+            long_poll.wake(share)
 
     def drop_gone(self) -> None:
         """Wake the calls whose caller is gone, so that they end."""
@@ -161,15 +166,26 @@ class LongPolls:
         return {name for long_poll in self._waiting for name in long_poll.lessee.task_names}
 
 
-def _first_taken(
-    lessee: LeaseNext, lanes: Mapping[str, Mapping[str, int]]
-) -> tuple[str, str] | None:
-    """Return the first lane that a call asks for, of handlers by task; None: it asks for none."""
+def _share(lessee: LeaseNext, lanes: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, str], int]:
+    """Return how many tasks of which lanes a call takes, of those queued by task and handler."""
+    share: dict[tuple[str, str], int] = {}
+    room = lessee.max_tasks
     for task_name, handlers in lanes.items():
         if task_name not in lessee.task_names:
             continue
-        if not lessee.handlers:
-            return task_name, next(iter(handlers))
-        if not handlers.keys().isdisjoint(lessee.handlers):  # looks up the fewer in the others
-            return task_name, next(name for name in handlers if name in lessee.handlers)
-    return None
+        for handler in _asked_for(lessee.handlers, handlers):
+            share[task_name, handler] = min(handlers[handler], room)
+            room -= share[task_name, handler]
+            if not room:
+                return share
+    return share
+
+
+def _asked_for(asked: AbstractSet[str], handlers: Mapping[str, int]) -> Iterator[str]:
+    """Yield the handlers that a call asks for; looks up the fewer in the others."""
+    if not asked:
+        yield from handlers
+    elif len(asked) < len(handlers):
+        yield from (name for name in asked if name in handlers)
+    else:
+        yield from (name for name in handlers if name in asked)
