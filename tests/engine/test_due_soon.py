@@ -43,19 +43,19 @@ def test_calls_are_woken_after_each_delay_and_once_for_those_that_end_together()
         due_soon = DueSoon(polls)
         due_soon.add([(0.005, A), (0.03, A), (0.03, B), (0.9, A)])
         await let_pass(clock, 4)
-        due_soon.add([(0.03, A)])  # due at 34 ms, so in the same hundredth as those before
+        due_soon.add([(0.03, A)])  # due at 34 ms, so in the same moment as those before
         assert len(due_soon._timers) == 3
         await let_pass(clock, 46)
         assert len(due_soon._timers) == 1
         await clock.passed(0.85)
-        await let_pass(clock, 20)
+        await let_pass(clock, 30)
         assert not due_soon._timers
         assert not due_soon._lanes
 
     with contextlib.closing(StandingClock()) as clock:
         clock.run_until_complete(retried())
 
-    assert polls.woken == [(10, {A: 1}), (40, {A: 2, B: 1}), (910, {A: 1})]
+    assert polls.woken == [(25, {A: 1}), (50, {A: 2, B: 1}), (925, {A: 1})]
 
 
 def test_whoever_stops_wakes_nobody_any_more() -> None:

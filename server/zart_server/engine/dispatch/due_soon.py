@@ -12,7 +12,8 @@ from collections.abc import Iterable
 
 from zart_server.engine.dispatch.long_polls import LongPolls
 
-_MOMENTS = 100  # in a second: tasks that are due in the same one are told together
+# In a second: tasks that are due in the same one are told together. Backoffs are of tenths of one.
+_MOMENTS = 40
 # Seconds: a call that looks too early finds nothing. The loop may count whole milliseconds, and the
 # clock of the database be a little slower.
 _LATER = 0.002
