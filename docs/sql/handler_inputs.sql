@@ -1,5 +1,5 @@
 -- store/handler_inputs.py: read_upstream
--- Read results by (run key, step number).
+-- Return results by (run key, step number), reading those that are not at hand.
 -- Locks: nothing.
 SELECT s.run_key, s.step_no, octet_length(t.result) AS bytes,
     CASE WHEN octet_length(t.result) <= $3 THEN t.result END AS result,
@@ -15,7 +15,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT o.result::text AS result OFFSET 0) t;
 
 -- store/handler_inputs.py: read_short
--- Read results by (run key, step number), but long ones and those of skipped steps.
+-- Return results by (run key, step number), but long ones and those of skipped steps.
 -- Locks: nothing.
 SELECT s.run_key, s.step_no, t.result
 FROM unnest($1::bigint[], $2::integer[]) u(run_key, step_no)

@@ -179,7 +179,7 @@ class Explained:
     def alone(self) -> Autocommit:
         """Return it for what is a transaction of its own, or begins one: here, in this one."""
         tx = self.tx
-        return Autocommit(tx._raw, tx.definitions, tx.pauses, tx.runs, tx.fingerprint)
+        return Autocommit(tx._raw, tx.definitions, tx.pauses, tx.runs, tx.results, tx.fingerprint)
 
     @property
     def sql(self) -> Any:

@@ -28,6 +28,7 @@ from asyncpg.pool import PoolConnectionProxy
 from zart_server import aside
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
+from zart_server.store.caches.results import ResultCache
 from zart_server.store.caches.runs import RunFactsCache
 from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
@@ -45,6 +46,7 @@ class Connection:
     definitions: DefinitionCache
     pauses: PauseCache
     runs: RunFactsCache
+    results: ResultCache
     fingerprint: VersionInUse
     changes: Changes = field(default_factory=Changes)
     _at_end: list[Callable[[bool], None]] = field(default_factory=list)
@@ -119,6 +121,7 @@ class Autocommit(Connection):
             self.definitions,
             self.pauses,
             self.runs,
+            self.results,
             self.fingerprint,
             self.changes,
             self._at_end,

@@ -17,6 +17,7 @@ from zart_server.domain.distribution import CALL_SECONDS, Distribution
 from zart_server.domain.errors import ZartError
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.caches.pause_rules import PauseCache
+from zart_server.store.caches.results import ResultCache
 from zart_server.store.caches.runs import RunFactsCache
 from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
@@ -81,6 +82,7 @@ class Database:
         self._definitions = DefinitionCache()
         self._pauses = PauseCache()
         self._runs = RunFactsCache()
+        self._results = ResultCache()
         self.fingerprint = VersionInUse()
 
     async def _join(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
@@ -141,7 +143,12 @@ class Database:
         with translated():
             async with self._acquired() as raw:
                 connection = Autocommit(
-                    raw, self._definitions, self._pauses, self._runs, self.fingerprint
+                    raw,
+                    self._definitions,
+                    self._pauses,
+                    self._runs,
+                    self._results,
+                    self.fingerprint,
                 )
                 self._in_use[raw] = time.monotonic()
                 try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from zart_server.domain.json_text import utf8_size
 from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.connection import Connection
 
@@ -32,10 +33,34 @@ class Upstream(NamedTuple):
     is_skipped: bool
 
 
+def keep_short(connection: Connection, results: Mapping[tuple[int, int], str]) -> None:
+    """Have the short ones of results at hand for later reads, once what is done is committed.
+
+    By run key and step number: results that dispatchers report, and that are recorded. A completed
+    step never changes, which the database sees to, and no run key is given to another run.
+    """
+    short = {key: text for key, text in results.items() if utf8_size(text) <= READ_AT_ONCE}
+    kept = connection.results
+
+    def end(is_committed: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        if is_committed:
+            kept.add(short)
+
+    if short:
+        connection.at_end(end)
+
+
 async def read_upstream(
     connection: Connection, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], Upstream]:
-    """Read results by (run key, step number)."""
+    """Return results by (run key, step number), reading those that are not at hand."""
+    at_hand = connection.results.at_hand(wanted)
+    found = {
+        key: Upstream(text, utf8_size(text), is_skipped=False) for key, text in at_hand.items()
+    }
+    wanted = [key for key in wanted if key not in found]
+    if not wanted:
+        return found
     # JSON is made a text once: measured and sent as it is stored, it is unpacked each time.
     rows = await connection.fetch(
         f"""
@@ -50,21 +75,24 @@ async def read_upstream(
         READ_AT_ONCE,
         StepResolution.SKIPPED_BY_OPERATOR.value,
     )
-    return {
-        (row["run_key"], row["step_no"]): Upstream(
-            row["result"], row["bytes"] or 0, row["is_skipped"]
-        )
-        for row in rows
-    }
+    for row in rows:
+        key = row["run_key"], row["step_no"]
+        found[key] = Upstream(row["result"], row["bytes"] or 0, row["is_skipped"])
+    return found
 
 
 async def read_short(
     connection: Connection, wanted: Sequence[tuple[int, int]]
 ) -> dict[tuple[int, int], str]:
-    """Read results by (run key, step number), but long ones and those of skipped steps.
+    """Return results by (run key, step number), but long ones and those of skipped steps.
 
-    For whoever holds locks: what is stored as more than it may be as text is not even unpacked.
+    Reads those that are not at hand, for whoever holds locks: what is stored as more than it may be
+    as text is not even unpacked.
     """
+    found = connection.results.at_hand(wanted)
+    wanted = [key for key in wanted if key not in found]
+    if not wanted:
+        return found
     rows = await connection.fetch(
         f"""
         SELECT s.run_key, s.step_no, t.result
@@ -79,7 +107,7 @@ async def read_short(
         READ_AT_ONCE,
         StepResolution.SKIPPED_BY_OPERATOR.value,
     )
-    return {(row[0], row[1]): row[2] for row in rows}
+    return found | {(row[0], row[1]): row[2] for row in rows}
 
 
 async def read_large(

@@ -27,7 +27,7 @@ from zart_server.store.caches.runs import RunFacts
 from zart_server.store.connection import Tx
 from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
-from zart_server.store.handler_inputs import read_short
+from zart_server.store.handler_inputs import keep_short, read_short
 from zart_server.store.leases import LeaseKey
 from zart_server.store.runs import LockedRun, finish_runs, start_runs
 from zart_server.store.slices import in_slices
@@ -140,12 +140,16 @@ class _Ending:
 
     async def _open_dependants(self, found: dict[int, EndedLease]) -> None:
         """Find the steps that are ready now: those with one dependency, and others by counting."""
+        needed: dict[tuple[int, int], str] = {}
         counted: dict[tuple[int, int], int] = {}
         last: dict[tuple[int, int], int] = {}
         for n, item in found.items():
             ending = self.outcomes[n].ending
             if not isinstance(ending, Completed):
                 continue
+            graph = self._definition(self.runs[item.run_key]).graph
+            if graph.dependants[item.step_no]:
+                needed[item.run_key, item.step_no] = ending.result_json
             others = self.ready_steps.completed(
                 item.run_key,
                 item.step_no,
@@ -157,6 +161,7 @@ class _Ending:
                 key = item.run_key, after
                 counted[key] = counted.get(key, 0) + 1
                 last[key] = n
+        keep_short(self.tx, needed)
         if counted:
             opened = [
                 (step, last[step.run_key, step.step_no])
