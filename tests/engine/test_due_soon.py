@@ -58,6 +58,22 @@ def test_calls_are_woken_after_each_delay_and_once_for_those_that_end_together()
     assert polls.woken == [(25, {A: 1}), (50, {A: 2, B: 1}), (925, {A: 1})]
 
 
+def test_it_tells_for_which_tasks_calls_are_woken_in_time() -> None:
+    async def told() -> None:
+        due_soon = DueSoon(LongPolls())
+        due_soon.add([(0.5, A)])  # told at 525 ms
+        found = {n: due_soon.tells(A, n / 1000) for n in (10, 400, 430, 500, 520, 600)}
+        assert found == {10: False, 400: False, 430: True, 500: True, 520: True, 600: False}
+        assert not due_soon.tells(B, 0.5)
+        await clock.passed(0.5)
+        assert due_soon.tells(A, 0.001)
+        await clock.passed(0.03)
+        assert not due_soon.tells(A, 0.0)
+
+    with contextlib.closing(StandingClock()) as clock:
+        clock.run_until_complete(told())
+
+
 def test_whoever_stops_wakes_nobody_any_more() -> None:
     polls = Noted()
 

@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rig import LONG, Rig, until_polled
+from waiting import eventually
 
 from zart.testing.server import ServerUnderTest
 from zart_server.engine.background.maintenance import _pause
+from zart_server.engine.dispatch.due_soon import DueSoon
 from zart_server.store.changes import Changes
 
 A = ("t", "a")
@@ -86,6 +89,34 @@ async def test_a_turn_is_followed_by_a_rest_and_whoever_calls_for_one_gets_it_al
     maintenance._rests_until = math.inf
     await within(standing, maintenance.kick)
     assert maintenance.is_kicked
+
+
+class Telling(DueSoon):
+    """Wakes calls for whatever is due."""
+
+    def tells(self, lane: tuple[str, str], due_in: float) -> bool:
+        return lane == A and due_in > 0
+
+
+async def test_no_turn_is_hastened_by_tasks_of_which_calls_are_woken_anyway(
+    standing: ServerUnderTest, rig: Rig
+) -> None:
+    maintenance, loop = standing.running.runtime.maintenance, standing.loop
+    await rig.start("x", {"a": ()})
+    await rig.db.execute("UPDATE zart.queue SET not_before = now() + interval '1 hour'")
+    polling = asyncio.create_task(rig.lease(wait=LONG))
+    await until_polled(standing)
+
+    async def is_left_to_others() -> bool:
+        due = "clock_timestamp() + interval '0.99 s'"
+        await rig.db.execute(f"UPDATE zart.queue SET not_before = {due}")
+        turn = asyncio.run_coroutine_threadsafe(maintenance.turn(), loop)
+        return await asyncio.wrap_future(turn) == 1.0
+
+    assert not await is_left_to_others()
+    maintenance._due_soon = Telling(standing.running.runtime.dispatch.long_polls)
+    await eventually(is_left_to_others)
+    polling.cancel()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
@@ -23,12 +23,14 @@ from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.untold_deaths import tell_untold_deaths
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.due_soon import DueSoon
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.resume import expire
 from zart_server.store.changes import SOON
 from zart_server.store.db import BY_TIME, Database
 from zart_server.store.definitions import touch_asked
+from zart_server.store.due import DueLane
 from zart_server.store.leases import ExpiredLease
 from zart_server.store.pausing.rules import pauses_due
 from zart_server.store.queue import task_id_of
@@ -37,6 +39,9 @@ from zart_server.store.requests import purge_requests
 _log = logging.getLogger(__name__)
 _TICK = SOON  # seconds between two looks, unless something is known to be due earlier
 _SHORTEST = 0.01
+# Seconds from when a task is due of which this server wakes calls by itself until a look all the
+# same: behind it in its lane there may be one that another server queued.
+_ALL_THE_SAME = 0.25
 # Looks for due tasks take a tenth of the time: where many steps back off, some task is due at each
 # moment. No rest is longer: a turn that had to wait tells nothing of what looks cost.
 _REST, _LONGEST_REST = 9, 0.1  # times as long as the last turn took; seconds
@@ -58,6 +63,7 @@ class Maintenance(BackgroundLoop):
         self,
         db: Database,
         dispatch: Dispatch,
+        due_soon: DueSoon,
         watches: Watches,
         sweeps: PauseSweeps,
         drains: Drains,
@@ -71,6 +77,7 @@ class Maintenance(BackgroundLoop):
         self._sweeps = sweeps
         self._drains = drains
         self._dispatch = dispatch
+        self._due_soon = due_soon
         self._watches = watches
         self._expiring: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
@@ -115,6 +122,7 @@ class Maintenance(BackgroundLoop):
             expired = await self._expired.look(connection)
             pauses = await pauses_due(connection)
             due = await self._due.look(connection, lanes) if lanes else []
+        later = _later(due, names, self._due_soon)
         self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
@@ -136,7 +144,6 @@ class Maintenance(BackgroundLoop):
         self._rests_until = self.looked_at + rest
         if len(expired) >= ExpiredLooks.MOST:
             return _BEHIND
-        later = [lane.due_in for lane in due if lane.due_in > 0 and lane.task_name in names]
         return _pause(later, pauses.expires_in, rest)
 
     def _begin_to_expire(self) -> None:
@@ -200,6 +207,16 @@ class Maintenance(BackgroundLoop):
                 ended = asyncio.get_running_loop().time()
                 rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
                 self._next["purge"] = ended + min(rest, _PURGE_EVERY)
+
+
+def _later(due: Sequence[DueLane], names: Collection[str], due_soon: DueSoon) -> list[float]:
+    """Return in how many seconds to look for what is due soon in each lane of these tasks."""
+    return [
+        lane.due_in
+        + (_ALL_THE_SAME if due_soon.tells((lane.task_name, lane.handler), lane.due_in) else 0.0)
+        for lane in due
+        if 0 < lane.due_in < _TICK and lane.task_name in names
+    ]
 
 
 def _pause(due_in: Sequence[float], expires_in: float | None, rest: float) -> float:

@@ -49,7 +49,14 @@ class Runtime:
         self.releases = Releases(db)
         self.breakers = Breakers(db, self.dispatch.completions)
         self.maintenance = Maintenance(
-            db, self.dispatch, self.watches, self.sweeps, self.drains, self.releases, self.breakers
+            db,
+            self.dispatch,
+            self.due_soon,
+            self.watches,
+            self.sweeps,
+            self.drains,
+            self.releases,
+            self.breakers,
         )
         self.batches = Batches(db, refusal_of)
         self.batch_watches = BatchWatches(reading)

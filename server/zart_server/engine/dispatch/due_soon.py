@@ -17,6 +17,7 @@ _MOMENTS = 40
 # Seconds: a call that looks too early finds nothing. The loop may count whole milliseconds, and the
 # clock of the database be a little slower.
 _LATER = 0.002
+_IN_TIME = 5  # moments from when a task is due: its commit took some of the time
 
 
 class DueSoon:
@@ -41,6 +42,14 @@ class DueSoon:
                 self._timers[moment] = loop.call_at(moment / _MOMENTS, self._wake, moment)
             lanes = self._lanes[moment]
             lanes[lane] = lanes.get(lane, 0) + 1
+
+    def tells(self, lane: tuple[str, str], due_in: float) -> bool:
+        """Return whether calls are woken for a lane about when a task is due there, in seconds.
+
+        That is no more than a tenth of a second later.
+        """
+        first = math.floor((asyncio.get_running_loop().time() + due_in) * _MOMENTS)
+        return any(lane in self._lanes.get(first + n, ()) for n in range(_IN_TIME))
 
     def stop(self) -> None:
         """Wake nobody from now on."""
