@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from zart.dispatcher.eager_dispatch import EagerDispatch
+from zart.dispatcher.in_hand import in_hand_of
+from zart.dispatcher.outcomes import completed
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.room import Room
+from zart.v1 import dispatch_service_pb2 as pb
 
 
 class Rooms:
@@ -155,3 +161,21 @@ def test_a_report_asks_for_more_steps_no_more_than_fit_into_a_call_and_are_recor
     assert rooms.room.to_lease_eagerly(4, 60.0) == 6
     rooms.in_hand += [None] * 100
     assert rooms.room.to_lease_eagerly(4, 60.0) == 4
+
+
+async def test_room_is_kept_for_all_that_a_report_asks_for_until_its_answer() -> None:
+    rooms = Rooms(16, busy=6)
+    rooms.get_done(40, seconds=1.0)
+    stop = asyncio.Event()
+    eager = EagerDispatch([], 30.0, rooms.room, lambda _: None, stop, lambda: None)
+    batch = in_hand_of([pb.LeasedTask(task_name="t", step_name="a")] * 4, 0.0)
+    for in_hand in batch:
+        eager.expect(in_hand, completed(in_hand, None))
+    assert rooms.room.to_lease(60.0, is_patient=False) == 6
+    request = pb.ReportTasksRequest()
+    for _ in range(2):  # as where the call is repeated
+        eager.ask(batch, request)
+        assert request.lease_next.max_tasks == 8
+        assert rooms.room.to_lease(60.0, is_patient=False) == 2
+    eager.answered(batch, [])
+    assert rooms.room.to_lease(60.0, is_patient=False) == 10

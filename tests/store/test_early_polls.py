@@ -13,6 +13,8 @@ from lanes import queue, wanting
 from rig import LONG
 from waiting import until
 
+from zart_server.domain.dispatch import LeasedTask
+from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -121,38 +123,102 @@ async def test_a_look_that_puts_tasks_back_has_left_some(store: Database) -> Non
 
 
 class OneLane(LowWater):
-    """Has the next claim look at one lane only, as it is too early for a look at all."""
+    """Has the next claims look at one lane only, each, as it is too early for a look at all."""
 
-    lane: int | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes: list[int] = []
 
     def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
-        if self.lane is None:
+        if not self.lanes:
             return super().to_claim(task_names, handlers)
-        return Begin({self.lane: (datetime(2000, 1, 1, tzinfo=UTC), 0)}, is_only=True)
+        return Begin({self.lanes[0]: (datetime(2000, 1, 1, tzinfo=UTC), 0)}, is_only=True)
 
     def take_look(self, task_names: Sequence[str], handlers: Sequence[str]) -> bool:
-        is_early, self.lane = self.lane is not None, None
-        return not is_early and super().take_look(task_names, handlers)
+        if self.lanes:
+            self.lanes.pop(0)
+            return False
+        return super().take_look(task_names, handlers)
 
 
+_NO_LANE = 2**30
+
+
+async def lane_of(store: Database, handler: str) -> int:
+    """Return the number of a lane."""
+    async with store.autocommit() as connection:
+        sql = "SELECT lane FROM zart.lanes WHERE handler = $1"
+        found: int = await connection.fetchval(sql, handler)
+    return found
+
+
+async def waiting(dispatch: Dispatch, *most: int) -> list[asyncio.Task[list[LeasedTask]]]:
+    """Have calls wait, one after the other, for so many tasks each of any lane."""
+    polling = []
+    for count in most:
+        command = replace(wanting(count), wait=timedelta(seconds=LONG))
+        polling.append(asyncio.create_task(dispatch.lease(command)))
+        await until(lambda: sum(p._is_idle for p in dispatch.long_polls._waiting) == len(polling))
+    return polling
+
+
+async def handlers_of(polling: Sequence[asyncio.Task[list[LeasedTask]]]) -> list[list[str]]:
+    """Wait for the answers; gives the handlers of each one's tasks."""
+    async with asyncio.timeout(LONG / 2):
+        found = await asyncio.gather(*polling)
+    return [[task.step.handler for task in tasks] for tasks in found]
+
+
+@pytest.mark.parametrize("looks_in_vain", [0, 1])
 async def test_what_a_call_was_woken_for_and_came_too_early_to_look_at_is_passed_on(
-    store: Database,
+    store: Database, looks_in_vain: int
 ) -> None:
     """It was told of two lanes, and found enough for an answer in the one it looked at."""
     low_water = OneLane()
     dispatch = dispatching(store, low_water)
-    polling = []
-    for waiting in (1, 2):
-        command = replace(wanting(100), wait=timedelta(seconds=LONG))
-        polling.append(asyncio.create_task(dispatch.lease(command)))
-        await until(lambda: sum(p._is_idle for p in dispatch.long_polls._waiting) == waiting)  # noqa: B023 - in this round
+    polling = await waiting(dispatch, 100, 100)
     await queue(store, 2, 1)
-    async with store.autocommit() as connection:
-        sql = "SELECT lane FROM zart.lanes WHERE handler = 'h0'"
-        low_water.lane = await connection.fetchval(sql)
+    low_water.lanes = [_NO_LANE] * looks_in_vain + [await lane_of(store, "h0")]
 
     dispatch.long_polls.wake({("t", "h0"): 1, ("t", "h1"): 1})
 
-    async with asyncio.timeout(LONG / 2):
-        found = await asyncio.gather(*polling)
-    assert [[task.step.handler for task in tasks] for tasks in found] == [["h0"], ["h1"]]
+    assert await handlers_of(polling) == [["h0"], ["h1"]]
+
+
+async def test_what_a_full_answer_leaves_is_passed_on(store: Database) -> None:
+    """It was told of one lane, and took what was in another one by then."""
+    low_water = OneLane()
+    dispatch = dispatching(store, low_water)
+    polling = await waiting(dispatch, 1, 100)
+    await queue(store, 2, 1)
+    low_water.lanes = [await lane_of(store, "h0")]
+
+    dispatch.long_polls.wake({("t", "h1"): 1})
+
+    assert await handlers_of(polling) == [["h0"], ["h1"]]
+
+
+class Failing(LowWater):
+    """Has the next claim fail, as without a connection."""
+
+    fails = False
+
+    def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
+        if self.fails:
+            self.fails = False
+            raise StoreUnavailable
+        return super().to_claim(task_names, handlers)
+
+
+async def test_what_a_call_was_woken_for_whose_look_fails_is_passed_on(store: Database) -> None:
+    low_water = Failing()
+    dispatch = dispatching(store, low_water)
+    first, second = await waiting(dispatch, 100, 100)
+    await queue(store, 1, 1)
+    low_water.fails = True
+
+    dispatch.long_polls.wake({("t", "h0"): 1})
+
+    assert await handlers_of([second]) == [["h0"]]
+    with pytest.raises(StoreUnavailable):
+        await first

@@ -59,19 +59,31 @@ class EagerDispatch:
         if in_hand.in_a_row >= _IN_A_ROW:
             outcome.queue_next = True
         else:
-            in_hand.expects = True
+            in_hand.expects = 1
             self._room.expected += 1
 
     def ask(self, batch: Sequence[InHand], request: pb.ReportTasksRequest) -> None:
-        """Ask, in the report of a batch of outcomes, for the steps that it makes ready."""
-        expected = sum(each.expects for each in batch)
+        """Ask, in the report of a batch of outcomes, for the steps that it makes ready.
+
+        Room is kept for all of them until the answer, for what is asked for beside it has to know.
+        """
+        expecting = [each for each in batch if each.expects]
+        self._keep(expecting, 0)
         now = asyncio.get_running_loop().time()
-        most = 0 if self._stop.is_set() else self._room.to_lease_eagerly(expected, now)
+        most = 0 if self._stop.is_set() else self._room.to_lease_eagerly(len(expecting), now)
+        self._keep(expecting, most - len(expecting))
         if most:
             request.lease_next.CopyFrom(self._wish)
             request.lease_next.max_tasks = most
         else:
             request.ClearField("lease_next")
+
+    def _keep(self, expecting: Sequence[InHand], more: int) -> None:
+        """Keep room for one step an outcome, and one more for so many of them."""
+        for number, in_hand in enumerate(expecting):
+            count = 2 if number < more else 1
+            self._room.expected += count - in_hand.expects
+            in_hand.expects = count
 
     def answered(self, batch: Sequence[InHand], leased: list[InHand]) -> None:
         """Accept the tasks that the answer leased, and free the rest of the room kept for them."""
@@ -87,7 +99,7 @@ class EagerDispatch:
         before = self._room.expected
         for in_hand in batch:
             if in_hand.expects:
-                in_hand.expects = False
-                self._room.expected -= 1
+                self._room.expected -= in_hand.expects
+                in_hand.expects = 0
         if self._room.expected < before:
             self._freed()

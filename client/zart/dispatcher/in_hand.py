@@ -31,7 +31,7 @@ class InHand:
     extend_at: float
     deadline: float = math.inf  # of its handler; its time begins when it is called
     in_a_row: int = 0  # steps of its run that were leased eagerly just before it
-    expects: bool = False  # room is kept for a step that it makes ready
+    expects: int = 0  # steps that it makes ready for which room is kept
     begun: bool = False  # it has a slot
     is_handled: bool = False  # its handler was called, and may have had its effect
     lost: bool = False

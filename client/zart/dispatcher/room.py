@@ -16,8 +16,8 @@ class Room:
     """Counts the tasks in hand, asked for, and expected. Times are seconds of the loop's clock.
 
     ``busy``: tasks that run or wait for a slot. ``in_hand``: those, and tasks whose outcomes are
-    not recorded yet. ``asked``: tasks that a call under way asks for. ``expected``: outcomes whose
-    report may lease the next step; their slots are kept for it.
+    not recorded yet. ``asked``: tasks that a call under way asks for. ``expected``: steps that
+    reports may lease, whose slots are kept for them: one for an outcome, or two that it asked for.
     """
 
     def __init__(self, concurrency: int, pace: Pace, busy: Sized, in_hand: Sized) -> None:

@@ -68,20 +68,26 @@ class Dispatch:
         deadline = loop.time() + command.wait.total_seconds()
         self.asked.update(command.task_names)
         is_told = False
+        told: Mapping[tuple[str, str], int] = {}
         with self.long_polls.register(command, gone) as long_poll:
             while not self.draining.is_set() and not (gone and gone.is_set()):
-                told = long_poll.begins_to_look()
+                told = _both(told, long_poll.begins_to_look())
                 began = time.monotonic()
                 is_last = loop.time() >= deadline
-                tasks = await self._look(command, is_told=is_told, is_last=is_last)
+                try:
+                    tasks = await self._look(command, is_told=is_told, is_last=is_last)
+                except BaseException:
+                    long_poll.unseen = _both(told, long_poll.unseen)  # for others
+                    raise
                 if tasks:
                     self._pass_on(command, told, tasks, began)
                 if tasks or is_last:
                     return tasks or []
-                if tasks is None:
+                if tasks is None:  # what it was told of it has yet to look for
                     await self._rest(command, long_poll, began, deadline)
                     is_told = True
                 else:
+                    told = {}
                     is_told = await long_poll.wait(deadline - loop.time())
                 self.tally.leased(long_poll.delivered)
                 if long_poll.delivered or not is_told:
@@ -96,12 +102,14 @@ class Dispatch:
         tasks: Sequence[LeasedTask],
         began: float,
     ) -> None:
-        """Wake others for lanes that a call was woken for and did not look at.
+        """Wake others for lanes that a call was woken for and took nothing of.
 
-        It was too early to look at all as it ``began``, and some tasks are enough for an answer.
+        Unless it looked at all of them, and there was nothing more: it was too early for that as it
+        ``began``, or its answer is full.
         """
         lanes = command.task_names, command.handlers
-        if len(tasks) < command.max_tasks and not self.low_water.is_emptied(*lanes, began):
+        is_full = len(tasks) >= command.max_tasks
+        if is_full or not self.low_water.is_emptied(*lanes, began):
             found = {(task.task_name, task.step.handler) for task in tasks}
             self.long_polls.wake({lane: told[lane] for lane in told if lane not in found})
 
@@ -234,3 +242,12 @@ class Dispatch:
             await self._reports.stop()
         except ZartError:
             _log.warning("the last reports could not be recorded; their dispatchers repeat them")
+
+
+def _both(
+    one: Mapping[tuple[str, str], int], other: Mapping[tuple[str, str], int]
+) -> Mapping[tuple[str, str], int]:
+    """Return how many tasks of each lane were announced in all."""
+    if not (one and other):
+        return one or other
+    return {lane: one.get(lane, 0) + other.get(lane, 0) for lane in {**one, **other}}

@@ -49,7 +49,7 @@ class DueSoon:
         That is no more than a tenth of a second later.
         """
         first = math.floor((asyncio.get_running_loop().time() + due_in) * _MOMENTS)
-        return any(lane in self._lanes.get(first + n, ()) for n in range(_IN_TIME))
+        return any(lane in self._lanes.get(first + n, ()) for n in range(1, _IN_TIME))
 
     def stop(self) -> None:
         """Wake nobody from now on."""
