@@ -19,6 +19,7 @@ from weakref import WeakSet
 import grpc
 import grpc.aio
 
+from zart.closing import close_channel
 from zart.credentials import Credentials
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the files
@@ -235,7 +236,7 @@ class RenewingChannel(grpc.Channel):
         make: Callable[[grpc.ChannelCredentials | None], grpc.Channel],
         credentials: Credentials,
     ) -> None:
-        self.renewed = _Renewed(make, lambda channel: channel.close(), credentials)
+        self.renewed = _Renewed(make, close_channel, credentials)
 
     unary_unary = _maker("unary_unary")
     unary_stream = _maker("unary_stream")

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from rig import CHAIN, LONG, Rig, eventually
+from waiting import GIVE_UP
 
 import zart
 from zart.errors import PauseRuleNotFound, PauseViolated
@@ -130,8 +131,9 @@ async def test_at_most_a_thousand_violations_are_listed_the_first_ones(rig: Rig)
     paused = await rig.client.pause(execution_id="x")
     await rig.start("x", {f"n{n}": () for n in range(1100)})
     await rig.client.resume(rule_id=paused.rule_id)
-    while await rig.run_status() != "COMPLETED":
-        await rig.complete(*await rig.lease(1000, wait=LONG))
+    async with asyncio.timeout(GIVE_UP):
+        while await rig.run_status() != "COMPLETED":
+            await rig.complete(*await rig.lease(1000, wait=LONG))
     await rig.db.execute(
         "BEGIN; SET LOCAL zart.purge = 'on';"
         "UPDATE zart.pause_rules SET token_until = token_from + 1000000; COMMIT"

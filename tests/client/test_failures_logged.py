@@ -107,7 +107,7 @@ async def test_an_attempt_that_a_stopping_dispatcher_loses_is_one_line(
     async with dispatching(zart_server, task, grace=0.1) as stop:
         with traced(7) as (trace_id, _):  # which the dispatcher is not within
             await start(rig, task)
-        await begun.wait()
+        await asyncio.wait_for(begun.wait(), GIVE_UP)
         stop.set()
     (told,) = [record for record in caplog.records if record.name == "zart.dispatcher.failures"]
     said = "lost: the dispatcher stops, and it has not ended in time"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -47,8 +48,9 @@ class Following:
 
     async def sees(self, text: str) -> None:
         """Wait until something is on the screen."""
-        while text not in self._text and (some := await asyncio.to_thread(self._read)):
-            self._seen += some
+        with self._limited():
+            while text not in self._text and (some := await asyncio.to_thread(self._read)):
+                self._seen += some
         assert text in self._text
 
     def interrupt(self) -> None:
@@ -57,8 +59,9 @@ class Following:
 
     async def ends(self) -> tuple[int, str]:
         """Wait for the end; gives the exit code and all that was seen."""
-        while some := await asyncio.to_thread(self._read):
-            self._seen += some
+        with self._limited():
+            while some := await asyncio.to_thread(self._read):
+                self._seen += some
         os.close(self._person)
         return await asyncio.to_thread(self._popen.wait, GIVE_UP), self._text
 
@@ -66,10 +69,17 @@ class Following:
     def _text(self) -> str:
         return re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", self._seen.decode(errors="ignore"))
 
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Kill a command that does not come to an end: nothing else ends a read."""
+        limit = threading.Timer(GIVE_UP, self._popen.kill)
+        limit.start()
+        try:
+            yield
+        finally:
+            limit.cancel()
+
     def _read(self) -> bytes:
-        if select.select([self._person], [], [], GIVE_UP) == ([], [], []):
-            self._popen.kill()
-            raise TimeoutError(f"nothing more came after {self._text!r}")
         try:
             return os.read(self._person, 4096)
         except OSError:  # how Linux says that the other side is closed

@@ -114,7 +114,7 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
         return "done"
 
     def start_another() -> None:
-        blocking.wait()
+        assert blocking.wait(GIVE_UP)
         with zart.connect_sync(zart_server.address) as client:
             client.start("t", execution_id="late")
 

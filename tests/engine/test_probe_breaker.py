@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from breaking import BAD, COOLDOWN, ONE, breaker, cool, fail, probe, tripped, until
 from releasing import settled, until_released
 from rig import LONG, Rig, eventually
+from waiting import GIVE_UP
 
 import zart
 from zart.models import Breaker, LeasedTask
@@ -25,10 +27,11 @@ def cools_for(found: Breaker) -> timedelta:
 
 async def complete(rig: Rig, count: int) -> None:
     """Complete so many steps, however many at a time are let go."""
-    while count > 0:
-        tasks = await rig.lease(wait=LONG)
-        await rig.complete(*tasks)
-        count -= len(tasks)
+    async with asyncio.timeout(GIVE_UP):
+        while count > 0:
+            tasks = await rig.lease(wait=LONG)
+            await rig.complete(*tasks)
+            count -= len(tasks)
 
 
 async def test_a_probe_is_in_flight_of_a_rule_that_was_drained(rig: Rig) -> None:
@@ -137,8 +140,9 @@ async def test_all_probes_have_to_be_good(rig: Rig) -> None:
     breaker_id = await tripped(rig, 5, probe_steps=3)
     await cool(rig)
     tried: list[LeasedTask] = []
-    while len(tried) < 3:
-        tried += await rig.lease(wait=LONG)
+    async with asyncio.timeout(GIVE_UP):
+        while len(tried) < 3:
+            tried += await rig.lease(wait=LONG)
     assert [t.execution_id for t in tried] == ["x-0", "x-1", "x-2"]
 
     await rig.complete(*tried[:2])

@@ -17,6 +17,7 @@ from breaking import (
     until_counted,
 )
 from rig import Rig
+from waiting import GIVE_UP
 
 import zart
 from zart.models import StepError
@@ -134,10 +135,11 @@ async def test_a_ratio_is_of_what_ended(rig: Rig) -> None:
 
     # Each server learns of the breaker by itself: until then nothing is counted for it.
     done = 0
-    while await completed() < 5:
-        await rig.start(f"good-{done}", ONE)
-        await rig.complete(*await rig.lease())
-        done += 1
+    async with asyncio.timeout(GIVE_UP):
+        while await completed() < 5:
+            await rig.start(f"good-{done}", ONE)
+            await rig.complete(*await rig.lease())
+            done += 1
     await fail(rig, 2)
     assert (await until_counted(rig.client, breaker_id, 2)).status == "CLOSED"
 

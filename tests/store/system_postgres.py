@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from ports import free_port
-from waiting import block_until
+from waiting import GIVE_UP, block_until
 
 from zart_server.embedded.programs import command, environment, hand_over, passage
 
@@ -47,5 +48,5 @@ def running(folder: Path, bin_: Path) -> Iterator[str]:
             block_until(lambda: subprocess.run(ready, check=False).returncode == 0)
             yield f"postgresql://zart@127.0.0.1:{port}/postgres"
         finally:
-            server.terminate()
-            server.wait()
+            server.send_signal(signal.SIGINT)  # whoever is connected
+            server.wait(GIVE_UP)
