@@ -17,7 +17,7 @@ _BESIDE = 350  # bytes that a result takes besides its text: its key, its size a
 class ResultCache:
     """The results that were added last, of at most ``most`` bytes of memory together."""
 
-    def __init__(self, most: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, most: int = 8 * 1024 * 1024) -> None:
         self._most = most
         self._size = 0
         self._results: OrderedDict[_StepKey, tuple[str, int]] = OrderedDict()
