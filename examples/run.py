@@ -157,8 +157,9 @@ async def main() -> None:
 
 
 def _stop(stop: asyncio.Event, work: asyncio.Task[None]) -> None:
-    stop.set()
-    work.cancel()
+    if not stop.is_set():  # once: it would leave what it stops
+        stop.set()
+        work.cancel()
 
 
 async def _work(stop: asyncio.Event) -> None:

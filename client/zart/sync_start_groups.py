@@ -69,9 +69,9 @@ class SyncStartGroups:
         if not can_be_grouped(call):
             return self._client.send(call)
         asked = _Asked(call, time.monotonic() + self._client.timeout)
-        with self._lock:
-            self._waiting.append(asked)
-        try:
+        try:  # which Ctrl-C may leave at once: who waits first, and is gone, would hold up all
+            with self._lock:
+                self._waiting.append(asked)
             while not asked.is_answered:
                 group = self._turn(asked)
                 if group:

@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from zart import systemd
+from zart.hangups import heed_hangups
 from zart.listening import why_not
 from zart.metrics.failures import MetricsError
 from zart.tracing import trace_as_the_environment_says, tracer
@@ -246,7 +247,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # all is about to be read
+    heed_hangups(loop, stop.set, lambda: None)  # all is about to be read
     if part is not None:
         part.on_leave(loop, stop.set)
     try:
@@ -260,7 +261,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
 
 
 async def _serve(server: Running, stop: asyncio.Event, part: Supervised | None) -> None:
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reread)
+    heed_hangups(asyncio.get_running_loop(), stop.set, server.reread)
     _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
     if server.metrics is not None:
         _log.info("metrics are served on http://%s/metrics", server.metrics)

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from zart import systemd
+from zart.hangups import heed_hangups
 from zart.listening import why_not
 from zart.metrics.failures import MetricsError
 from zart.metrics.listener import serving_metrics
@@ -111,7 +112,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reread)
+        heed_hangups(loop, self.stop, self._reread)
         async with asyncio.TaskGroup() as keeping:
             watching = keeping.create_task(self._watch(), name="watch")
             for index in range(self._count):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,15 +33,18 @@ def answer(ctx: zart.StepContext) -> int:
 
 
 def start(
-    tmp_path: Path, address: str, *options: str, under: Sequence[str] = ()
+    tmp_path: Path, address: str, *options: str, under: Sequence[str] = (), database: str = ""
 ) -> subprocess.Popen[str]:
     """Run ``zart dev`` in a folder of its own, ``under`` a program that runs it."""
     http = f"127.0.0.1:{free_port()}"
     options = ("--listen", address, "--http", http, *options)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
+    if database:
+        environment["ZART_DATABASE_URL"] = database
     return subprocess.Popen(
         [*under, sys.executable, "-m", "zart.cli", "dev", "reloaded_tasks", *options],
         cwd=tmp_path,
-        env={k: v for k, v in os.environ.items() if not k.startswith("ZART_")},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -182,3 +186,20 @@ def test_under_nohup_it_goes_on_once_its_terminal_is_closed(tmp_path: Path) -> N
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=GIVE_UP)
     assert process.returncode == 0, output
+
+
+def test_it_stops_while_it_is_starting(tmp_path: Path) -> None:
+    """With a database that does not answer, say: a wrong address."""
+    (tmp_path / "reloaded_tasks.py").write_text(MODULE.format(answer=1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(GIVE_UP)
+        database = f"postgresql://zart@127.0.0.1:{silent.getsockname()[1]}/zart"
+        process = start(tmp_path, f"127.0.0.1:{free_port()}", database=database)
+        try:
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                told, _ = process.communicate(timeout=GIVE_UP)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert told.endswith("zart: stopped while it was starting\n")

@@ -118,8 +118,9 @@ async def test_what_was_typed_and_lost_is_told_by_the_line(
     assert len([b async for b in rig.client.list_batches()]) == (name == "batch")
 
 
-async def test_ctrl_c_of_what_was_sent_says_that_it_may_be_done(
-    rig: Rig, zart_server: ServerUnderTest
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_who_stops_what_was_sent_is_told_that_it_may_be_done(
+    rig: Rig, zart_server: ServerUnderTest, number: signal.Signals, code: int
 ) -> None:
     await rig.start("x", CHAIN)
     async with rig.locked("SELECT FROM zart.executions FOR UPDATE"):
@@ -128,9 +129,9 @@ async def test_ctrl_c_of_what_was_sent_says_that_it_may_be_done(
             *words, stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
         )
         await rig.until_waiting()
-        command.send_signal(signal.SIGINT)
+        command.send_signal(number)
         _, err = await command.communicate()
-    assert command.returncode == 130
+    assert command.returncode == code
     seen = err.decode()
     assert "nothing more was asked" not in seen
     assert "stopped; whether it happened is unknown" in seen

@@ -1,10 +1,12 @@
-"""SIGHUP reads anew who may come, and stops nothing: servers, gateways, dispatchers."""
+"""SIGHUP reads anew who may come, and stops only what has lost its terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,10 +27,12 @@ NOOP = "import zart\nnoop = zart.Task('noop')\n\n@noop.step()\ndef only(ctx): re
 
 
 @contextlib.contextmanager
-def zart_process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def zart_process(
+    folder: Path, *arguments: str, stdin: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "zart.cli", *arguments], env=environment, cwd=folder
+        [sys.executable, "-m", "zart.cli", *arguments], env=environment, cwd=folder, stdin=stdin
     )
     try:
         yield process
@@ -125,3 +129,44 @@ def test_a_dispatcher_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> N
         assert client.start("noop", execution_id="after").result(timeout=GIVE_UP) == 1
         dispatcher.terminate()
         assert dispatcher.wait(GIVE_UP) == 0
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway"])
+def test_what_listens_ends_once_its_terminal_is_closed(
+    zart_server: ServerUnderTest, tmp_path: Path, command: str
+) -> None:
+    host, port = "127.0.0.1", free_port()
+    more = {
+        "serve": ("--database-url", zart_server.database_url),
+        "gateway": ("--address", zart_server.address),
+    }
+    person, terminal = pty.openpty()
+    arguments = (command, "--listen", f"{host}:{port}", *more[command])
+    with zart_process(tmp_path, *arguments, stdin=terminal) as process:
+        os.close(terminal)
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex((host, port)) == 0
+
+        block_until(listens)
+        os.close(person)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(GIVE_UP) == 0
+
+
+def test_a_dispatcher_ends_once_its_terminal_is_closed(
+    zart_server: ServerUnderTest, tmp_path: Path
+) -> None:
+    (tmp_path / "work.py").write_text(NOOP)
+    person, terminal = pty.openpty()
+    arguments = ("--address", zart_server.address, "dispatch", "work")
+    with (
+        zart.connect_sync(zart_server.address) as client,
+        zart_process(tmp_path, *arguments, stdin=terminal) as process,
+    ):
+        os.close(terminal)
+        block_until(lambda: list(client.list_task_definitions()))
+        os.close(person)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(GIVE_UP) == 0

@@ -36,7 +36,12 @@ class Bar:
             columns = (text, BarColumn(bar_width=12), TimeElapsedColumn())
             self._progress = Progress(*columns, console=self._screen.console(), transient=True)
             self._progress.add_task("", total=None)
-            self._progress.start()
+            try:
+                self._progress.start()
+            except BaseException:  # Ctrl-C, which must not leave the terminal without its cursor
+                self._progress.stop()
+                self._progress.console.show_cursor()
+                raise
         return self
 
     def __exit__(

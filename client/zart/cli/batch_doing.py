@@ -117,7 +117,7 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
                 if batch.status is BatchStatus.PAUSED:
                     break
     except KeyboardInterrupt:
-        session.tell(f"{batch_id} goes on: zart batch cancel {batch_id} ends it")
+        session.warn(f"{batch_id} goes on: zart batch cancel {batch_id} ends it")
         raise
     if batch.status is BatchStatus.PAUSED:
         session.tell(f"{batch_id} is paused: zart batch resume {batch_id} goes on")

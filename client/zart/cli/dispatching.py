@@ -12,6 +12,7 @@ from zart import systemd
 from zart.cli.leaving import leave_what_does_not_end, threads_of_the_loop
 from zart.dispatcher.health import serving_health
 from zart.dispatcher.service import Dispatcher
+from zart.hangups import heed_hangups
 from zart.tasks import Task
 
 _log = logging.getLogger("zart.dispatcher")
@@ -47,7 +48,7 @@ async def dispatch_until_stopped(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     # What it calls the server with is followed by the channel: nothing is left to reread.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    heed_hangups(loop, end, lambda: None)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(systemd.watched())
         health = None

@@ -54,7 +54,7 @@ def wait_drained(
         _tell_unknown(session, rule_id)
         raise
     except KeyboardInterrupt:
-        session.tell(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
+        session.warn(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
         raise
     rule = call.read(message)
     if rule.drained_at is None:

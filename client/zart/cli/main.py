@@ -75,6 +75,18 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
     arguments = list(sys.argv[1:] if argv is None else argv)
     session = Session(arguments, channel_factory, is_process=argv is None)
     try:
+        try:
+            return _run(session, arguments)
+        except KeyboardInterrupt:  # met as something else was told
+            return _stopped(session)
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):  # all is done, and told
+            session.close()
+
+
+def _run(session: Session, arguments: list[str]) -> int:
+    """Run the command, tell what went wrong, and return the exit code."""
+    try:
         result = _command().main(arguments, prog_name="zart", standalone_mode=False, obj=session)
     except _UsageError as error:
         usage = io.StringIO()
@@ -95,10 +107,8 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
         with _TOLD:
             problems.say(session, error)
         return code
-    finally:
-        session.close()
-    if result == _INTERRUPTED and session.is_in_flight:  # typer has taken the KeyboardInterrupt
-        return _stopped(session)
+    if result == _INTERRUPTED:  # typer has taken the KeyboardInterrupt
+        return session.interrupts.code if session.asked is None else _stopped(session)
     code = result if isinstance(result, int) else OK
     if code == OK:
         session.end_well()
@@ -110,4 +120,4 @@ def _stopped(session: Session) -> int:
 
     with _TOLD:
         problems.say_stopped(session)
-    return _INTERRUPTED
+    return session.interrupts.code

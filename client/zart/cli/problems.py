@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
@@ -20,6 +22,7 @@ from zart.errors import (
     Unreachable,
 )
 
+_DONE = "it was done; this goes on from there, and does it no second time:"
 _MAYBE_DONE = "whether it happened is unknown; this tells, and does it at most once:"
 # Fields that commands fill in by what they show before they ask, and the options that do so.
 _FOUND_OUT = {
@@ -93,8 +96,9 @@ def say_unknown(session: Session, error: Exception) -> None:
     if isinstance(error, Unreachable):
         from zart.cli.other_protocol import what_it_speaks  # noqa: PLC0415 - brings in all of TLS
 
-        if cause := what_it_speaks(address_of(session.address)):
-            why = f"{cause} ({why})"
+        with contextlib.suppress(KeyboardInterrupt):  # who does not wait for it needs the rest
+            if cause := what_it_speaks(address_of(session.address)):
+                why = f"{cause} ({why})"
     if session.is_json:
         status = (
             error.status
@@ -109,7 +113,7 @@ def say_unknown(session: Session, error: Exception) -> None:
     if session.asked is None:
         session.err.line("to try again:")
     elif session.is_answered:
-        session.err.line("it was done; this goes on from there, and does it no second time:")
+        session.err.line(_DONE)
     else:
         session.err.line(_MAYBE_DONE)
     session.err.verbatim(command_to_repeat(session))
@@ -117,11 +121,11 @@ def say_unknown(session: Session, error: Exception) -> None:
 
 def say_stopped(session: Session) -> None:
     """Print what somebody stopped who waited for it: a change may be done by now."""
-    if session.is_in_flight:
-        session.err.line(f"stopped; {_MAYBE_DONE}")
-        session.err.verbatim(command_to_repeat(session))
-    else:
+    if session.asked is None:
         session.err.line("stopped; nothing more was asked of the server")
+        return
+    session.err.line(f"stopped; {_DONE if session.is_answered else _MAYBE_DONE}")
+    session.err.verbatim(command_to_repeat(session))
 
 
 def say_own(session: Session, why: str, code: int = code_pb2.FAILED_PRECONDITION) -> None:

@@ -102,6 +102,7 @@ def migrate_command(
     if not url:
         raise typer.BadParameter(_NEEDS_DATABASE)
     session: Session = ctx.obj
+    session.heed_signals()
     store = _server("store.migrate")
     try:
         asyncio.run(store.migrate(url))
@@ -219,10 +220,10 @@ def dev(
     _server("embedded.postgres")
     log_as_the_environment_says()
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        for number in signals_that_stop():
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = asyncio.Event()
+    is_there = asyncio.Event()
+
+    async def serve() -> None:
         async with Stack(
             targets or (),
             listen=listen,
@@ -236,8 +237,24 @@ def dev(
                 if is_installed()
                 else "no HTTP/JSON without pip install 'zart-control[gateway]'"
             )
+            is_there.set()
             session.print(f"zart serves on {listen}; {also}; Ctrl-C stops it")
             await stack.wait(stop)
+
+    async def run() -> None:
+        serving = asyncio.create_task(serve())
+
+        def end() -> None:
+            if not (is_there.is_set() or stop.is_set()):
+                serving.cancel()
+            stop.set()
+
+        for number in signals_that_stop():
+            asyncio.get_running_loop().add_signal_handler(number, end)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            raise StackError("stopped while it was starting") from None
 
     try:
         asyncio.run(run())

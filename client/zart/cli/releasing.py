@@ -41,7 +41,7 @@ def follow_release(session: Session, answer: Resumed) -> None:
                 done = rule.release.released_steps
                 bar.show(_progress(rule, rule.release), done, done + rule.paused_steps)
     except KeyboardInterrupt:
-        session.tell(f"the release goes on: zart stop-release {rule.rule_id} stops it")
+        session.warn(f"the release goes on: zart stop-release {rule.rule_id} stops it")
         raise
     released = (
         "" if rule.release is None else f", {counted(rule.release.released_steps, 'step')} released"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import typer
 
 from zart.caller import default_caller
+from zart.cli.interrupts import Interrupts
 from zart.cli.screen import ReaderLeft, Screen
 from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
@@ -89,17 +90,13 @@ class Session:
     ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
+    interrupts: Interrupts = field(default_factory=Interrupts)
     _client: SyncClient | None = None
 
     @property
     def is_json(self) -> bool:
         """True if the output is for scripts."""
         return self.output == "json"
-
-    @property
-    def is_in_flight(self) -> bool:
-        """True if the server was asked for a change, and has not answered."""
-        return self.asked is not None and not self.is_answered
 
     @property
     def is_interactive(self) -> bool:
@@ -114,9 +111,15 @@ class Session:
             from zart.client import DEFAULT_TIMEOUT  # noqa: PLC0415 - so it does
             from zart.sync_client import SyncClient  # noqa: PLC0415 - and here
 
+            self.heed_signals()
             channel = (self.channel_factory or sync_channel)(self.address)
             self._client = SyncClient(channel, timeout=self.timeout or DEFAULT_TIMEOUT)
         return self._client
+
+    def heed_signals(self) -> None:
+        """Have Ctrl-C and SIGTERM stop a command that does one thing, and ends."""
+        if self.is_process:
+            self.interrupts.take()
 
     def close(self) -> None:
         """Close the connection."""

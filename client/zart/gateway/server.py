@@ -25,6 +25,7 @@ from zart.gateway.guard import check_guarded
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import Waiting
+from zart.hangups import heed_hangups
 from zart.tracing import tracer
 from zart.version import installed_version
 
@@ -154,9 +155,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     certificate = Certificate.of(settings)
-    loop.add_signal_handler(
-        signal.SIGHUP, (lambda: None) if certificate is None else certificate.reread
-    )
+    heed_hangups(loop, stop.set, (lambda: None) if certificate is None else certificate.reread)
     async with systemd.watched(), running(settings, certificate) as address:
         scheme = "https" if settings.tls_cert else "http"
         server = address_of(settings.address)
