@@ -125,7 +125,7 @@ bench: $(VENV)/.installed $(if $(findstring --quick,$(ARGS)),,$(PEERS)/.installe
 
 fuzz: $(VENV)/.installed ## send 100,000 random calls and 20,000 requests; ARGS='--seed 7' repeats a run
 	PYTHONPATH=tests $(BIN)/python -m fuzzing $(ARGS)
-	ZART_TEST_PHASES=coverage,fuzzing $(BIN)/python -m pytest -n 0 -q tests/gateway/test_openapi.py
+	ZART_TEST_PHASES=coverage,fuzzing $(BIN)/python -m pytest -n 0 -q -o faulthandler_timeout=0 tests/gateway/test_openapi.py
 
 dist: $(VENV)/.installed ## build wheel and sdist into dist/: the same bytes from the same commit
 	rm -rf dist

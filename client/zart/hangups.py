@@ -10,10 +10,8 @@ from collections.abc import Callable
 _INPUT = 0  # the number of standard input
 
 
-def heed_hangups(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[], object], reread: Callable[[], object]
-) -> None:
-    """Have SIGHUP call ``reread``, or ``stop`` where it says that the terminal is closed.
+def heed_hangups(stop: Callable[[], object], reread: Callable[[], object]) -> None:
+    """Have SIGHUP call ``reread`` in this loop, or ``stop`` where the terminal is closed.
 
     Nobody sees any more what goes on in it; nohup, and services, have no terminal to begin with.
     """
@@ -22,4 +20,4 @@ def heed_hangups(
     def hung_up() -> None:
         (stop if had_terminal and not os.isatty(_INPUT) else reread)()
 
-    loop.add_signal_handler(signal.SIGHUP, hung_up)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import grpc
 import grpc.aio
 
-from zart.closing import close_channel
+from zart.closing import begin_to_close, close_channel
 from zart.credentials import Credentials
 
 _LOOK_EVERY = 1.0  # seconds between two looks at the files
@@ -81,11 +81,12 @@ class _Renewed(Generic[C]):
             renewed = self._make(tls)
             self._tls_stamp = stamp
             now = time.monotonic()
-            for since, channel in self.before:
+            former = self.before
+            kept = [each for each in former if now - each[0] < _KEPT]
+            self.before, self.channel = [*kept, (now, self.channel)], renewed
+            for since, channel in former:
                 if now - since >= _KEPT:
                     self._drop(channel)
-            kept = [each for each in self.before if now - each[0] < _KEPT]
-            self.before, self.channel = [*kept, (now, self.channel)], renewed
 
     def every(self) -> list[C]:
         """Return all channels."""
@@ -236,7 +237,7 @@ class RenewingChannel(grpc.Channel):
         make: Callable[[grpc.ChannelCredentials | None], grpc.Channel],
         credentials: Credentials,
     ) -> None:
-        self.renewed = _Renewed(make, close_channel, credentials)
+        self.renewed = _Renewed(make, begin_to_close, credentials)
 
     unary_unary = _maker("unary_unary")
     unary_stream = _maker("unary_stream")
@@ -252,7 +253,7 @@ class RenewingChannel(grpc.Channel):
     def close(self) -> None:
         """Close it, and the ones before it."""
         for channel in self.renewed.every():
-            channel.close()
+            close_channel(channel)
 
     def subscribe(
         self,

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 
@@ -247,7 +248,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    heed_hangups(loop, stop.set, lambda: None)  # all is about to be read
+    heed_hangups(stop.set, lambda: None)  # all is about to be read
     if part is not None:
         part.on_leave(loop, stop.set)
     try:
@@ -261,7 +262,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
 
 
 async def _serve(server: Running, stop: asyncio.Event, part: Supervised | None) -> None:
-    heed_hangups(asyncio.get_running_loop(), stop.set, server.reread)
+    heed_hangups(stop.set, server.reread)
     _log.info("zart serves on %s", server.address, extra={"version": installed_version()})
     if server.metrics is not None:
         _log.info("metrics are served on http://%s/metrics", server.metrics)
@@ -289,8 +290,6 @@ def _collect_garbage_seldom() -> None:
 
 def main(settings: Settings, part: Supervised | None = None) -> int:
     """Run a server and return the exit code."""
-    import sys  # noqa: PLC0415 - only for a message
-
     import uvloop  # noqa: PLC0415 - loaded by servers, not by tests
 
     try:

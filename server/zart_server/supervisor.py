@@ -112,7 +112,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        heed_hangups(loop, self.stop, self._reread)
+        heed_hangups(self.stop, self._reread)
         async with asyncio.TaskGroup() as keeping:
             watching = keeping.create_task(self._watch(), name="watch")
             for index in range(self._count):

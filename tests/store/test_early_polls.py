@@ -199,26 +199,52 @@ async def test_what_a_full_answer_leaves_is_passed_on(store: Database) -> None:
 
 
 class Failing(LowWater):
-    """Has the next claim fail, as without a connection."""
+    """Has claims fail for a while, as without a connection."""
 
     fails = False
 
     def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
         if self.fails:
-            self.fails = False
             raise StoreUnavailable
         return super().to_claim(task_names, handlers)
 
 
-async def test_what_a_call_was_woken_for_whose_look_fails_is_passed_on(store: Database) -> None:
+async def test_what_a_call_was_woken_for_whose_look_fails_is_looked_for_once_that_may_be_over(
+    store: Database,
+) -> None:
+    """By another one; they do not fail one after the other, as all would within moments."""
     low_water = Failing()
     dispatch = dispatching(store, low_water)
-    first, second = await waiting(dispatch, 100, 100)
+    first, *others = await waiting(dispatch, 100, 100, 100)
     await queue(store, 1, 1)
     low_water.fails = True
 
     dispatch.long_polls.wake({("t", "h0"): 1})
 
-    assert await handlers_of([second]) == [["h0"]]
     with pytest.raises(StoreUnavailable):
         await first
+    for _ in range(5):  # looks' worth of time
+        async with store.transaction(first=SHARE_PAUSE_LOCK):
+            assert not any(poll.done() for poll in others)
+    low_water.fails = False
+    assert await handlers_of(others[:1]) == [["h0"]]
+    dispatch.drain()
+    assert await handlers_of(others[1:]) == [[]]
+
+
+async def test_what_a_call_was_told_of_that_is_given_a_task_meanwhile_is_passed_on(
+    store: Database,
+) -> None:
+    """It came too early for its look, and rests in line: a start may take it for its step."""
+    dispatch = dispatching(store, LowWater())
+    first, second = await waiting(dispatch, 100, 100)
+    await queue(store, 2, 1)
+    async with store.transaction(first=SHARE_PAUSE_LOCK) as tx:
+        started = await lease_tasks(tx, wanting(1, ("h1",)), LowWater())
+    (told, _) = dispatch.long_polls._waiting
+    told.put_off = {("t", "h0"): 1}
+    assert dispatch.long_polls.reserve("t", "h1") is told
+
+    told.deliver(started)
+
+    assert await handlers_of([first, second]) == [["h1"], ["h0"]]

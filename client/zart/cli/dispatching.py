@@ -48,7 +48,7 @@ async def dispatch_until_stopped(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     # What it calls the server with is followed by the channel: nothing is left to reread.
-    heed_hangups(loop, end, lambda: None)
+    heed_hangups(end, lambda: None)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(systemd.watched())
         health = None

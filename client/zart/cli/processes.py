@@ -241,7 +241,7 @@ def dev(
             session.print(f"zart serves on {listen}; {also}; Ctrl-C stops it")
             await stack.wait(stop)
 
-    async def run() -> None:
+    async def run() -> int:
         serving = asyncio.create_task(serve())
 
         def end() -> None:
@@ -254,14 +254,14 @@ def dev(
         try:
             await serving
         except asyncio.CancelledError:
-            raise StackError("stopped while it was starting") from None
+            session.err.line("stopped while it was starting")
+        return 0
 
     try:
-        asyncio.run(run())
+        return asyncio.run(run())
     except StackError as error:
         session.err.line(f"zart: {error}")
         return 1
-    return 0
 
 
 @app.command(epilog=example("protos build/protos"))

@@ -155,7 +155,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     certificate = Certificate.of(settings)
-    heed_hangups(loop, stop.set, (lambda: None) if certificate is None else certificate.reread)
+    heed_hangups(stop.set, (lambda: None) if certificate is None else certificate.reread)
     async with systemd.watched(), running(settings, certificate) as address:
         scheme = "https" if settings.tls_cert else "http"
         server = address_of(settings.address)

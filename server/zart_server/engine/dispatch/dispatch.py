@@ -21,7 +21,7 @@ from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.lease import lease_tasks, lease_unless_early
-from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls
+from zart_server.engine.dispatch.long_polls import LongPoll, LongPolls, in_all
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.report_batches import ReportBatches
 from zart_server.engine.dispatch.tally import Tally
@@ -35,6 +35,7 @@ from zart_server.store.leases import LeaseKey, extend, read_lease
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 _log = logging.getLogger(__name__)
+_AFTER_A_FAILURE = 0.5  # seconds
 _RESULTS_BYTES = 15 * 1024 * 1024
 
 
@@ -68,26 +69,32 @@ class Dispatch:
         deadline = loop.time() + command.wait.total_seconds()
         self.asked.update(command.task_names)
         is_told = False
-        told: Mapping[tuple[str, str], int] = {}
         with self.long_polls.register(command, gone) as long_poll:
             while not self.draining.is_set() and not (gone and gone.is_set()):
-                told = _both(told, long_poll.begins_to_look())
+                told = long_poll.begins_to_look()
                 began = time.monotonic()
                 is_last = loop.time() >= deadline
                 try:
                     tasks = await self._look(command, is_told=is_told, is_last=is_last)
+                except ZartError:
+                    # Others fail likewise for a while: not all who wait, one after the other.
+                    told = in_all(told, long_poll.begins_to_look())
+                    loop.call_later(_AFTER_A_FAILURE, self.long_polls.wake, told)
+                    raise
                 except BaseException:
-                    long_poll.unseen = _both(told, long_poll.unseen)  # for others
+                    long_poll.put_off = told  # others look in its stead
                     raise
                 if tasks:
                     self._pass_on(command, told, tasks, began)
                 if tasks or is_last:
                     return tasks or []
-                if tasks is None:  # what it was told of it has yet to look for
+                if tasks is None:
+                    long_poll.put_off = told
                     await self._rest(command, long_poll, began, deadline)
+                    if self.low_water.is_emptied(command.task_names, command.handlers, began):
+                        long_poll.put_off = {}  # another has looked at that
                     is_told = True
                 else:
-                    told = {}
                     is_told = await long_poll.wait(deadline - loop.time())
                 self.tally.leased(long_poll.delivered)
                 if long_poll.delivered or not is_told:
@@ -242,12 +249,3 @@ class Dispatch:
             await self._reports.stop()
         except ZartError:
             _log.warning("the last reports could not be recorded; their dispatchers repeat them")
-
-
-def _both(
-    one: Mapping[tuple[str, str], int], other: Mapping[tuple[str, str], int]
-) -> Mapping[tuple[str, str], int]:
-    """Return how many tasks of each lane were announced in all."""
-    if not (one and other):
-        return one or other
-    return {lane: one.get(lane, 0) + other.get(lane, 0) for lane in {**one, **other}}

@@ -19,6 +19,8 @@ class LongPoll:
     gone: asyncio.Event | None = None  # set when its caller is gone
     delivered: list[LeasedTask] = field(default_factory=list)
     unseen: Mapping[tuple[str, str], int] = field(default_factory=dict)  # woken for, until it looks
+    # As unseen, by a look that came too early.
+    put_off: Mapping[tuple[str, str], int] = field(default_factory=dict)
     _event: asyncio.Event = field(default_factory=asyncio.Event)
     _is_idle: bool = False
     _is_reserved: bool = False
@@ -49,7 +51,8 @@ class LongPoll:
 
     def begins_to_look(self) -> Mapping[tuple[str, str], int]:
         """Note that the call looks for what it was woken for, and return that."""
-        told, self.unseen = self.unseen, {}
+        told = in_all(self.put_off, self.unseen)
+        self.put_off = self.unseen = {}
         return told
 
     def reserve(self) -> bool:
@@ -93,7 +96,7 @@ class LongPolls:
             yield long_poll
         finally:
             self._waiting.pop(long_poll, None)
-            self.wake(long_poll.unseen)
+            self.wake(long_poll.begins_to_look())
 
     def requeue(self, long_poll: LongPoll) -> None:
         """Take a woken call that found nothing back into the line, at its end."""
@@ -164,6 +167,15 @@ class LongPolls:
     def task_names(self) -> set[str]:
         """Return the names of the tasks that calls wait for."""
         return {name for long_poll in self._waiting for name in long_poll.lessee.task_names}
+
+
+def in_all(
+    one: Mapping[tuple[str, str], int], other: Mapping[tuple[str, str], int]
+) -> Mapping[tuple[str, str], int]:
+    """Return how many tasks of each lane were announced in all."""
+    if not (one and other):
+        return one or other
+    return {lane: one.get(lane, 0) + other.get(lane, 0) for lane in {**one, **other}}
 
 
 def _share(lessee: LeaseNext, lanes: Mapping[str, Mapping[str, int]]) -> dict[tuple[str, str], int]:
