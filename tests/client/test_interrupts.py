@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
+import socket
+import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import pytest
 from client.scripted import RULE, Run, Script
 from google.protobuf.timestamp_pb2 import Timestamp
 from rig import Rig, eventually
+from waiting import GIVE_UP
 
 import zart.cli
 from zart.cli.interrupts import Interrupts
@@ -118,6 +121,24 @@ async def test_a_script_that_is_stopped_in_a_wait_is_told_what_goes_on(
     assert b"stopped; " in err
     assert b"zart --address" in err
     assert b"--request-id" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_migration_is_stopped_by_both(number: signal.Signals) -> None:
+    """With a database that does not answer, say: a wrong address."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(GIVE_UP)
+        url = f"postgresql://zart@127.0.0.1:{silent.getsockname()[1]}/zart"
+        words = [sys.executable, "-m", "zart.cli", "migrate", "--database-url", url]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as command:
+            try:
+                with silent.accept()[0]:
+                    command.send_signal(number)
+                    _, err = command.communicate(timeout=GIVE_UP)
+            finally:
+                command.kill()
+    assert command.returncode == 128 + number
+    assert err == ""
 
 
 def test_the_first_signal_stops_it_and_those_that_follow_it_are_the_same_wish() -> None:

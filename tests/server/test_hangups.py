@@ -28,11 +28,15 @@ NOOP = "import zart\nnoop = zart.Task('noop')\n\n@noop.step()\ndef only(ctx): re
 
 @contextlib.contextmanager
 def zart_process(
-    folder: Path, *arguments: str, stdin: int | None = None
+    folder: Path, *arguments: str, terminal: int | None = None, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    under = [] if terminal is None else ["setsid", "--ctty"]  # as in its own window
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "zart.cli", *arguments], env=environment, cwd=folder, stdin=stdin
+        [*under, sys.executable, "-m", "zart.cli", *arguments],
+        env=environment,
+        cwd=folder,
+        stdin=stdin if terminal is None else terminal,
     )
     try:
         yield process
@@ -142,7 +146,7 @@ def test_what_listens_ends_once_its_terminal_is_closed(
     }
     person, terminal = pty.openpty()
     arguments = (command, "--listen", f"{host}:{port}", *more[command])
-    with zart_process(tmp_path, *arguments, stdin=terminal) as process:
+    with zart_process(tmp_path, *arguments, terminal=terminal) as process:
         os.close(terminal)
 
         def listens() -> bool:
@@ -151,7 +155,6 @@ def test_what_listens_ends_once_its_terminal_is_closed(
 
         block_until(listens)
         os.close(person)
-        process.send_signal(signal.SIGHUP)
         assert process.wait(GIVE_UP) == 0
 
 
@@ -163,10 +166,31 @@ def test_a_dispatcher_ends_once_its_terminal_is_closed(
     arguments = ("--address", zart_server.address, "dispatch", "work")
     with (
         zart.connect_sync(zart_server.address) as client,
-        zart_process(tmp_path, *arguments, stdin=terminal) as process,
+        zart_process(tmp_path, *arguments, terminal=terminal) as process,
     ):
         os.close(terminal)
         block_until(lambda: list(client.list_task_definitions()))
         os.close(person)
+        assert process.wait(GIVE_UP) == 0
+
+
+def test_what_began_in_the_background_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> None:
+    """Its terminal is closed, of which no shell tells it; SIGHUP comes later, for its files."""
+    host, port = "127.0.0.1", free_port()
+    person, terminal = pty.openpty()
+    arguments = ("gateway", "--listen", f"{host}:{port}", "--address", zart_server.address)
+    with zart_process(tmp_path, *arguments, stdin=terminal) as process:
+        os.close(terminal)
+        http_ = Http(f"{host}:{port}")
+
+        def is_up() -> bool:
+            with contextlib.suppress(OSError):
+                return http_.get("/readyz").status == 200
+            return False
+
+        block_until(is_up)
+        os.close(person)
         process.send_signal(signal.SIGHUP)
+        assert http_.get("/readyz").status == 200
+        process.terminate()
         assert process.wait(GIVE_UP) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,8 @@ class Bar:
             try:
                 self._progress.start()
             except BaseException:  # Ctrl-C, which must not leave the terminal without its cursor
-                self._progress.stop()
+                with contextlib.suppress(Exception):  # it has not begun everything that it ends
+                    self._progress.stop()
                 self._progress.console.show_cursor()
                 raise
         return self

@@ -6,6 +6,7 @@ container would ignore it.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -39,6 +40,10 @@ class Interrupts:
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._met)
 
+    def note(self, number: int) -> None:
+        """Note what stops a command whose event loop takes the signals itself."""
+        self._first = number
+
     def _met(self, number: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._at is None:
@@ -47,3 +52,4 @@ class Interrupts:
         if now > self._at + _TAKES:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+            os._exit(128 + number)  # the first process of a container is sent none by itself

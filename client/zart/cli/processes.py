@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,10 +103,23 @@ def migrate_command(
     if not url:
         raise typer.BadParameter(_NEEDS_DATABASE)
     session: Session = ctx.obj
-    session.heed_signals()
     store = _server("store.migrate")
+
+    async def migrating() -> None:
+        work = asyncio.create_task(store.migrate(url))
+
+        def stop(number: int) -> None:
+            session.interrupts.note(number)
+            work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM) if session.is_process else ():
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+        await work
+
     try:
-        asyncio.run(store.migrate(url))
+        asyncio.run(migrating())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except store.SchemaOutdated as error:
         session.err.line(f"zart: {error}")
         return 1

@@ -90,9 +90,11 @@ class _Purge:
         """Remove all of it, and tell the total; stopped midway it tells what has gone."""
         try:
             message, answer = self._to_its_end()
-        except BaseException:
+        except BaseException as error:
             if self._is_begun:
-                self._session.tell(f"removed {self._removed.total()} so far")
+                is_stopped = isinstance(error, KeyboardInterrupt)  # and no Status follows
+                tell = self._session.warn if is_stopped else self._session.tell
+                tell(f"removed {self._removed.total()} so far")
             raise
         if answer.is_partial:  # as a server says that knows of no tokens
             self._session.warn("there may be more: run it again")

@@ -111,15 +111,11 @@ class Session:
             from zart.client import DEFAULT_TIMEOUT  # noqa: PLC0415 - so it does
             from zart.sync_client import SyncClient  # noqa: PLC0415 - and here
 
-            self.heed_signals()
+            if self.is_process:
+                self.interrupts.take()
             channel = (self.channel_factory or sync_channel)(self.address)
             self._client = SyncClient(channel, timeout=self.timeout or DEFAULT_TIMEOUT)
         return self._client
-
-    def heed_signals(self) -> None:
-        """Have Ctrl-C and SIGTERM stop a command that does one thing, and ends."""
-        if self.is_process:
-            self.interrupts.take()
 
     def close(self) -> None:
         """Close the connection."""

@@ -65,15 +65,14 @@ class Stream:
         self.failure: grpc.StatusCode | None = None
         self._to_send.put(pb.DispatchTasksRequest(number=self._ping, ping=pb.StreamPing()))
         self._call = call = room.begin(stub.DispatchTasks, self._requests(), more=_THREADS)
-        self._ended: Callable[[], None] = lambda: room.ended(call)
-        # Interceptors (OpenTelemetry's, of earlier versions) make a generator of a call: its end is
-        # known once it is read.
-        if hasattr(call, "add_callback") and not call.add_callback(self._ended):
-            self._ended()  # it had ended before
+        if not hasattr(call, "add_callback"):  # OpenTelemetry's interceptors of earlier versions
+            room.ended(call)
+            raise TypeError("what intercepts calls makes a generator of a stream")
+        if not call.add_callback(lambda: room.ended(call)):
+            room.ended(call)  # it had ended before
         try:
             threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
         except BaseException:  # nobody would read it
-            self._ended()
             self.fail(grpc.StatusCode.RESOURCE_EXHAUSTED)
             raise
 
@@ -120,7 +119,6 @@ class Stream:
             _log.error("an answer could not be taken: %s", locations_of(error))
             code = grpc.StatusCode.INTERNAL
             self._call.cancel()
-        self._ended()
         self.give_up(code)
         with self._lock:
             left, self._asked = list(self._asked.values()), {}

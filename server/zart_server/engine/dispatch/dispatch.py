@@ -76,10 +76,11 @@ class Dispatch:
                 is_last = loop.time() >= deadline
                 try:
                     tasks = await self._look(command, is_told=is_told, is_last=is_last)
-                except ZartError:
+                except Exception:
                     # Others fail likewise for a while: not all who wait, one after the other.
                     told = in_all(told, long_poll.begins_to_look())
-                    loop.call_later(_AFTER_A_FAILURE, self.long_polls.wake, told)
+                    if told:
+                        loop.call_later(_AFTER_A_FAILURE, self.long_polls.wake, told)
                     raise
                 except BaseException:
                     long_poll.put_off = told  # others look in its stead
