@@ -30,7 +30,9 @@ NOOP = "import zart\nnoop = zart.Task('noop')\n\n@noop.step()\ndef only(ctx): re
 def zart_process(
     folder: Path, *arguments: str, terminal: int | None = None, stdin: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    under = [] if terminal is None else ["setsid", "--ctty"]  # as in its own window
+    # As in its own window; and not under nohup, where the tests are.
+    window = ["env", "--default-signal=HUP", "setsid", "--ctty"]
+    under = [] if terminal is None else window
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ZART_")}
     process = subprocess.Popen(
         [*under, sys.executable, "-m", "zart.cli", *arguments],
