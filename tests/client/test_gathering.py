@@ -51,6 +51,12 @@ class Reporting:
         results = [pb.ReportResult(status=pb.REPORT_STATUS_RECORDED) for _ in request.outcomes]
         return pb.ReportTasksResponse(results=results), []
 
+    async def gather(self, clock: StandingClock) -> None:
+        """Report one outcome, which goes at once, and one that waits for others."""
+        for _ in range(2):
+            self.tell(1)
+            await clock.at_rest()
+
     def tell(self, count: int) -> None:
         """Report so many outcomes."""
         tasks = [pb.LeasedTask(task_name="t", step_name="a") for _ in range(count)]
@@ -119,10 +125,7 @@ def test_outcomes_of_few_slots_wait_for_no_others() -> None:
                 assert made.sizes == [1] * calls
 
         async with reporting(busy=32) as made:
-            made.tell(1)
-            await clock.at_rest()
-            made.tell(1)
-            await clock.at_rest()
+            await made.gather(clock)
             del made.busy[0]
             made.tell(1)
             await clock.at_rest()
@@ -134,10 +137,7 @@ def test_outcomes_of_few_slots_wait_for_no_others() -> None:
 def test_whoever_waits_for_the_last_outcome_has_all_sent_at_once() -> None:
     async def play(clock: StandingClock) -> None:
         async with reporting(busy=32) as made:
-            made.tell(1)
-            await clock.at_rest()
-            made.tell(1)
-            await clock.at_rest()
+            await made.gather(clock)
             assert made.sizes == [1]
             flushing = asyncio.create_task(made.reporter.flush())
             await clock.at_rest()
@@ -153,10 +153,7 @@ def test_whoever_waits_for_the_last_outcome_has_all_sent_at_once() -> None:
 def test_an_outcome_that_only_gathers_has_nobody_look() -> None:
     async def play(clock: StandingClock) -> None:
         async with reporting(busy=32) as made:
-            made.tell(1)
-            await clock.at_rest()
-            made.tell(1)
-            await clock.at_rest()
+            await made.gather(clock)
             made.tell(46)
             assert not made.reporter._more.is_set()
             made.tell(1)

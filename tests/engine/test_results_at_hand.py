@@ -5,6 +5,8 @@ from __future__ import annotations
 from engine.test_eager_dispatch import report
 from rig import DIAMOND, Rig
 
+from zart.models import LeasedTask
+
 # No result ever changes; that one that was changed is not seen tells that nobody looked.
 CHANGED = """
     SET LOCAL zart.purge = 'on';
@@ -12,10 +14,15 @@ CHANGED = """
 """
 
 
-async def test_a_step_that_was_queued_is_given_what_was_recorded_here(rig: Rig) -> None:
+async def split(rig: Rig) -> list[LeasedTask]:
+    """Return the two steps of a diamond before the last, leased."""
     await rig.start("x", DIAMOND)
     await rig.complete(await rig.lease_one("a"))
-    await rig.complete(*await rig.lease())
+    return await rig.lease()
+
+
+async def test_a_step_that_was_queued_is_given_what_was_recorded_here(rig: Rig) -> None:
+    await rig.complete(*await split(rig))
     await rig.db.execute(CHANGED)
     (join,) = await rig.lease()
 
@@ -23,9 +30,7 @@ async def test_a_step_that_was_queued_is_given_what_was_recorded_here(rig: Rig) 
 
 
 async def test_a_join_is_leased_with_what_was_recorded_here(rig: Rig) -> None:
-    await rig.start("x", DIAMOND)
-    await rig.complete(await rig.lease_one("a"))
-    b, c = await rig.lease()
+    b, c = await split(rig)
     await report(rig, b)
     await rig.db.execute(CHANGED)
     (join,) = (await report(rig, c)).tasks
@@ -35,9 +40,7 @@ async def test_a_join_is_leased_with_what_was_recorded_here(rig: Rig) -> None:
 
 async def test_what_an_operator_gave_is_what_handlers_are_given(rig: Rig) -> None:
     """The attempt in flight reports all the same, and is not recorded."""
-    await rig.start("x", DIAMOND)
-    await rig.complete(await rig.lease_one("a"))
-    b, c = await rig.lease()
+    b, c = await split(rig)
     await rig.client.complete_step("x", "b", "operator", fence=True)
     assert await rig.complete(b, c) == ["LEASE_LOST", "RECORDED"]
     (join,) = await rig.lease()
@@ -46,9 +49,7 @@ async def test_what_an_operator_gave_is_what_handlers_are_given(rig: Rig) -> Non
 
 
 async def test_a_step_that_died_is_given_on_as_the_attempt_that_completed_it_told(rig: Rig) -> None:
-    await rig.start("x", DIAMOND)
-    await rig.complete(await rig.lease_one("a"))
-    b, c = await rig.lease()
+    b, c = await split(rig)
     await rig.fail(b)
     await rig.complete(c)
     await rig.client.retry_step("x", "b")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from acceptance.serve_process import ServeProcess, serve_processes
@@ -28,7 +29,11 @@ NOOP = "import zart\nnoop = zart.Task('noop')\n\n@noop.step()\ndef only(ctx): re
 
 @contextlib.contextmanager
 def zart_process(
-    folder: Path, *arguments: str, terminal: int | None = None, stdin: int | None = None
+    folder: Path,
+    *arguments: str,
+    terminal: int | None = None,
+    stdin: int | None = None,
+    stderr: BinaryIO | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     # As in its own window; and not under nohup, where the tests are.
     window = ["env", "--default-signal=HUP", "setsid", "--ctty"]
@@ -39,6 +44,7 @@ def zart_process(
         env=environment,
         cwd=folder,
         stdin=stdin if terminal is None else terminal,
+        stderr=stderr,
     )
     try:
         yield process
@@ -178,21 +184,22 @@ def test_a_dispatcher_ends_once_its_terminal_is_closed(
 
 def test_what_began_in_the_background_goes_on(zart_server: ServerUnderTest, tmp_path: Path) -> None:
     """Its terminal is closed, of which no shell tells it; SIGHUP comes later, for its files."""
-    host, port = "127.0.0.1", free_port()
     person, terminal = pty.openpty()
-    arguments = ("gateway", "--listen", f"{host}:{port}", "--address", zart_server.address)
-    with zart_process(tmp_path, *arguments, stdin=terminal) as process:
+    log = tmp_path / "log"
+    listen = ("serve", "--listen", "127.0.0.1:0", "--database-url", zart_server.database_url)
+    with (
+        log.open("wb") as output,
+        zart_process(tmp_path, *listen, stdin=terminal, stderr=output) as process,
+    ):
         os.close(terminal)
-        http_ = Http(f"{host}:{port}")
 
-        def is_up() -> bool:
-            with contextlib.suppress(OSError):
-                return http_.get("/readyz").status == 200
-            return False
+        def said(text: str) -> bool:
+            return process.poll() is not None or text in log.read_text()
 
-        block_until(is_up)
+        block_until(lambda: said("zart serves on"))
         os.close(person)
         process.send_signal(signal.SIGHUP)
-        assert http_.get("/readyz").status == 200
+        block_until(lambda: said("are read anew"))
+        assert process.poll() is None
         process.terminate()
         assert process.wait(GIVE_UP) == 0

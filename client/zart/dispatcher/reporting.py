@@ -108,17 +108,21 @@ class Reporter:
 
         Else ``run`` looks all the same, once the call under way or the time to gather is over.
         """
-        count = len(self._waiting)
         if self._on_their_way:
-            return self._on_their_way == 1 and count >= _SECOND
-        if self._gathering is None or self._is_hurried or count >= _ENOUGH:
-            return True
-        return not self._room.is_at_work(asyncio.get_running_loop().time())
+            return self._is_time_for_a_second()
+        return self._gathering is None or not self._may_gather(asyncio.get_running_loop().time())
 
     def _is_time_for_a_call(self) -> bool:
-        if self._on_their_way:
-            return self._on_their_way == 1 and len(self._waiting) >= _SECOND
-        return not self._gathers()
+        return self._is_time_for_a_second() if self._on_their_way else not self._gathers()
+
+    def _is_time_for_a_second(self) -> bool:
+        return self._on_their_way == 1 and len(self._waiting) >= _SECOND
+
+    def _may_gather(self, now: float) -> bool:
+        """Return whether outcomes may wait for others, as long as there is time for it."""
+        if self._is_hurried or len(self._waiting) >= _ENOUGH:
+            return False
+        return self._room.is_at_work(now)
 
     def _note_begin(self) -> None:
         self._on_their_way += 1
@@ -132,9 +136,7 @@ class Reporter:
         loop = asyncio.get_running_loop()
         now = loop.time()
         rest = self._begun_at + _GATHER - now
-        if rest <= 0 or self._is_hurried or len(self._waiting) >= _ENOUGH:
-            return False
-        if not self._room.is_at_work(now):
+        if rest <= 0 or not self._may_gather(now):
             return False
         if self._gathering is None:
             self._gathering = loop.call_later(rest, self._have_gathered)
