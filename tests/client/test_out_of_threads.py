@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from client.no_threads import no_more_threads
@@ -13,6 +14,8 @@ from rig import Rig
 from waiting import GIVE_UP, eventually, until
 
 import zart
+from zart.dispatcher.stream import Stream
+from zart.dispatcher.thread_room import ThreadRoom
 from zart.testing.server import ServerUnderTest
 
 
@@ -80,3 +83,12 @@ async def test_its_channel_outlasts_the_limit() -> None:
         assert await client.report(NOTHING) == BY_CALL
         await client.proven()
         assert await client.report(NOTHING) == BY_STREAM
+
+
+def test_what_intercepts_calls_and_makes_a_generator_of_a_stream_has_none() -> None:
+    """Its end would not be told, nor could it be cancelled: the dispatcher goes by calls."""
+    room = ThreadRoom()
+    stub = SimpleNamespace(DispatchTasks=lambda requests: (each for each in requests))
+    with pytest.raises(TypeError, match="generator"):
+        Stream(stub, set(), room)
+    assert not room._under_way

@@ -7,7 +7,6 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -25,7 +24,6 @@ from zart.dispatcher.arrivals import Arrivals
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.stream import Stream
 from zart.dispatcher.streamed import Streamed
-from zart.dispatcher.thread_room import ThreadRoom
 from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
@@ -296,12 +294,3 @@ async def test_a_dispatcher_works_over_a_stream_unless_it_is_told_not_to(
         return not await rig.db.fetchval("SELECT EXISTS (SELECT FROM zart.leases)")
 
     await eventually(none_is_left)
-
-
-def test_what_intercepts_calls_and_makes_a_generator_of_a_stream_has_none() -> None:
-    """Its end would not be told, nor could it be cancelled: the dispatcher goes by calls."""
-    room = ThreadRoom()
-    stub = SimpleNamespace(DispatchTasks=lambda requests: (each for each in requests))
-    with pytest.raises(TypeError, match="generator"):
-        Stream(stub, set(), room)
-    assert not room._under_way
