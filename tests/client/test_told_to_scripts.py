@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.rpc import code_pb2
 from terminal import zart_command
+from waiting import GIVE_UP
 
 import zart.cli
 from zart.cli.main import main
@@ -187,3 +189,27 @@ def test_an_export_ends_as_soon_as_its_reader_leaves(monkeypatch: pytest.MonkeyP
         code = main(["export", "x", "y"], script.open)
     assert code == 141
     assert len(script.requests) == 2  # of y nothing was asked
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is full")
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_an_answer_that_no_disk_has_room_for_is_told_and_may_be_had_again(output: str) -> None:
+    with answering(failing) as address, Path("/dev/full").open("w") as full:
+        line = [sys.executable, "-m", "zart.cli", "--address", address, "-o", output]
+        done = subprocess.run(
+            [*line, "restart", "x", "--reason", "y", "--yes"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=GIVE_UP,
+        )
+        listed = subprocess.run(
+            [*line, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=GIVE_UP,
+        )  # fmt: skip
+    assert done.returncode == listed.returncode == 3
+    assert "the output cannot be written: No space left on device" in done.stderr
+    assert "--request-id" in done.stderr.splitlines()[-1]  # once only, by that
+    assert "Traceback" not in done.stderr + listed.stderr
+    assert "the output cannot be written" in listed.stderr

@@ -13,7 +13,7 @@ import typer
 
 from zart.cli.commands import Commands
 from zart.cli.options import Address, Output, Timeout, example
-from zart.cli.screen import ReaderLeft, open_what_is_closed
+from zart.cli.screen import OutputLost, ReaderLeft, open_what_is_closed
 from zart.cli.session import ChannelFactory, Session
 from zart.version import installed_version
 
@@ -22,7 +22,7 @@ USAGE = 2
 _INTERRUPTED = 130
 _READER_LEFT = 141  # as a shell tells of who was ended by SIGPIPE
 # Around what is told of a failure: its exit code stays, also where nobody reads on.
-_TOLD = contextlib.suppress(ReaderLeft)
+_TOLD = contextlib.suppress(OutputLost)
 # Click's UsageError: newer typers have a click of their own and do not say its name.
 _UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 

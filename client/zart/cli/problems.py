@@ -10,6 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from zart.channel import address_of
 from zart.cli.flags import in_flags
 from zart.cli.json_output import json_of
+from zart.cli.screen import NotWritten
 from zart.cli.session import Session
 from zart.cli.shell import command_line
 from zart.errors import (
@@ -43,6 +44,7 @@ _CODES: dict[type[Exception], int] = {
     Unreachable: UNKNOWN_OUTCOME,
     Unavailable: UNKNOWN_OUTCOME,
     TimeoutError: UNKNOWN_OUTCOME,
+    NotWritten: UNKNOWN_OUTCOME,  # to who reads it; and of a change nobody saw the answer
     InternalError: UNKNOWN_OUTCOME,  # a defect, perhaps after what was asked for was done
     ScopeMatchesNothing: USAGE,
     Refused: REFUSED,
@@ -100,12 +102,13 @@ def say_unknown(session: Session, error: Exception) -> None:
             if cause := what_it_speaks(address_of(session.address)):
                 why = f"{cause} ({why})"
     if session.is_json:
-        status = (
+        code = code_pb2.UNKNOWN if isinstance(error, NotWritten) else code_pb2.UNAVAILABLE
+        say_refused(
+            session,
             error.status
             if isinstance(error, Refused)
-            else status_pb2.Status(code=code_pb2.UNAVAILABLE, message=why)
+            else status_pb2.Status(code=code, message=why),
         )
-        say_refused(session, status)
     elif isinstance(error, Refused):
         say_refused(session, error.status)
     else:

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from zart.cli.screen import ReaderLeft
+from zart.cli.screen import OutputLost
 from zart.cli.session import Session
 
 
@@ -15,6 +15,6 @@ def refuse(session: Session, why: str) -> NoReturn:
     """Say why nothing is done, to people in a line, to scripts as a Status, and end with 1."""
     from zart.cli import problems  # noqa: PLC0415 - takes a while, and is seldom needed
 
-    with contextlib.suppress(ReaderLeft):  # which does not change how it ends
+    with contextlib.suppress(OutputLost):  # which does not change how it ends
         problems.say_own(session, why)
     raise typer.Exit(problems.REFUSED)

@@ -23,8 +23,16 @@ _CODES = {
 }  # fmt: skip
 
 
-class ReaderLeft(Exception):
+class OutputLost(Exception):
+    """What is written reaches nobody any longer."""
+
+
+class ReaderLeft(OutputLost):
     """Who read the output (``| head``) has seen enough."""
+
+
+class NotWritten(OutputLost):
+    """The output cannot be written, as where a disk is full."""
 
 
 def open_what_is_closed() -> None:
@@ -41,7 +49,7 @@ class Screen:
     """Standard output or standard error.
 
     On a terminal there are colours and lines end where it does; elsewhere nothing is cut. Writing
-    raises ReaderLeft.
+    raises OutputLost.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -115,19 +123,21 @@ class Screen:
         """Let readers see it."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
-            raise self._left() from None
+        except OSError as error:
+            raise self._lost(error) from None
 
     def _write(self, text: str) -> None:
         try:
             self._stream.write(text)
-        except BrokenPipeError:
-            raise self._left() from None
+        except OSError as error:
+            raise self._lost(error) from None
 
-    def _left(self) -> ReaderLeft:
+    def _lost(self, error: OSError) -> OutputLost:
         """Send what is still buffered nowhere, so that the interpreter's end does not complain."""
         with contextlib.suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
-        return ReaderLeft()
+        if isinstance(error, BrokenPipeError):
+            return ReaderLeft()
+        return NotWritten(f"the output cannot be written: {error.strerror or error}")

@@ -14,7 +14,7 @@ import typer
 
 from zart.caller import default_caller
 from zart.cli.interrupts import Interrupts
-from zart.cli.screen import ReaderLeft, Screen
+from zart.cli.screen import OutputLost, Screen
 from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
 
@@ -258,7 +258,7 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Print a line as ``tell`` does, also for scripts: beside an answer, not a Status."""
-        with contextlib.suppress(ReaderLeft):
+        with contextlib.suppress(OutputLost):
             self.err.line(text)
 
     def print_table(
