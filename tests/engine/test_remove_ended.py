@@ -10,7 +10,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from batching import until_batch
-from retaining import keeping, left, make_old, sweep
+from retaining import keeping, left, make_old, make_operations_old, sweep
 from rig import CHAIN, Rig, eventually, specs
 from waiting import GIVE_UP
 
@@ -178,6 +178,23 @@ async def test_an_id_may_be_used_again_and_a_lease_is_lost(
     assert await rig.statuses() == {"a": "SCHEDULED"}
     receipt = await rig.client.verify_pause_rule(rule_id)
     assert receipt.is_complete  # nothing of its task was removed
+
+
+async def test_a_request_stays_with_the_execution_that_has_it_now(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """Once it is forgotten its id may be used again, and is not the first one's any longer."""
+    steps = specs({"a": ()})
+    await rig.client.start("t", execution_id="first", steps=steps, request_id="r")
+    await rig.work()
+    await make_old(rig.db, days=100)
+    await make_operations_old(rig.db, days=100)
+    await rig.db.execute("DELETE FROM zart.requests")  # as the servers do after seven days
+    second = await rig.client.start("t", steps=steps, request_id="r")
+    await sweep(zart_server)
+    assert await left(rig.db) == [second.execution_id]
+    again = await rig.client.start("t", steps=steps, request_id="r")
+    assert again.execution_id == second.execution_id
 
 
 async def test_a_receipt_tells_that_something_was_removed(

@@ -173,11 +173,12 @@ WITH at_work AS MATERIALIZED (
         SELECT q.row FROM old o
         CROSS JOIN LATERAL unnest($3::text[], $4::text[]) k(kind, rpc)
         CROSS JOIN LATERAL (
-            SELECT principal, request_id FROM zart.operations
+            SELECT principal, request_id, created_at FROM zart.operations
             WHERE execution_id = o.execution_id AND kind = k.kind OFFSET 0) p
         CROSS JOIN LATERAL (
             SELECT ctid AS row FROM zart.requests
             WHERE caller = p.principal AND rpc = k.rpc AND request_id = p.request_id
+                AND created_at BETWEEN p.created_at AND p.created_at + interval '1 hour'
             OFFSET 0) q))
 )
 SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone);

@@ -155,6 +155,9 @@ _OF_RUNS = ", ".join(
     )"""
     for table in OF_RUNS
 )
+# From an operation to the request that asked for it, in one transaction, which takes no longer.
+# A request id may be used again once its request is forgotten, which is before the execution goes.
+_LONGEST = "1 hour"
 _REMOVE = Statement(
     f"""
     WITH {_AT_WORK}, old AS MATERIALIZED (
@@ -189,11 +192,12 @@ _REMOVE = Statement(
             SELECT q.row FROM old o
             CROSS JOIN LATERAL unnest(:kinds::text[], :rpcs::text[]) k(kind, rpc)
             CROSS JOIN LATERAL (
-                SELECT principal, request_id FROM zart.operations
+                SELECT principal, request_id, created_at FROM zart.operations
                 WHERE execution_id = o.execution_id AND kind = k.kind OFFSET 0) p
             CROSS JOIN LATERAL (
                 SELECT ctid AS row FROM zart.requests
                 WHERE caller = p.principal AND rpc = k.rpc AND request_id = p.request_id
+                  AND created_at BETWEEN p.created_at AND p.created_at + interval '{_LONGEST}'
                 OFFSET 0) q))
     )
     SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM gone)
