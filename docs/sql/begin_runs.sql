@@ -42,14 +42,14 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), n
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp()
+        clock_timestamp() + delay * interval '1 second', clock_timestamp()
     FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+        clock_timestamp() + delay * interval '1 second', clock_timestamp(), rule_key
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -97,14 +97,14 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), n
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp()
+        clock_timestamp() + delay * interval '1 second', clock_timestamp()
     FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+        clock_timestamp() + delay * interval '1 second', clock_timestamp(), rule_key
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,

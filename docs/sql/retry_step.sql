@@ -2,7 +2,9 @@
 -- Make dead steps ready and their runs RUNNING, and record it; return the keys of the runs.
 -- Locks: pause lock, shared; steps, whose runs the caller has locked; dead_steps, likewise; runs, likewise.
 -- Parameters: inputs=$1, steps=$2, epoch=$3, kind=$4.
-WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), dead AS MATERIALIZED (
+WITH now AS MATERIALIZED (
+    SELECT zart.shared_epoch(134558950621186) AS epoch, clock_timestamp() AS at
+), dead AS MATERIALIZED (
     SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
     FROM json_to_recordset($2::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, pending_deps integer, rule_key bigint, lane integer,
@@ -44,14 +46,14 @@ WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch), d
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp()
+    (SELECT at FROM now) + delay * interval '1 second', (SELECT at FROM now)
     FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
 ), held AS (
     INSERT INTO zart.held (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
             timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at, rule_key)
     SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
         timeout_seconds, step_name, correction, nextval('zart.queue_numbers'),
-        statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+    (SELECT at FROM now) + delay * interval '1 second', (SELECT at FROM now), rule_key
     FROM ready WHERE rule_key <> 0 ORDER BY n
 ), leased AS (
     INSERT INTO zart.leases (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
@@ -88,10 +90,10 @@ SELECT epoch, is_queued,
     revived.run_key AS steps_of, revived.step_no, 'open' AS status, revived.attempt - 1 AS attempt,
     revived.max_attempts, false AS retryable, NULL AS error, revived.started_at,
     NULL AS completed_at, NULL AS resolution, NULL AS source_run_number,
-    statement_timestamp() AS scheduled_at, revived.attempt AS queued_attempt,
-    revived.max_attempts AS queued_max, statement_timestamp() AS not_before, NULL AS lease_token,
+    now.at AS scheduled_at, revived.attempt AS queued_attempt,
+    revived.max_attempts AS queued_max, now.at AS not_before, NULL AS lease_token,
     NULL AS dispatcher_id, NULL AS lease_expires_at, NULL AS leased_at, NULL AS held_attempt,
-    NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, statement_timestamp() AS now,
+    NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, now.at AS now,
 (SELECT last_asked_at FROM zart.task_names
     WHERE task_names.task_name = revived.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,

@@ -10,6 +10,7 @@ from rig import CHAIN, Rig
 
 import zart
 from zart import errors
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
 
 
 async def test_a_retried_step_can_finish_its_run(rig: Rig) -> None:
@@ -23,6 +24,25 @@ async def test_a_retried_step_can_finish_its_run(rig: Rig) -> None:
 
     state = await rig.client.get_execution("x")
     assert (state.run.status, state.run.error, state.run.result) == ("COMPLETED", "", "c")
+
+
+async def test_what_waited_for_a_lock_is_scheduled_after_it(rig: Rig) -> None:
+    """Who asks meanwhile sees that it is not: so it was not, at that moment."""
+    await rig.dead(step="b")
+    async with rig.locked(SEIZE_PAUSE_LOCK):
+        retrying = asyncio.create_task(rig.client.retry_step("x", "b"))
+        starting = asyncio.create_task(rig.start("y"))
+        await rig.until_waiting(2)
+        meanwhile = await rig.db.fetchval("SELECT clock_timestamp()")
+    retried, _ = await asyncio.gather(retrying, starting)
+    step, root = await rig.client.get_step("x", "b"), await rig.client.get_step("y", "a")
+    assert step.scheduled_at
+    assert root.scheduled_at
+    assert min(step.scheduled_at, root.scheduled_at) > meanwhile
+    assert (retried.step.scheduled_at, retried.step.not_before) == (
+        step.scheduled_at,
+        step.not_before,
+    )
 
 
 async def test_attempt_numbers_continue_and_the_evidence_of_the_failure_stays(rig: Rig) -> None:

@@ -71,23 +71,26 @@ def enqueued(
     ids: str = ":lessee_ids",
     principals: str = ":lessee_principals",
     seconds: str = ":lessee_seconds",
+    now: str = "clock_timestamp()",
 ) -> str:
     """Return the parts of a WITH that enqueue the steps of ``ready``, the last of them ``leased``.
 
     ``ready`` has the columns of a queued task, ``n``, the order in which steps are queued, a
     ``delay`` in seconds, the ``rule_key`` that withholds a step, 0: none, and the index of its
-    ``lessee``, 0: none. The lessees are arrays, by default those of ``lessee_columns``.
+    ``lessee``, 0: none. The lessees are arrays, by default those of ``lessee_columns``. A step is
+    scheduled ``now``: after what the statement has waited for. Whoever selects steps meanwhile, as
+    a plan does, sees that it is not yet.
     """
     return f"""
         queued AS (
             INSERT INTO zart.queue ({TASK_COLUMNS})
             SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp()
+                {now} + delay * interval '1 second', {now}
             FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
         ), held AS (
             INSERT INTO zart.held ({TASK_COLUMNS}, rule_key)
             SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
-                statement_timestamp() + delay * interval '1 second', statement_timestamp(), rule_key
+                {now} + delay * interval '1 second', {now}, rule_key
             FROM ready WHERE rule_key <> 0 ORDER BY n
         ), leased AS (
             INSERT INTO zart.leases ({TASK_COLUMNS}, lease_token, started_at, lease_expires_at,

@@ -37,9 +37,12 @@ class StepToRevive(NamedTuple):
 
 # It waits for the pause lock, and whoever plans a batch meanwhile sees the step dead: so it is on
 # record as of what comes after that.
+_AT = "(SELECT at FROM now)"
 _REVIVE = Statement(
     f"""
-    WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch), dead AS MATERIALIZED (
+    WITH now AS MATERIALIZED (
+        SELECT {SHARED_EPOCH} AS epoch, clock_timestamp() AS at
+    ), dead AS MATERIALIZED (
         SELECT u.*, s.error, (:inputs::text[])[n + 1]::json AS input
         FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
             budget integer, pending_deps integer, rule_key bigint, lane integer,
@@ -74,7 +77,7 @@ _REVIVE = Statement(
     ), ready AS MATERIALIZED (
         SELECT *, counted AS backoff_base, 0 AS delay, 0 AS lessee
         FROM revived WHERE pending_deps = 0
-    ), {enqueued(*NO_LESSEES)}, done AS (
+    ), {enqueued(*NO_LESSEES, now=_AT)}, done AS (
         SELECT execution_id, run_number, step_name, rule_id, task_name, triggered_by,
             principal, reason, request_id, incident, batch_id,
             CASE WHEN error IS NULL THEN replaced ELSE (replaced::jsonb
@@ -86,7 +89,7 @@ _REVIVE = Statement(
                     CASE WHEN input IS NOT NULL THEN json_build_array(step_name) END)) AS made
         FROM revived
     ), operations AS ({recorded("done", ":kind", after_locks=True)})
-    SELECT epoch, is_queued, {JUST_QUEUED.format(of="revived")}
+    SELECT epoch, is_queued, {JUST_QUEUED.format(of="revived", at="now.at")}
     FROM now LEFT JOIN revived ON true
     """,
     locks=(

@@ -24,6 +24,7 @@ from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
 from zart_server.store.batches.counting import SelectedKind, count_items
+from zart_server.store.batches.earlier import let_earlier_end
 from zart_server.store.batches.rows import (
     BatchRow,
     insert_batch,
@@ -39,6 +40,9 @@ from zart_server.store.definitions import find_definitions
 _FIRST = 1_000  # executions: most batches are prepared when they are created
 _PIECE = 10_000
 _SAMPLE = 5
+# Seconds that a plan waits for what was on its way when it was made. What takes longer, as behind a
+# Pause that waits, may be taken by the plan though it did not see it.
+_EARLIER = 2.0
 
 
 async def create_batch(
@@ -55,6 +59,7 @@ async def create_batch(
     await _refuse_growing(tx, command.selection)
     if planning.validate_only:
         as_of = PlanToken.of_text(token).made_at
+        await let_earlier_end(tx, as_of, _EARLIER)
         return CreatedBatch(None, await _plan(tx, command, as_of), token)
     batch_id = short_id("ba")
     planned_at = None if planning.token is None else planning.token.made_at

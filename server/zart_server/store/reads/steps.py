@@ -146,18 +146,18 @@ STEPS = f"""
         FROM sized
     )
 """
-# The same of a step that the statement itself has queued, {of}, which no read of it sees yet: a row
-# of a run, a step without result or correction, the ``attempt`` that it is queued for and its
-# ``max_attempts``. Of one that is not ``is_queued`` it says nothing. Costs a third of a read
-# afterwards, and no call.
+# The same of a step that the statement itself has queued, {of}, as of {at}, which no read of it
+# sees yet: a row of a run, a step without result or correction, the ``attempt`` that it is queued
+# for and its ``max_attempts``. Of one that is not ``is_queued`` it says nothing. Costs a third of a
+# read afterwards, and no call.
 JUST_QUEUED = f"""
     {{of}}.run_key AS steps_of, {{of}}.step_no, 'open' AS status, {{of}}.attempt - 1 AS attempt,
     {{of}}.max_attempts, false AS retryable, NULL AS error, {{of}}.started_at,
     NULL AS completed_at, NULL AS resolution, NULL AS source_run_number,
-    statement_timestamp() AS scheduled_at, {{of}}.attempt AS queued_attempt,
-    {{of}}.max_attempts AS queued_max, statement_timestamp() AS not_before, NULL AS lease_token,
+    {{at}} AS scheduled_at, {{of}}.attempt AS queued_attempt,
+    {{of}}.max_attempts AS queued_max, {{at}} AS not_before, NULL AS lease_token,
     NULL AS dispatcher_id, NULL AS lease_expires_at, NULL AS leased_at, NULL AS held_attempt,
-    NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, statement_timestamp() AS now,
+    NULL AS held_max, NULL AS held_not_before, NULL AS rule_id, {{at}} AS now,
     (SELECT last_asked_at FROM zart.task_names
      WHERE task_names.task_name = {{of}}.task_name) AS last_asked_at,
     false AS has_result, NULL AS shown_result, NULL AS correction, NULL AS shown_input,
