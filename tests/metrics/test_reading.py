@@ -162,6 +162,18 @@ async def test_a_lane_that_comes_after_one_of_a_higher_number_is_known(
     assert {found.lanes[lane]: n for lane, n in found.queued.items()} == {"t1": 2, "late": 4}
 
 
+async def test_a_lane_with_the_number_of_a_lost_one_is_known_anew(
+    db: Sql, opened: Database
+) -> None:
+    await queue(db, 1, 3)
+    reader = DatabaseReader(opened, asyncio.get_running_loop())
+    assert [*(await reader._read()).oldest] == ["t1"]
+    await db.execute("UPDATE zart.lanes SET task_name = 'kept'")
+    opened._history = "another one, as a connection finds after a failover"
+    found = await reader._read()
+    assert [*found.lanes.values()] == [*found.oldest] == ["kept"]
+
+
 async def told(reader: DatabaseReader) -> set[str]:
     """Return the names of the families that are told of the database."""
     collector = OfTheDatabase(reader, Tally(), 20)

@@ -9,17 +9,18 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from ports import free_port
-from rig import Rig, specs
+from rig import Rig, deafen, specs
 from waiting import GIVE_UP
 
 import zart
-from zart.testing.server import serving
+from zart.testing.server import ServerUnderTest, serving
 from zart_server.embedded import postgres
 from zart_server.embedded.postgres import Postgres
 
@@ -62,13 +63,19 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 
 @pytest.fixture
-async def rig(pair: Pair) -> AsyncIterator[Rig]:
-    """A server that outlives the primary, and its client."""
+def server(pair: Pair) -> Iterator[ServerUnderTest]:
+    """A server that outlives the primary."""
     with serving(pair.url) as server:
-        async with zart.connect(server.address, timeout=GIVE_UP) as client:
-            db = await asyncpg.connect(pair.primary.url)
-            yield Rig(client, db)
-            db.terminate()
+        yield server
+
+
+@pytest.fixture
+async def rig(pair: Pair, server: ServerUnderTest) -> AsyncIterator[Rig]:
+    """Its client."""
+    async with zart.connect(server.address, timeout=GIVE_UP) as client:
+        db = await asyncpg.connect(pair.primary.url)
+        yield Rig(client, db)
+        db.terminate()
 
 
 async def fail_over(pair: Pair, rig: Rig) -> None:
@@ -110,11 +117,37 @@ async def test_a_rule_with_the_epoch_of_a_lost_one_holds(pair: Pair, rig: Rig) -
 
 
 async def test_a_definition_with_the_key_of_a_lost_one_is_its_own(pair: Pair, rig: Rig) -> None:
-    """The server kept the graph of a lost task by that key."""
+    """The server kept the graph of a lost task by that key, and what leases tell of its step."""
     await rig.client.register_task("lost", specs({"l": ()}))
     await rig.client.start("lost", execution_id="x")
+    assert len(await rig.lease(task="lost")) == 1
     await fail_over(pair, rig)
     await rig.client.register_task("kept", specs({"k1": (), "k2": ()}))
     await rig.client.start("kept", execution_id="y")
 
     assert {task.step_name for task in await rig.lease(task="kept")} == {"k1", "k2"}
+
+
+async def test_a_lane_with_the_number_of_a_lost_one_is_its_own(
+    pair: Pair, server: ServerUnderTest, rig: Rig
+) -> None:
+    """The server kept by that number where claims for a lost task begin."""
+    runtime = server.running.runtime
+    await deafen(server)  # these two have it forget that as well, but later
+    stopping = runtime.maintenance.stop()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, server.loop))
+    low_water = runtime.dispatch.low_water
+    low_water._old = timedelta(0)
+
+    for name in "xy":
+        await rig.start(name, {"l": ()}, task="lost")
+    assert len(await rig.lease(1, task="lost")) == 1
+    assert len(await rig.lease(task="lost")) == 1
+    (lost,) = low_water.to_look(["lost"]).cursors
+    await fail_over(pair, rig)
+    await rig.start("z", {"k": ()}, task="kept")
+
+    assert await rig.lease(task="lost") == []
+    assert [task.step_name for task in await rig.lease(task="kept")] == ["k"]
+    (kept,) = low_water._marks[("kept",), ()].hot
+    assert kept == lost, "the test is of numbers that come again"

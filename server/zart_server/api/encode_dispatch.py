@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import TypeAlias
 
 from zart.v1 import dispatch_service_pb2
 from zart_server.api.encode import duration, timestamp
@@ -13,18 +14,20 @@ _REPORT_STATUS = {
     s: dispatch_service_pb2.ReportStatus.Value(f"REPORT_STATUS_{s.name}")
     for s in model.ReportStatus
 }
+_Of: TypeAlias = tuple[str, model.StepSpec]  # a task and its step
 
 
 class LeasedTasks:
     """Encodes the leased tasks of one database.
 
-    It keeps, as bytes, what tasks of one step have in common, by definition, step and lease: that
-    never changes, and reading bytes is several times cheaper than setting fields.
+    It keeps, as bytes, what tasks of one step have in common, by definition, step and lease:
+    reading bytes is several times cheaper than setting fields. They are kept with the step that
+    they tell of: a failover that loses a definition gives its key to another one.
     """
 
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
-        self._alike: dict[tuple[int, int, timedelta], bytes] = {}
+        self._alike: dict[tuple[int, int, timedelta], tuple[_Of, bytes]] = {}
 
     def add(
         self,
@@ -74,12 +77,13 @@ class LeasedTasks:
 
     def _alike_of(self, item: dispatch.LeasedTask) -> bytes:
         key = item.definition_key, item.step_no, item.lease_ttl
-        alike = self._alike.get(key)
-        if alike is None:
+        of = item.task_name, item.step
+        kept = self._alike.get(key)
+        if kept is None or kept[0] != of:  # as a rule the same objects, which takes no time
             if len(self._alike) >= self._most:
                 self._alike.clear()
-            alike = self._alike[key] = _alike(item).SerializeToString()
-        return alike
+            kept = self._alike[key] = of, _alike(item).SerializeToString()
+        return kept[1]
 
 
 def _numbers_of(item: dispatch.LeasedTask) -> bytes:

@@ -65,6 +65,7 @@ class DatabaseReader:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: DatabaseReading | None = None
     _failed_at: float = 0.0
+    _history: str | None = None  # of the database, to which belongs what is below
     _lanes: dict[int, str] = field(default_factory=dict)
     _looks: DueLooks = field(default_factory=lambda: DueLooks(LowWater()))
     _next: int = 0  # the task from which on the next reading looks for the oldest steps
@@ -107,6 +108,7 @@ class DatabaseReader:
     async def _read(self) -> DatabaseReading:
         async with self.db.autocommit() as connection:
             began = time.monotonic()
+            self._keep_to_history()
             await self._read_lanes(connection)
             parts = await backlog.read_parts(connection)
             await self._look_for_oldest(connection, parts.now)
@@ -135,6 +137,13 @@ class DatabaseReader:
             at=ended,
             seconds=ended - began,
         )
+
+    def _keep_to_history(self) -> None:
+        """Begin anew in another history: a failover gives numbers of lost lanes to other tasks."""
+        if self._history != self.db.history:
+            self._history = self.db.history
+            self._lanes, self._rests, self._oldest, self._looked = {}, {}, {}, set()
+            self._looks = DueLooks(LowWater())
 
     async def _read_lanes(self, connection: Connection) -> None:
         while found := await standing.read_lanes(connection, max(self._lanes, default=0)):

@@ -75,6 +75,7 @@ class Database:
         self.waiting = 0  # how many wait for a connection
         self.seconds = Distribution(CALL_SECONDS)  # for which connections were in use
         self.on_loss: Callable[[], None] = lambda: None
+        self.on_other_history: Callable[[], None] = lambda: None
         self.on_commit: Callable[[Changes], None] = lambda _changes: None
 
     def _forget(self) -> None:
@@ -94,7 +95,13 @@ class Database:
         if found != self._history:
             self._history = found
             self._forget()
+            self.on_other_history()
             self.fingerprint.take(await read_version(connection))
+
+    @property
+    def history(self) -> str | None:
+        """The name of the history that the last connection joined; None: there was none yet."""
+        return self._history
 
     @classmethod
     async def open(

@@ -69,6 +69,8 @@ class Runtime:
         self.watches.on_first = self._notifications.begins_to_watch
         db.on_commit = self._committed
         db.on_loss = self._notifications.reconnect
+        # Lanes of lost tasks are others' now: no claim is to go on in them.
+        db.on_other_history = self.dispatch.low_water.begin_anew
 
     def start(self) -> None:
         """Start liveness checks, notifications, maintenance, the sweeps, breakers and batches."""

@@ -247,7 +247,10 @@ class LowWater:
         marks.looked(due.now, Begin({}, due.now), self._old)
 
     def begin_anew(self) -> None:
-        """Have all looks begin at the heads of the lanes: tasks may be back there unheard of."""
+        """Have all looks begin at the heads of the lanes: tasks may be back there unheard of.
+
+        Or the lanes are not those that are marked: a failover gave the numbers to other tasks.
+        """
         for marks in self._marks.values():
             marks.begin_anew()
 
