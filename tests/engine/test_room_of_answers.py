@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from rig import CHAIN, LONG, Rig, until_polled
 
 import zart
+from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 MANY = 20
 LARGE = 1_000_000  # bytes; 17 such do not fit into one message
+WIDE = 1000  # steps that wait for all of NAMES, which are ten kilobytes
+NAMES = [f"{n:-<250}" for n in range(40)]
 BEGINNING, NEXT = ("a", "b")
 
 
@@ -77,3 +81,54 @@ async def test_results_are_counted_in_bytes(rig: Rig) -> None:
 
     assert response.ByteSize() < 8 * LARGE
     assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == MANY - len(response.tasks)
+
+
+async def start_wide(client: zart.Client) -> None:
+    """Start an execution in which many steps wait for many of long names."""
+    steps = [zart.StepSpec(name, handler="h") for name in NAMES]
+    steps += [zart.StepSpec(f"w{n}", NAMES, handler="h") for n in range(WIDE)]
+    await client.start("t", execution_id="x", steps=steps)
+
+
+@pytest.mark.parametrize("is_skipped", [False, True])
+async def test_the_names_of_dependencies_are_counted(rig: Rig, *, is_skipped: bool) -> None:
+    """Those of skipped steps twice: an answer says which of them are."""
+    await start_wide(rig.client)
+    if is_skipped:
+        for name in NAMES:
+            await rig.client.complete_step("x", name, skip=True)
+    else:
+        await rig.complete(*await rig.lease(), result=1)
+    request = pb.LeaseTasksRequest(dispatcher_id="d", task_names=["t"], max_tasks=WIDE)
+    response = await DispatchServiceStub(rig.client.channel).LeaseTasks(request)
+
+    assert {len(task.upstream_json) for task in response.tasks} == {len(NAMES)}
+    assert 6 * LARGE < response.ByteSize() < 9 * LARGE
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == WIDE - len(response.tasks)
+
+
+async def test_eager_leases_count_the_names_of_dependencies(rig: Rig) -> None:
+    await start_wide(rig.client)
+    request = pb.ReportTasksRequest(dispatcher_id="d")
+    request.lease_next.task_names.append("t")
+    request.lease_next.max_tasks = WIDE
+    for task in await rig.lease():
+        outcome = request.outcomes.add(task_id=task.task_id, lease_token=task.lease_token)
+        outcome.completed.result_json = "1"
+    response = await DispatchServiceStub(rig.client.channel).ReportTasks(request)
+
+    assert 3 * LARGE < response.ByteSize() < 5 * LARGE
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == WIDE - len(response.tasks)
+
+
+async def test_results_that_are_asked_for_count_with_their_names(rig: Rig) -> None:
+    names = NAMES[:15]
+    await rig.start("x", {**dict.fromkeys(names, ()), "z": names})
+    for task in await rig.lease():
+        await rig.complete(task, result="r" * (1024 * 1024 - 100))
+    (last,) = await rig.lease()
+    lease = zart.Lease(last.task_id, last.lease_token)
+
+    with pytest.raises(errors.PayloadTooLarge):
+        await rig.client.get_step_results(lease, names)
+    assert len(await rig.client.get_step_results(lease, names[1:])) == len(names) - 1

@@ -10,6 +10,8 @@ from zart_server.domain.graph import Graph
 from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.json_text import utf8_size
 
+_AROUND = 16  # bytes, at most: the tags and lengths of a result with its name
+
 
 class QueuedAs(NamedTuple):
     """What every queue row of a step has of its definition, and which correction it is for."""
@@ -49,6 +51,14 @@ class Definition:
     def input_bytes(self) -> tuple[int, ...]:
         """How many bytes the input of each step has, by step number."""
         return tuple(utf8_size(step.input_json or "") for step in self.graph.steps)
+
+    @cached_property
+    def name_bytes(self) -> tuple[int, ...]:
+        """How many bytes the name of each step takes before its result, or alone, by step number.
+
+        With what is written around them; a step may wait for thousands.
+        """
+        return tuple(utf8_size(step.step_name) + _AROUND for step in self.graph.steps)
 
     @cached_property
     def queued(self) -> tuple[QueuedAs, ...]:

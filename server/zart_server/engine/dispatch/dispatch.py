@@ -217,7 +217,7 @@ class Dispatch:
         _log.info("released %d tasks whose lease could not be delivered", len(outcomes))
 
     async def step_results(self, ref: LeaseRef, step_names: Sequence[str]) -> dict[str, str]:
-        """Read results of direct dependencies of a leased task; at most 15 MiB together."""
+        """Read results of direct dependencies of a leased task; at most 15 MiB with their names."""
         key = LeaseKey.of_task(ref.task_id, ref.lease_token, ref.principal)
         if key is None:
             raise InvalidField("task_id", "is not one that LeaseTasks gave")
@@ -226,14 +226,16 @@ class Dispatch:
             if lease is None:
                 raise InvalidField("lease_token", "is not current: the lease was lost")
             definition_key = lease["definition_key"]
-            graph = (await find_definitions(tx, [definition_key]))[definition_key].graph
+            definition = (await find_definitions(tx, [definition_key]))[definition_key]
+            graph = definition.graph
             direct = {graph.steps[dep].step_name: dep for dep in graph.depends_on[key.step_no]}
             for index, name in enumerate(step_names):
                 if name not in direct:
                     raise InvalidField(f"step_names[{index}]", f"{name!r} is no direct dependency")
             keys = sorted({(key.run_key, direct[name]) for name in step_names})
             sizes = await read_upstream(tx, keys)
-            total = sum(result.size for result in sizes.values())
+            names = definition.name_bytes
+            total = sum(result.size + names[dep] for (_, dep), result in sizes.items())
             if total > _RESULTS_BYTES:
                 raise PayloadTooLarge("step_names", total, _RESULTS_BYTES)
             texts = await read_large(tx, [], keys)

@@ -78,7 +78,7 @@ class EagerDispatch:
             result = self._results.get((run.run_key, dep))
             if result is None:
                 return False
-            size += utf8_size(result)
+            size += definition.name_bytes[dep] + utf8_size(result)
         room = self._rooms.get(to)
         if room is None:
             room = self._rooms[to] = _Room(to.max_tasks)

@@ -165,10 +165,13 @@ async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_P
         input_bytes = part.definition.input_bytes[part.claimed.step_no]
         part.size = part.run.payload_bytes + input_bytes + 1024
         room = _UPSTREAM_BYTES
+        names = part.definition.name_bytes
         for dep in part.definition.graph.depends_on[part.claimed.step_no]:
             text, size, is_skipped = results[part.claimed.run_key, dep]
+            part.size += names[dep]
             if is_skipped:
                 part.skipped.append(dep)
+                part.size += names[dep]
             if size > room:
                 part.omitted.append(dep)
                 continue
