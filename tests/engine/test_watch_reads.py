@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
 from engine.watched import watched
 from rig import CHAIN, Rig, eventually, maintain
-from waiting import until
+from waiting import GIVE_UP, until
 
 import zart
 from zart import errors
 from zart.testing.fixtures import execute
 from zart.testing.server import ServerUnderTest
+from zart_server.domain.errors import ExecutionNotFound
+from zart_server.engine.background.followed import WatchUpdate
 from zart_server.engine.background.watches import Watches
 from zart_server.store.caches.definitions import DefinitionCache
 from zart_server.store.db import Database
@@ -155,6 +158,36 @@ async def test_a_watch_tells_that_nothing_has_changed_without_a_read(
                 if told.view.steps:
                     break
             assert [step.status for step in told.view.steps] == ["running"]
+    finally:
+        watches.stop()
+        await db.close()
+
+
+async def test_a_poll_finds_what_was_removed_unheard(rig: Rig, zart_database: str) -> None:
+    """It has no digest any more; under its id there may be another one, or none."""
+    remove = "SET LOCAL zart.purge = 'on';" + "".join(
+        f"DELETE FROM zart.{table};" for table in ("executions", "runs", "steps", "queue")
+    )
+    await rig.start("x", {"a": ()})
+    db = await Database.open(zart_database, pool_size=1)
+    watches = Watches(db)
+
+    async def told(states: AsyncGenerator[WatchUpdate]) -> list[str]:
+        async with asyncio.timeout(GIVE_UP):
+            update = await anext(states)
+        return [step.step_name for step in update.view.steps]
+
+    try:
+        async with aclosing(watches.watch("x", None)) as states:
+            assert await told(states) == ["a"]
+            await rig.db.execute(remove)
+            await rig.start("x", {"b": ()})
+            await watches.poll()
+            assert await told(states) == ["b"]
+            await rig.db.execute(remove)
+            await watches.poll()
+            with pytest.raises(ExecutionNotFound):
+                await told(states)
     finally:
         watches.stop()
         await db.close()

@@ -143,11 +143,13 @@ class Watches:
         """Find changes without a hint, for many watches in one statement."""
         keys = list(self._by_run)
         for begin in range(0, len(keys), _DIGESTS):
+            wanted = keys[begin : begin + _DIGESTS]
             async with self._db.autocommit() as connection:
-                digests = await run_digests(connection, keys[begin : begin + _DIGESTS])
-            for key, digest in digests.items():
+                digests = await run_digests(connection, wanted)
+            for key in wanted:
+                digest = digests.get(key, "")  # a run that was removed has none
                 for followed in self._by_run.get(key, ()):
-                    if followed.digest != digest:
+                    if not digest or followed.digest != digest:
                         self._hints.add(followed, at_once=False)
                     followed.digest = digest
 
