@@ -139,6 +139,17 @@ topologySpreadConstraints:
 {{- if hasKey (.Values.server.settings | default dict) "ZART_DRAIN_NOTICE" }}
 {{- fail "server.drainNotice: say it here, not as ZART_DRAIN_NOTICE in server.settings: pods have time to stop by it" }}
 {{- end }}
+{{- if hasKey (.Values.server.settings | default dict) "ZART_TLS_CLIENT_CA" }}
+{{- range $one := .Values.dispatchers }}
+{{- $shows := or $one.tlsSecret (hasKey ($one.settings | default dict) "ZART_TLS_CERT") }}
+{{- range $one.env }}
+{{- $shows = or $shows (eq .name "ZART_TLS_CERT") }}
+{{- end }}
+{{- if not $shows }}
+{{- fail (printf "dispatchers.tlsSecret: name the secret with a certificate for %s: server.settings has ZART_TLS_CLIENT_CA, by which servers answer nobody without one" $one.name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
 {{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or have networkPolicy.enabled: false where a policy of your own lets it in" }}
 {{- end }}
