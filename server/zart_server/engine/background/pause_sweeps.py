@@ -44,6 +44,7 @@ class PauseSweeps(BackgroundLoop):
     def __init__(self, db: Database) -> None:
         super().__init__("moving paused and resumed steps", first=None)
         self._db = db
+        self._history: str | None = None  # of the database, in which the sweeps have come so far
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
 
@@ -51,6 +52,7 @@ class PauseSweeps(BackgroundLoop):
         """Go on with each rule that has work left, as long as this server moves something."""
         async with self._db.autocommit() as connection:
             work = await pause_work(connection)
+            self._forget_if_lost()
         for ended in self._sweeps.keys() - set(work):  # by another server, or by a Resume
             del self._sweeps[ended]
         for rule_key in self._released.keys() - {item.rule_key for item in work}:
@@ -87,12 +89,25 @@ class PauseSweeps(BackgroundLoop):
     async def _end_settling(self, work: PauseWork, sweep: SettleSweep) -> None:
         """Note that a rule is settled if its sweep passed over no task; else the sweep begins anew.
 
-        No matching task is queued after the rule's commit: one whole sweep is enough.
+        No matching task is queued after the rule's commit: one whole sweep is enough, if all of it
+        was in one history of the database.
         """
         del self._sweeps[work]
         if not sweep.is_missed:
             async with self._db.transaction() as tx:
-                await end_settling(tx, work)
+                if not self._forget_if_lost():
+                    await end_settling(tx, work)
+
+    def _forget_if_lost(self) -> bool:
+        """Forget how far the sweeps have come if that was in another history; return whether.
+
+        What they had moved aside may be back in the queue, as after a failover that lost some.
+        """
+        if self._history == self._db.history:
+            return False
+        self._history = self._db.history
+        self._sweeps.clear()
+        return True
 
     async def _release_paused(self, work: PauseWork) -> bool:
         """Queue what a rule withholds no longer, or leave it to another rule that matches it."""
