@@ -75,10 +75,12 @@ CASES: dict[str, Case] = {
     ),
     "ZartMaintenanceLags": Case({'zart_maintenance_lag_seconds{instance="i"}': "60x40"}, 1, _ON),
     "ZartDefects": Case(
-        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x5 1x40"},
-        6,
+        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x19 1x40"},
+        20,
         {"method": "m"},
-        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x6 1x40"},
+        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x20 1x40"},
+        # It was long ago, and a scrape failed since.
+        never=({_CALLS.format(code="INTERNAL", reason="INTERNAL"): "1x9 stale 1x40"},),
     ),
     "ZartCallsRefusedAsBusy": Case(
         {_CALLS.format(code="UNAVAILABLE", reason="SERVER_BUSY"): _RUNNING}, 6, _ON
