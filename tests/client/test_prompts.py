@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from client.at_terminal import Terminal
@@ -13,6 +15,7 @@ from rig import CHAIN, Rig
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
+from zart_server.engine.operations.counts import counted_now
 
 IN_FLIGHT = 600  # seconds, for as long as a busy machine runs commands
 
@@ -150,6 +153,26 @@ async def test_resume_ends_no_rule_that_it_did_not_show(rig: Rig, terminal: Term
     assert shown in seen
     assert "PLAN_CHANGED" in seen
     assert len([r async for r in rig.client.list_pause_rules()]) == 2
+
+
+async def test_resume_that_showed_no_rule_ends_none(
+    rig: Rig, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pause() -> None:
+        with zart.connect_sync(terminal.address) as client:
+            client.pause(task_name="t", reason="by a colleague")
+
+    async def counted_before_a_pause(*arguments: Any) -> Any:
+        """End the reading of a plan, as a Pause that has waited for the lock goes on."""
+        found = await counted_now(*arguments)
+        await asyncio.to_thread(pause)
+        return found
+
+    planning = "zart_server.engine.operations.resume.counted_now"
+    monkeypatch.setattr(planning, counted_before_a_pause)
+    code, seen = terminal.run("resume", "--task-name", "t")
+    assert (code, "PLAN_CHANGED" in seen) == (1, True), seen
+    assert len([r async for r in rig.client.list_pause_rules()]) == 1
 
 
 @pytest.mark.parametrize(

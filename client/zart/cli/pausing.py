@@ -250,9 +250,8 @@ def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
     """
     plan = session.client.send(resuming.resume(**asked, validate_only=True))
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
-    if not doomed:
-        return Plan()
-    _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
+    if doomed:
+        _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
     return Plan() if session.mutation.may_repeat else Plan(plan_token=plan.plan_token)
 
 
