@@ -284,5 +284,10 @@ def protos(ctx: typer.Context, folder: Annotated[Path, typer.Argument(metavar="D
     from zart.cli.protos import write_protos  # noqa: PLC0415 - for this command only
 
     session: Session = ctx.obj
-    for path in write_protos(folder):
+    try:
+        written = list(write_protos(folder))
+    except OSError as error:
+        told = f"{error.filename or folder} cannot be used: {error.strerror or error}"
+        raise typer.BadParameter(told, param_hint="DIR") from None
+    for path in written:
         session.out.verbatim(str(path))

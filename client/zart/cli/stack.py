@@ -92,6 +92,10 @@ class Stack:
                 await self._await("gateway", self._gateway, self._http, _accepts(self._http))
             if self._targets:
                 await self._start_dispatcher()
+        except OSError as error:  # of a folder, or a file in it
+            await self._exits.aclose()
+            at = error.filename or self._folder
+            raise StackError(f"{at} cannot be used: {error.strerror or error}") from None
         except BaseException:
             await self._exits.aclose()
             raise
