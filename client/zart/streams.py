@@ -27,6 +27,7 @@ from zart.waiting import Reconnecting
 M = TypeVar("M", bound=Message)
 
 _NOT_OVER = "the run was not over after {} s"
+_LONGEST = 2.0**31  # seconds: past some 2**33 gRPC takes a deadline for one that has gone
 _EARLY = 0.05  # seconds that gRPC, which goes by another clock, may end a call before its time
 
 
@@ -166,7 +167,8 @@ def run_sync(
     deadline = None if timeout is None else time.monotonic() + timeout
     started = None
     call = execution.run_execution(start)
-    stream = _method(client.channel, call)(call.request, timeout=timeout, **traced())
+    left = None if deadline is None else _left(deadline)
+    stream = _method(client.channel, call)(call.request, timeout=left, **traced())
     try:
         for message in stream:
             started = started or message.started
@@ -206,8 +208,8 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
 
 
 def _left(deadline: float) -> float:
-    """Return the seconds until then."""
-    return max(0.0, deadline - time.monotonic())
+    """Return the seconds until then, as many as gRPC counts to."""
+    return min(max(0.0, deadline - time.monotonic()), _LONGEST)
 
 
 def _rest(delay: float, deadline: float | None) -> None:

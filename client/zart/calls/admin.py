@@ -58,8 +58,8 @@ def pause(
         task_name=task_name,
         step_pattern=step_pattern,
         everything=everything,
-        expires_at=None if expires_at is None else moment(expires_at),
-        expires_in=None if expires_in is None else span(expires_in),
+        expires_at=moment(expires_at, "expires_at"),
+        expires_in=None if expires_in is None else span(expires_in, "expires_in"),
         release_on_expiry=None
         if release_on_expiry is None
         else ReleaseOnExpiry(rate_per_second=release_on_expiry),
@@ -100,8 +100,8 @@ def update_pause_rule(
         rule_id=rule_id,
         add_exempt_execution_ids=several(exempt),
         remove_exempt_execution_ids=several(unexempt),
-        expires_at=None if expires_at is None else moment(expires_at),
-        expires_in=None if expires_in is None else span(expires_in),
+        expires_at=moment(expires_at, "expires_at"),
+        expires_in=None if expires_in is None else span(expires_in, "expires_in"),
         validate_only=validate_only,
         plan_token=plan_token,
         triggered_by=triggered_by,

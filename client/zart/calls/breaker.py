@@ -119,7 +119,7 @@ def update_breaker(
 
 
 def _breaker(**settings: Any) -> breaker_pb2.Breaker:  # noqa: ANN401 - of each field its own
-    spans = {name: span(settings[name]) for name in _SPANS if settings.get(name) is not None}
+    spans = {name: span(settings[name], name) for name in _SPANS if settings.get(name) is not None}
     return breaker_pb2.Breaker(**{**settings, **spans})
 
 

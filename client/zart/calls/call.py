@@ -111,17 +111,29 @@ def page_reader(kind: type[T], items: str) -> Callable[[Any], Page[T]]:
     )
 
 
-def span(seconds: float | timedelta) -> Duration:
-    """Encode a span of time, in seconds or as a timedelta."""
+def span(seconds: float | timedelta, field: str = "a span") -> Duration:
+    """Encode a span of time, in seconds or as a timedelta. Raises ValueError for what is none."""
     found = Duration()
-    found.FromTimedelta(seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds))
+    try:
+        whole = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+    except (OverflowError, ValueError):  # the latter for a NaN
+        raise ValueError(f"{field}: {seconds} s are no span of time") from None
+    found.FromTimedelta(whole)
     return found
 
 
-def moment(time: datetime) -> Timestamp:
-    """Encode a time. Raises ValueError for one without a time zone."""
+def moment(time: datetime | None, field: str) -> Timestamp | None:
+    """Encode a time, if there is one. Raises ValueError for one without a time zone.
+
+    It does as well for one that no datetime can hold in UTC.
+    """
+    if time is None:
+        return None
     if time.tzinfo is None:
-        raise ValueError("a time needs a time zone, such as datetime.now(UTC)")
+        raise ValueError(f"{field} needs a time zone, such as datetime.now(UTC)")
     found = Timestamp()
-    found.FromDatetime(time.astimezone(UTC))
+    try:
+        found.FromDatetime(time.astimezone(UTC))
+    except OverflowError:
+        raise ValueError(f"{field}: {time} is not within the years 1 to 9999 in UTC") from None
     return found

@@ -55,7 +55,7 @@ class Failed:
         )
         outcome.failed.retryable = self.retryable
         if self.retry_after is not None:
-            outcome.failed.retry_after.CopyFrom(span(self.retry_after))
+            outcome.failed.retry_after.CopyFrom(span(self.retry_after, "retry_after"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Released:
         outcome.released.SetInParent()
         outcome.released.not_begun = self.not_begun
         if self.retry_after is not None:
-            outcome.released.retry_after.CopyFrom(span(self.retry_after))
+            outcome.released.retry_after.CopyFrom(span(self.retry_after, "retry_after"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +137,14 @@ def lease_tasks(
     lease_duration: float | timedelta = 30,
 ) -> Call[tuple[LeasedTask, ...]]:
     """Lease queued tasks, waiting for the first one. Never repeated by itself."""
-    waiting = span(wait)
+    waiting = span(wait, "wait")
     request = pb.LeaseTasksRequest(
         dispatcher_id=dispatcher_id,
         task_names=several(task_names),
         handlers=several(handlers),
         max_tasks=max_tasks,
         wait=waiting,
-        lease_duration=span(lease_duration),
+        lease_duration=span(lease_duration, "lease_duration"),
     )
     return Call(
         _METHODS["LeaseTasks"],

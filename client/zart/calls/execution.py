@@ -62,7 +62,7 @@ def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
         depends_on=several(spec.depends_on),
         handler=spec.handler,
         retry_policy=_retry_policy(spec.retry),
-        timeout=span(spec.timeout),
+        timeout=span(spec.timeout, "timeout"),
         if_in_doubt=number_of(in_doubt_pb2.IfInDoubt, spec.if_in_doubt, "if_in_doubt"),
     )
     if spec.input is not None:
@@ -73,9 +73,9 @@ def step_spec(spec: StepSpec) -> task_definition_pb2.StepSpec:
 def _retry_policy(retry: Retry) -> task_definition_pb2.RetryPolicy:
     return task_definition_pb2.RetryPolicy(
         max_attempts=retry.max_attempts,
-        initial_backoff=span(retry.initial_backoff),
+        initial_backoff=span(retry.initial_backoff, "initial_backoff"),
         backoff_multiplier=retry.backoff_multiplier,
-        max_backoff=span(retry.max_backoff),
+        max_backoff=span(retry.max_backoff, "max_backoff"),
     )
 
 

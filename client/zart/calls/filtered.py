@@ -35,8 +35,8 @@ def list_executions(
         task_name=task_name,
         statuses=run_statuses(statuses),
         step_statuses=encoded_step_statuses(step_statuses),
-        created_after=None if created_after is None else moment(created_after),
-        created_before=None if created_before is None else moment(created_before),
+        created_after=moment(created_after, "created_after"),
+        created_before=moment(created_before, "created_before"),
         page_size=page_size,
         page_token=page_token,
     )

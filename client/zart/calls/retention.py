@@ -33,7 +33,7 @@ def set_retention(
     """
     request = pb.SetRetentionRequest(
         task_name=task_name,
-        keep_for=None if keep_for is None else span(keep_for),
+        keep_for=None if keep_for is None else span(keep_for, "keep_for"),
         triggered_by=triggered_by,
         reason=reason,
         incident=incident,
@@ -92,7 +92,7 @@ def purge_executions(
     Raises PlanChanged, InvalidField.
     """
     request = pb.PurgeExecutionsRequest(
-        older_than=span(older_than),
+        older_than=span(older_than, "older_than"),
         task_name=task_name,
         validate_only=validate_only,
         plan_token=plan_token,

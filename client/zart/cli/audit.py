@@ -23,6 +23,7 @@ from zart.models import Operation, OperationKind, OperationStatus, RuleHold, Rul
 app = typer.Typer()
 _NOT_DONE = (OperationStatus.PLANNED, OperationStatus.REFUSED)
 _SINCE = timedelta(days=7)  # where nothing else keeps the list short
+_FIRST = datetime.min.replace(tzinfo=UTC)
 _COLUMNS = (
     Column("AGE"),
     Column("WHAT"),
@@ -145,7 +146,7 @@ def audit(
     since, until = time_of(created_after, "--since"), time_of(created_before, "--until")
     is_bounded = since is None and has_starts and not execution_id
     if is_bounded:
-        since = (until or datetime.now(UTC)) - _SINCE
+        since = max(until or datetime.now(UTC), _FIRST + _SINCE) - _SINCE
     statuses = [OperationStatus.REFUSED] if refused else []
     if everything:
         statuses = [OperationStatus.DONE, OperationStatus.PLANNED, OperationStatus.REFUSED]

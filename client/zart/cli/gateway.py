@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from zart.cli.options import Address, MetricsListen, example
+from zart.cli.options import Address, MetricsListen, example, seconds_to_wait
 from zart.cli.session import Session
 from zart.credentials import Credentials
 from zart.gateway.settings import DEFAULT_LISTEN, GatewayError, Settings
@@ -52,6 +52,7 @@ def gateway(
             min=0.001,
             envvar="ZART_GATEWAY_TIMEOUT",
             help="Seconds that a call may take, watches excepted.",
+            callback=seconds_to_wait,
         ),
     ] = 30.0,
     max_calls: Annotated[

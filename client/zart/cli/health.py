@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zart.cli.options import example
+from zart.cli.options import example, seconds_to_wait
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -44,7 +44,10 @@ def health(
         typer.Option("--server-name", help="The name in its certificate, if not the address's."),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, help="Seconds to wait for an answer.")
+        float,
+        typer.Option(
+            "--timeout", min=0.001, help="Seconds to wait for an answer.", callback=seconds_to_wait
+        ),
     ] = 3.0,
 ) -> int:
     """Tell whether a process can serve: exit 0 if so, else 1.

@@ -26,6 +26,13 @@ def _host_and_port(listen: str | None) -> str | None:
     return listen or None
 
 
+def seconds_to_wait(seconds: float | None) -> float | None:
+    """Refuse what no clock counts to: inf, NaN, and more than a life."""
+    if seconds is not None and not seconds <= MOST:
+        raise typer.BadParameter(f"{seconds} is no number of seconds up to {MOST}")
+    return seconds
+
+
 Address = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +60,10 @@ Output = Annotated[
                  show_default="table"),
 ]  # fmt: skip
 Timeout = Annotated[
-    float | None, typer.Option("--timeout", min=0.001, help="Seconds to wait for an answer.")
+    float | None,
+    typer.Option(
+        "--timeout", min=0.001, help="Seconds to wait for an answer.", callback=seconds_to_wait
+    ),
 ]
 TriggeredBy = Annotated[
     str,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.gateway import is_installed
-from zart.cli.options import HealthListen, MetricsListen, example, reads
+from zart.cli.options import HealthListen, MetricsListen, example, reads, seconds_to_wait
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -152,7 +152,13 @@ def dispatch(
     targets: Targets,
     concurrency: Concurrency = 16,
     grace: Annotated[
-        float, typer.Option("--grace", min=0, help="Seconds that handlers have at the end.")
+        float,
+        typer.Option(
+            "--grace",
+            min=0,
+            help="Seconds that handlers have at the end.",
+            callback=seconds_to_wait,
+        ),
     ] = 10.0,
     health_listen: HealthListen = None,
     metrics_listen: MetricsListen = None,
