@@ -33,12 +33,13 @@ from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound, from_call
-from zart.exporting import exporting, removed_meanwhile
+from zart.exporting import exporting
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
 from zart.models import Json, PauseRule, WatchUntil
 from zart.runs import Runs
+from zart.scripts import play, removed_meanwhile
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
@@ -138,13 +139,8 @@ class Client(Runs):
 
     async def export_execution(self, execution_id: str) -> str:
         """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
-        script = exporting(execution_id)
-        answer = None
         try:
-            while True:
-                answer = await self.send_raw(script.send(answer))
-        except StopIteration as done:
-            return str(done.value)
+            return await play(self.send_raw, exporting(execution_id))
         except (RunNotFound, StepNotFound) as error:  # of an execution that begins anew
             raise removed_meanwhile(execution_id) from error
 

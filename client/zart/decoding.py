@@ -22,9 +22,11 @@ from zart.models import (
     Json,
     Refusal,
     Retry,
+    Run,
     StepSpec,
 )
 from zart.models import batch_operations as batches
+from zart.v1.execution_pb2 import RUN_STATUS_COMPLETED
 
 M = TypeVar("M")
 Reader = Callable[[Any], Any]
@@ -36,7 +38,7 @@ def decode(kind: type[M], message: Message) -> M:
     """Make a dataclass of a message.
 
     A field without a namesake in the proto is the parsed JSON of ``<name>_json``, or None where
-    that is unset.
+    that is unset; but for those that others tell (``_DERIVED``).
     """
     return kind(
         **{
@@ -50,7 +52,8 @@ def decode(kind: type[M], message: Message) -> M:
 def _readers(kind: Any, _message: str) -> tuple[tuple[str, Reader], ...]:  # noqa: ANN401 - a type
     hints = typing.get_type_hints(kind)
     return tuple(
-        (field.name, _reader(field.name, hints[field.name])) for field in dataclasses.fields(kind)
+        (field.name, _DERIVED.get((kind, field.name)) or _reader(field.name, hints[field.name]))
+        for field in dataclasses.fields(kind)
     )
 
 
@@ -183,6 +186,12 @@ def _plan_kind(kind: Any) -> BatchPlanKind:  # noqa: ANN401 - a proto BatchPlanK
     return BatchPlanKind(why, kind.items, tuple(kind.sample_execution_ids))
 
 
+def lacks_result(run: Any) -> bool:  # noqa: ANN401 - a proto Run
+    """Return whether an answer has left out the result of a run that has one."""
+    return run.status == RUN_STATUS_COMPLETED and not run.HasField("result_json")
+
+
+_DERIVED: Mapping[tuple[Any, str], Reader] = {(Run, "result_omitted"): lacks_result}
 _SPECIAL: Mapping[Any, Reader] = {
     StepSpec: _step_spec,
     Refusal: _refusal,

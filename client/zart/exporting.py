@@ -7,17 +7,16 @@ there is the line. The parts are as the API answers them, in proto JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
-from typing import Any, TypeAlias
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from google.rpc import code_pb2, status_pb2
 
 from zart.calls.audit import list_operations
-from zart.calls.call import Call
 from zart.calls.execution import get_execution, get_step
-from zart.errors import ExecutionNotFound
+from zart.decoding import lacks_result
+from zart.run_results import joined, last_steps
+from zart.scripts import Script, removed_meanwhile
 from zart.v1.audit_service_pb2 import OPERATION_KIND_START, Operation
 from zart.v1.execution_pb2 import Execution, Step
 from zart.v1.execution_service_pb2 import GetExecutionResponse
@@ -26,10 +25,9 @@ _PAGE = 1000
 # What a line has where GetStep cuts errors, too: past 4 MiB of one step. No text in it has that:
 # its quotes are escaped.
 ERRORS_OMITTED = '"errorsOmitted":true'
-Script: TypeAlias = Generator[Call[Any], Any, str]
 
 
-def exporting(execution_id: str) -> Script:
+def exporting(execution_id: str) -> Script[str]:
     """Yield the calls that an export of one execution takes; return its line.
 
     That is one for each run, the current one first, whose number is the last; and one for the
@@ -56,12 +54,6 @@ def exporting(execution_id: str) -> Script:
     return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
 
 
-def removed_meanwhile(execution_id: str) -> ExecutionNotFound:
-    """Return what says that an execution was removed while it was exported."""
-    message = f"execution {execution_id!r} was removed meanwhile"
-    return ExecutionNotFound(status_pb2.Status(code=code_pb2.NOT_FOUND, message=message))
-
-
 def _check_same(first: Execution, now: Execution) -> None:
     """Raise ExecutionNotFound for another execution, which began under the id of the first one."""
     if now.created_at != first.created_at:
@@ -72,7 +64,7 @@ def _is_cut(step: Step) -> bool:
     return step.result_omitted or step.input_omitted or step.errors_omitted
 
 
-def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any]]:
+def _run(state: GetExecutionResponse) -> Script[dict[str, Any]]:
     """Return a run with its steps."""
     run = state.run
     steps = []
@@ -81,11 +73,16 @@ def _run(state: GetExecutionResponse) -> Generator[Call[Any], Any, dict[str, Any
         if _is_cut(step):
             answer = yield get_step(run.execution_id, step.step_name, run_number=run.run_number)
             found = answer.step
-        steps.append(_parts(found))
-    return {**_parts(run), "steps": steps}
+            # What a COMPLETED run has stays as it is: this is a step of another one.
+            if lacks_result(run) and found.completed_at != step.completed_at:
+                raise removed_meanwhile(run.execution_id)
+        steps.append(found)
+    if lacks_result(run):
+        run.result_json = joined(run, last_steps(steps))
+    return {**_parts(run), "steps": list(map(_parts, steps))}
 
 
-def _operations(execution_id: str) -> Generator[Call[Any], Any, tuple[list[Operation], bool]]:
+def _operations(execution_id: str) -> Script[tuple[list[Operation], bool]]:
     """Return what was done to the one that has the id, and whether there was another before it.
 
     What was done to neither, since it was before the first start, is also in it: a pause rule may

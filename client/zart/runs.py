@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import aclosing
 from typing import Any, Unpack, overload
 
@@ -10,10 +11,11 @@ from zart.calls import execution
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.models import Json
+from zart.run_results import result_of, result_of_sync
 from zart.step_context import Payload
 from zart.streams import Sends, SendsSync
 from zart.tasks import Result, Task
-from zart.waiting import last_in, last_of, result_of, within
+from zart.waiting import last_in, last_of, within
 
 
 class Runs:
@@ -54,7 +56,8 @@ class Runs:
         """
         start = execution.start(task, payload, **options)
         async with within(timeout), aclosing(streams.run(self, start)) as told:
-            return result_of(execution.run_execution(start).read(await last_of(told)).run)
+            last = execution.run_execution(start).read(await last_of(told))
+            return await result_of(self.send_raw, last.run)
 
 
 class SyncRuns:
@@ -92,5 +95,7 @@ class SyncRuns:
         Unreachable if no server has answered the start by then.
         """
         start = execution.start(task, payload, **options)
+        until = None if timeout is None else time.monotonic() + timeout
         told = last_in(streams.run_sync(self, start, timeout))
-        return result_of(execution.run_execution(start).read(told).run)
+        last = execution.run_execution(start).read(told)
+        return result_of_sync(self.send_raw, last.run, until)

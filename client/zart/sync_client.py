@@ -33,7 +33,7 @@ from zart.client import DEFAULT_TIMEOUT
 from zart.closing import close_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound, from_call
-from zart.exporting import exporting, removed_meanwhile
+from zart.exporting import exporting
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import (
@@ -45,6 +45,7 @@ from zart.models import (
     WatchUntil,
 )
 from zart.runs import SyncRuns
+from zart.scripts import play_sync, removed_meanwhile
 from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups
@@ -141,13 +142,8 @@ class SyncClient(SyncRuns):
 
     def export_execution(self, execution_id: str) -> str:
         """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
-        script = exporting(execution_id)
-        answer = None
         try:
-            while True:
-                answer = self.send_raw(script.send(answer))
-        except StopIteration as done:
-            return str(done.value)
+            return play_sync(self.send_raw, exporting(execution_id))
         except (RunNotFound, StepNotFound) as error:  # of an execution that begins anew
             raise removed_meanwhile(execution_id) from error
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from typing import Generic, Protocol
+from typing import Any, Generic, Protocol
 
+from google.protobuf.message import Message
+
+from zart.calls.call import Call
 from zart.models import Execution, ExecutionState, Run
+from zart.run_results import result_of_sync
 from zart.tasks import Result
-from zart.waiting import last_in, result_of
+from zart.waiting import last_in
 
 
 class ReadsExecutionsSync(Protocol):
@@ -20,6 +25,9 @@ class ReadsExecutionsSync(Protocol):
         self, execution_id: str, *, timeout: float | None = None
     ) -> Iterator[ExecutionState]:
         """Watch the current run until it is finished."""
+
+    def send_raw(self, call: Call[Any]) -> Message:
+        """Send a call and return its answer."""
 
 
 class SyncHandle(Generic[Result]):
@@ -42,5 +50,6 @@ class SyncHandle(Generic[Result]):
 
     def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result. Raises RunFailed."""
-        found: Result = result_of(self.run(timeout=timeout))
+        until = None if timeout is None else time.monotonic() + timeout
+        found: Result = result_of_sync(self.client.send_raw, self.run(timeout=timeout), until)
         return found

@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from typing import TypeVar
 
-from zart.errors import RunFailed, Unavailable, Unreachable, ZartError
-from zart.models import Json, Run, RunStatus
+from zart.errors import Unavailable, Unreachable, ZartError
 
 T = TypeVar("T")
 
@@ -101,10 +100,3 @@ def _only(last: deque[T]) -> T:
     if not last:
         raise Unreachable("the watch ended without a message")
     return last[0]
-
-
-def result_of(run: Run) -> Json:
-    """Return the result of a finished run. Raises RunFailed."""
-    if run.status is not RunStatus.COMPLETED:
-        raise RunFailed(run)
-    return run.result

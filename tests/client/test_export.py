@@ -14,7 +14,8 @@ from terminal import zart_command
 
 import zart
 from zart import errors
-from zart.exporting import Script, exporting
+from zart.exporting import exporting
+from zart.scripts import Script
 from zart.testing.server import ServerUnderTest
 
 LONG = 900_000  # of a result
@@ -117,7 +118,7 @@ async def test_a_line_is_json_whatever_the_encoding_of_standard_output(
         assert json.loads(run["payloadJson"]) == payload
 
 
-async def to_its_end(rig: Rig, script: Script, answer: Any) -> None:
+async def to_its_end(rig: Rig, script: Script[str], answer: Any) -> None:
     """Play the rest of a script."""
     while True:
         answer = await rig.client.send_raw(script.send(answer))

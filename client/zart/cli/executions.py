@@ -26,6 +26,7 @@ from zart.cli.options import (
 from zart.cli.session import Session
 from zart.cli.values import json_value
 from zart.cli.watching import telling, watched
+from zart.cli.whole_results import with_result
 from zart.decoding import decode
 from zart.errors import ExecutionNotFound, RunFailed, RunNotFound
 from zart.models import (
@@ -131,6 +132,7 @@ def status(
             show_step(session, step, *texts, paused_since(session, execution_id, step))
         return
     message, state = session.send(execution.get_execution(execution_id, run_number=run))
+    with_result(session, message)
     if session.is_json:
         session.print_json(message)
     else:
@@ -145,7 +147,7 @@ def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) ->
     message: Any
     call = execution.watch_execution(execution_id, run_number=run)
     for message in watched(session, call, timeout=session.timeout):
-        state = decode(ExecutionState, message)
+        state = decode(ExecutionState, with_result(session, message))
         if session.is_json:
             session.print_json(message, one_line=True)
         else:
@@ -182,11 +184,11 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 def _show_end(session: Session, final: Any) -> None:  # noqa: ANN401 - a message known by its fields
     run = decode(ExecutionState, final).run
     if session.is_json:
-        session.print_json(_whole(session, final))
+        session.print_json(with_result(session, _whole(session, final)))
     if run.status is not RunStatus.COMPLETED:
         raise RunFailed(run)
     if not session.is_json:
-        session.out.json(final.run.result_json)
+        session.out.json(with_result(session, final).run.result_json)
         session.out.flush()
 
 

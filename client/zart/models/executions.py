@@ -51,7 +51,11 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One pass over the steps of an execution."""
+    """One pass over the steps of an execution.
+
+    ``result_omitted``: it is COMPLETED, and its ``result`` was left out: for its size, of more than
+    4 MiB (``client.handle(execution_id).result()`` has it), or where runs are compared or changed.
+    """
 
     run_id: str
     execution_id: str
@@ -70,6 +74,7 @@ class Run:
     completed_at: datetime | None
     principal: str = ""
     trace_id: str = ""
+    result_omitted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
