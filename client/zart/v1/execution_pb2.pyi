@@ -332,7 +332,8 @@ class Run(_message.Message):
     result_json: _builtins.str
     """The result as exact JSON text, only when COMPLETED: that of the only step that nothing
     depends on; with several such steps, an object of their names to results. Left out where the
-    payload is, and where it has more than 4 MiB.
+    payload is, and where it has more than 4 MiB or the answer would be too large: GetStep has the
+    results of the steps.
     """
     error: _builtins.str
     """The name and message of the first dead step of a FAILED run; why a CANCELLED run ended."""

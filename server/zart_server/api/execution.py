@@ -25,6 +25,7 @@ from zart_server.api.page_tokens import page_of
 from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.api.responses import Responses
+from zart_server.api.too_large import leave_out_too_much
 from zart_server.domain.commands import ExecutionView
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -212,6 +213,7 @@ def _read(view: ExecutionView) -> pb.GetExecutionResponse:
         execution=encode.execution(view.execution), run=encode.run(view.run)
     )
     encode_step.add_steps(response.steps, view.steps)
+    leave_out_too_much(response)
     return response
 
 
@@ -220,4 +222,5 @@ def _watched(view: ExecutionView) -> pb.WatchExecutionResponse:
         execution=encode.execution(view.execution), run=encode.run(view.run)
     )
     encode_step.add_steps(response.steps, view.steps)
+    leave_out_too_much(response)
     return response
