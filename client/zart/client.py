@@ -130,9 +130,11 @@ class Client(Runs):
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response_type.FromString,
         )
-        most = self.timeout if timeout is None else timeout
+        most = (self.timeout if timeout is None else timeout) + call.extra_time
         try:
-            answer: Message = await rpc(call.request, timeout=most + call.extra_time, **traced())
+            answer: Message = await rpc(
+                call.request, timeout=min(most, streams.LONGEST), **traced()
+            )
         except grpc.RpcError as error:
             raise from_call(error, call.request) from error
         return answer

@@ -27,7 +27,7 @@ from zart.waiting import Reconnecting
 M = TypeVar("M", bound=Message)
 
 _NOT_OVER = "the run was not over after {} s"
-_LONGEST = 2.0**31  # seconds: past some 2**33 gRPC takes a deadline for one that has gone
+LONGEST = 2.0**31  # seconds: past some 2**33 gRPC takes a deadline for one that has gone
 _EARLY = 0.05  # seconds that gRPC, which goes by another clock, may end a call before its time
 
 
@@ -209,7 +209,7 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
 
 def _left(deadline: float) -> float:
     """Return the seconds until then, as many as gRPC counts to."""
-    return min(max(0.0, deadline - time.monotonic()), _LONGEST)
+    return min(max(0.0, deadline - time.monotonic()), LONGEST)
 
 
 def _rest(delay: float, deadline: float | None) -> None:

@@ -86,12 +86,13 @@ def test_a_time_without_a_zone_is_told_by_its_name() -> None:
         filtered.list_executions(created_after=datetime(2026, 1, 31))  # noqa: DTZ001 - that is it
 
 
-async def test_a_result_may_be_waited_for_without_an_end(
-    rig: Rig, zart_server: ServerUnderTest
-) -> None:
+async def test_there_may_be_no_end_to_waiting(rig: Rig, zart_server: ServerUnderTest) -> None:
     await rig.start("x", {"a": ()})
     await rig.work()
-    assert await rig.client.handle("x").result(timeout=math.inf) == "a"
-    with zart.connect_sync(zart_server.address) as client:
+    async with zart.connect(zart_server.address, timeout=math.inf) as unhurried:
+        assert await unhurried.handle("x").result(timeout=math.inf) == "a"
+        assert (await unhurried.get_execution("x")).run.status == "COMPLETED"
+    with zart.connect_sync(zart_server.address, timeout=math.inf) as client:
+        assert client.get_execution("x").run.status == "COMPLETED"
         assert client.handle("x").result(timeout=math.inf) == "a"
         assert client.handle("x").result(timeout=1e12) == "a"
