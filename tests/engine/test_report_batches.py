@@ -16,7 +16,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from zart_server.domain.dispatch import Completed, LeaseNext, Outcome
 from zart_server.domain.model import ReportStatus
-from zart_server.engine.dispatch import report_batches
+from zart_server.engine.dispatch import report_call
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.db import Database
 
@@ -115,7 +115,7 @@ async def test_what_waits_for_a_slow_run_to_be_answered_is_for_others_meanwhile(
 async def test_what_follows_is_delivered_where_a_run_is_locked_for_a_moment(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_batches, "_WITHHELD", LONG)  # the moment may be long on this machine
+    monkeypatch.setattr(report_call, "_WITHHELD", LONG)  # the moment may be long on this machine
     for execution_id in "xy":
         await rig.start(execution_id, CHAIN)
     request = reports_of(await rig.lease())

@@ -69,7 +69,7 @@ def idempotency_key_of(run_id: str, step_name: str, correction: int) -> str:
 class LeaseNext:
     """Who takes on at once what an outcome or a start makes ready, up to ``max_tasks`` together.
 
-    ``handlers`` empty: any.
+    ``handlers`` empty: any. ``max_bytes``: of the tasks' payloads, inputs and results, together.
     """
 
     dispatcher_id: str
@@ -78,6 +78,7 @@ class LeaseNext:
     handlers: frozenset[str]
     max_tasks: int
     lease_duration: timedelta
+    max_bytes: int = 4 * 1024 * 1024
 
     def takes(self, task_name: str, handler: str) -> bool:
         """Return whether it asks for this lane."""

@@ -17,7 +17,7 @@ from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
 from zart_server.store.stored_graph import Definition
 
-_BYTES = 4 * 1024 * 1024  # of payloads, inputs and results, in one call
+_BESIDES = 1024  # bytes of a task in an answer, beside its payload, input and results
 _MOST_READ = 16  # results for one step; one that needs more is queued
 _MOST_READ_AT_ONCE = 512  # as many as may be of 8 KiB in 4 MiB
 
@@ -27,7 +27,7 @@ class _Room:
     """How many more tasks and bytes a call may lease."""
 
     tasks: int
-    bytes: int = _BYTES
+    bytes: int
 
 
 class EagerDispatch:
@@ -73,7 +73,7 @@ class EagerDispatch:
             return False
         if not _has_payload(run):
             return False
-        size = run.payload_bytes + definition.input_bytes[step_no] + 1024
+        size = run.payload_bytes + definition.input_bytes[step_no] + _BESIDES
         for dep in definition.graph.depends_on[step_no]:
             result = self._results.get((run.run_key, dep))
             if result is None:
@@ -81,7 +81,7 @@ class EagerDispatch:
             size += definition.name_bytes[dep] + utf8_size(result)
         room = self._rooms.get(to)
         if room is None:
-            room = self._rooms[to] = _Room(to.max_tasks)
+            room = self._rooms[to] = _Room(to.max_tasks, to.max_bytes)
         if room.tasks <= 0 or size > room.bytes:
             return False
         room.tasks -= 1
@@ -133,6 +133,12 @@ class EagerDispatch:
 def _has_payload(run: RunFacts) -> bool:
     """Return whether the payload is at hand, if there is any: long ones are not."""
     return not run.payload_bytes or run.payload_json is not None
+
+
+def size_of(task: LeasedTask) -> int:
+    """Return how many bytes a task is reckoned to take of an answer, as where it was leased."""
+    texts = (task.payload_json or "", task.step.input_json or "", *task.upstream_json.values())
+    return sum(map(utf8_size, texts)) + _BESIDES
 
 
 def lessee_of(to: LeaseNext) -> Lessee:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported, ReportResult
+from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported
 from zart_server.domain.errors import StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.report import record_outcomes
+from zart_server.engine.dispatch.report_call import OfCall, ReportCall, end_shares, lend_to
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.connection import Connection
@@ -24,38 +24,6 @@ from zart_server.store.driver_errors import DataError
 _log = logging.getLogger(__name__)
 _BATCH = 1000
 _ATTEMPTS = 5
-_WITHHELD = 1.0  # seconds that a leased task waits for the rest of its answer, at most
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """A call and what is known of its outcomes so far, in their order."""
-
-    outcomes: Sequence[Outcome]
-    done: asyncio.Future[Reported]
-    left: int
-    results: list[ReportResult | None]
-    tasks: list[LeasedTask] = field(default_factory=list)
-    is_held_up: bool = False  # by a run that another transaction has locked
-
-    def patience(self) -> float | None:
-        """Return how many seconds its tasks may wait for its answer; None: it leases none.
-
-        A lease begins when it is taken: most of it is to be left to who gets it.
-        """
-        lessee = next((item.lease_next for item in self.outcomes if item.lease_next), None)
-        return None if lessee is None else min(_WITHHELD, lessee.lease_duration.total_seconds() / 3)
-
-    def settle(self, index: int, status: ReportStatus, error: str = "") -> None:
-        """Answer one outcome, and the call with the last."""
-        self.results[index] = ReportResult(self.outcomes[index].task_id, status, error)
-        self.left -= 1
-        if self.left == 0 and not self.done.done():
-            results = [result for result in self.results if result is not None]
-            self.done.set_result(Reported(results, self.tasks))
-
-
-_Item: TypeAlias = tuple[_Call, int]
 
 
 class ReportBatches:
@@ -68,7 +36,7 @@ class ReportBatches:
         self._completions = completions
         self._tally = tally
         self._db = db
-        self._waiting: list[_Item] = []
+        self._waiting: list[OfCall] = []
         self._worker: asyncio.Task[None] | None = None
         self._stragglers: set[asyncio.Task[None]] = set()
 
@@ -76,13 +44,11 @@ class ReportBatches:
         """Record outcomes; the answer comes after their commit."""
         if not outcomes:
             return Reported([], [])
-        count = len(outcomes)
-        done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
-        call = _Call(outcomes, done, count, [None] * count)
-        self._waiting += [(call, index) for index in range(count)]
+        call = ReportCall.of(outcomes)
+        self._waiting += [(call, index) for index in range(len(outcomes))]
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
-        return await done
+        return await call.done
 
     async def stop(self) -> None:
         """Wait until all outcomes are recorded."""
@@ -100,7 +66,7 @@ class ReportBatches:
             if self._waiting:  # told of while the last batch failed
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
-    async def _settle(self, batch: list[_Item], *, wait: bool) -> None:
+    async def _settle(self, batch: list[OfCall], *, wait: bool) -> None:
         """Record a batch and answer its calls; every call is answered, whatever goes wrong."""
         try:
             if not await self._record(batch, wait=wait):
@@ -117,16 +83,13 @@ class ReportBatches:
                     call.done.set_exception(error)
                 self._give_back(call)
 
-    async def _record(self, batch: list[_Item], *, wait: bool) -> bool:
+    async def _record(self, batch: list[OfCall], *, wait: bool) -> bool:
         """Record a batch; False: it may make too many steps ready, and nothing was done."""
-        outcomes = [call.outcomes[index] for call, index in batch]
-        for attempt in range(_ATTEMPTS):
-            try:
-                recorded = await self._record_once(outcomes, wait=wait)
-                break
-            except StoreConflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
+        outcomes, shares = lend_to(batch, wait=wait)
+        try:
+            recorded = await self._record_again(outcomes, wait=wait)
+        finally:
+            end_shares(shares)
         if recorded is None:
             return False
         self._hand_on(batch, recorded.tasks)
@@ -136,7 +99,7 @@ class ReportBatches:
         locked = [batch[number] for number in recorded.stragglers]
         if locked:
             # They wait for their runs apart, so that one slow Restart holds up nobody else.
-            by_run: dict[str, list[_Item]] = {}
+            by_run: dict[str, list[OfCall]] = {}
             for call, index in locked:
                 run, _, _ = call.outcomes[index].task_id.partition("-")
                 by_run.setdefault(run, []).append((call, index))
@@ -145,12 +108,21 @@ class ReportBatches:
                 self._go_on(self._wait_for(run, items), "stragglers")
         return True
 
-    def _hand_on(self, batch: list[_Item], tasks: Iterable[tuple[int, LeasedTask]]) -> None:
+    def _hand_on(self, batch: list[OfCall], tasks: Iterable[tuple[int, LeasedTask]]) -> None:
         """Give tasks to the calls that leased them, but for those that ended with a former part."""
         for number, task in tasks:
             batch[number][0].tasks.append(task)
         for call in {call for call, _ in batch if call.done.done()}:
             self._give_back(call)
+
+    async def _record_again(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
+        """Record outcomes, anew after a conflict."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return await self._record_once(outcomes, wait=wait)
+            except StoreConflict:
+                continue
+        return await self._record_once(outcomes, wait=wait)
 
     async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
         connection: Connection
@@ -170,19 +142,19 @@ class ReportBatches:
         self._completions.add(connection, recorded)
         return recorded
 
-    async def _wait_for(self, run: str, items: list[_Item]) -> None:
+    async def _wait_for(self, run: str, items: list[OfCall]) -> None:
         """Record outcomes of a locked run: one transaction waits for it at a time."""
         async with self._room.turn(run):
             await self._settle(items, wait=True)
 
-    def _hold_up(self, call: _Call) -> None:
+    def _hold_up(self, call: ReportCall) -> None:
         """See to it that what a call has leased does not wait long for its slow runs."""
         if call.is_held_up or (patience := call.patience()) is None:
             return
         call.is_held_up = True
         self._go_on(self._withhold(call, patience), "withheld")
 
-    async def _withhold(self, call: _Call, patience: float) -> None:
+    async def _withhold(self, call: ReportCall, patience: float) -> None:
         """Give back again and again what a call has leased, until it is answered."""
         while not call.done.done():
             await asyncio.wait([call.done], timeout=patience)
@@ -194,7 +166,7 @@ class ReportBatches:
         self._stragglers.add(task)
         task.add_done_callback(self._stragglers.discard)
 
-    def _give_back(self, call: _Call) -> None:
+    def _give_back(self, call: ReportCall) -> None:
         """Release the tasks that a call leased and that are not sent to it.
 
         It is answered with an error, or cannot be answered yet.
@@ -214,7 +186,7 @@ class ReportBatches:
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
 
-    async def _split(self, batch: list[_Item], *, wait: bool) -> None:
+    async def _split(self, batch: list[OfCall], *, wait: bool) -> None:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) == 1:
             call, index = batch[0]
@@ -227,7 +199,7 @@ class ReportBatches:
             return
         await self._halve(batch, wait=wait)
 
-    async def _halve(self, batch: list[_Item], *, wait: bool) -> None:
+    async def _halve(self, batch: list[OfCall], *, wait: bool) -> None:
         half = len(batch) // 2
         await self._settle(batch[:half], wait=wait)
         await self._settle(batch[half:], wait=wait)
