@@ -23,6 +23,7 @@ from zart_server.store.driver_errors import DataError
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000
+_CHARACTERS = 8 * 1024 * 1024  # of results and errors
 _ATTEMPTS = 5
 
 
@@ -36,7 +37,7 @@ class ReportBatches:
         self._completions = completions
         self._tally = tally
         self._db = db
-        self._waiting: list[OfCall] = []
+        self._waiting: list[ReportCall] = []
         self._worker: asyncio.Task[None] | None = None
         self._stragglers: set[asyncio.Task[None]] = set()
 
@@ -45,7 +46,7 @@ class ReportBatches:
         if not outcomes:
             return Reported([], [])
         call = ReportCall.of(outcomes)
-        self._waiting += [(call, index) for index in range(len(outcomes))]
+        self._waiting.append(call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
         return await call.done
@@ -59,12 +60,32 @@ class ReportBatches:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
-                await self._settle(batch, wait=False)
+                await self._settle(self._next_batch(), wait=False)
         finally:
             self._worker = None
             if self._waiting:  # told of while the last batch failed
                 self._worker = asyncio.create_task(self._work(), name="reports")
+
+    def _next_batch(self) -> list[OfCall]:
+        """Take the calls that are recorded together, each whole; a lone one may be more.
+
+        What has little text does not wait for what has much.
+        """
+        batch: list[OfCall] = []
+        left: list[ReportCall] = []
+        size = 0
+        for number, call in enumerate(self._waiting):
+            count = len(call.outcomes)
+            if batch and len(batch) + count > _BATCH:
+                left += self._waiting[number:]
+                break
+            if batch and size + call.size > _CHARACTERS:
+                left.append(call)
+                continue
+            batch += [(call, index) for index in range(count)]
+            size += call.size
+        self._waiting = left
+        return batch
 
     async def _settle(self, batch: list[OfCall], *, wait: bool) -> None:
         """Record a batch and answer its calls; every call is answered, whatever goes wrong."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from zart_server.domain.dispatch import (
+    Completed,
+    Ending,
+    Failed,
     LeasedTask,
     LeaseNext,
     Outcome,
@@ -25,14 +28,15 @@ _WITHHELD = 1.0  # seconds that a leased task waits for the rest of its answer, 
 class ReportCall:
     """A call and what is known of its outcomes so far, in their order.
 
-    ``lent``: what those may lease that are being recorded apart from others of the call, and how
-    many outcomes each such part has.
+    ``size``: about how much text they have, in characters. ``lent``: what those may lease that are
+    being recorded apart from others of the call, and how many outcomes each such part has.
     """
 
     outcomes: Sequence[Outcome]
     done: asyncio.Future[Reported]
     left: int
     results: list[ReportResult | None]
+    size: int
     tasks: list[LeasedTask] = field(default_factory=list)
     is_held_up: bool = False  # by a run that another transaction has locked
     lent: dict[LeaseNext, int] = field(default_factory=dict)
@@ -42,7 +46,8 @@ class ReportCall:
         """Return a call of which nothing is known yet."""
         done: asyncio.Future[Reported] = asyncio.get_running_loop().create_future()
         count = len(outcomes)
-        return cls(outcomes, done, count, [None] * count)
+        size = sum([_length_of(item.ending) for item in outcomes])
+        return cls(outcomes, done, count, [None] * count, size)
 
     @property
     def lease_next(self) -> LeaseNext | None:
@@ -119,3 +124,13 @@ def end_shares(shares: Shares) -> None:
     for call, share in shares.items():
         if share is not None:
             del call.lent[share]
+
+
+def _length_of(ending: Ending) -> int:
+    """Return how many characters are stored of it: to count bytes would take longer."""
+    if isinstance(ending, Completed):
+        return len(ending.result_json)
+    if isinstance(ending, Failed):
+        error = ending.error
+        return len(error.type) + len(error.message) + len(error.details)
+    return 0
