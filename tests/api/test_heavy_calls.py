@@ -8,17 +8,22 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
 from api.test_batched import _counted, _Kept
 from api.test_turns import MOST, Asked, Doing
+from rig import Rig
 from standing_clock import StandingClock
 from waiting import GIVE_UP
 
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1.execution_service_pb2 import StartExecutionRequest
 from zart.v1.task_definition_pb2 import StepSpec
+from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.execution import start_mutation
+from zart_server.api.mutations.mutation import Call
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.api.turns import Turns
+from zart_server.aside import REQUEST_BYTES
 from zart_server.domain.commands import Caller
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.db import Database
@@ -66,3 +71,40 @@ async def test_starts_of_large_graphs_share_no_transaction_that_takes_long() -> 
     )
     assert sum(begun) == 5
     assert max(begun) == 2  # of 10,000 steps at most
+
+
+async def test_large_calls_share_no_transaction_that_takes_long() -> None:
+    begun: list[int] = []
+
+    async def operate(
+        _tx: object, wanted: Sequence[tuple[int, Caller]], *, wait: bool
+    ) -> list[int | None]:
+        assert not wait or len(wanted) == 1
+        begun.append(len(wanted))
+        return [number for number, _ in wanted]
+
+    mutation = _counted(operate)
+    mutations = Mutations(cast("Database", _Kept()), GIVE_UP, WaitingRoom(1))
+    REQUEST_BYTES.set(3 * 1024 * 1024)
+    await asyncio.gather(
+        *(mutations.run(mutation, pb.RestartRequest(execution_id=str(n))) for n in range(5))
+    )
+    assert sum(begun) == 5
+    assert max(begun) == 2  # of 8 MiB at most
+
+
+async def test_a_call_weighs_what_it_was_sent_with(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def weighed(batched: Batched, call: Call[Any]) -> None:
+        sizes.append(call.size)
+        add(batched, call)
+
+    add = Batched.add
+    monkeypatch.setattr(Batched, "add", weighed)
+    await rig.start("x", {"a": ()}, payload="p" * 1_000_000)
+    await rig.client.restart("x", payload="p" * 2_000)
+
+    assert [size // 1000 for size in sizes] == [1000, 2]

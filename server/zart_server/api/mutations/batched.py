@@ -15,7 +15,8 @@ from zart_server.api.outliving import Outliving
 from zart_server.api.turns import PATIENCE, Turn, Turns
 
 _MOST = 200  # in one transaction
-_MOST_STEPS = 10_000  # as many as one call may have: they take a while, and each waits for all
+_BYTES = 8 * 1024 * 1024  # of requests in one transaction: it takes a while, each waits for all
+_STEP = _BYTES // 10_000  # that each step weighs besides: so many may one call have
 
 
 class Batched:
@@ -34,8 +35,8 @@ class Batched:
             self._do,
             outliving,
             counts_slow=True,
-            weigh=lambda call: call.steps,
-            heaviest=_MOST_STEPS,
+            weigh=lambda call: call.size + call.steps * _STEP,
+            heaviest=_BYTES,
         )
 
     def add(self, call: Call[Any]) -> None:

@@ -130,7 +130,7 @@ class Call(Generic[Response]):
     """One call of a mutation, and the future of its answer.
 
     ``is_plan``: it is to be told what it would do. It has no ``request``: what is not done is not
-    remembered.
+    remembered. ``size``: the bytes that it was asked with, most of which are written.
     """
 
     mutation: Mutation[Any, Any, Any, Response]
@@ -139,6 +139,7 @@ class Call(Generic[Response]):
     target: str | None
     request: Request | None
     is_plan: bool = False
+    size: int = 0
     done: asyncio.Future[Response] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

@@ -12,7 +12,7 @@ from zart_server.api.mutations.mutation import Asked, Call, Grouping, Mutation, 
 from zart_server.api.mutations.replay import request_of
 from zart_server.api.outliving import Outliving, outcome_of
 from zart_server.api.plans import is_plan
-from zart_server.aside import decoded
+from zart_server.aside import REQUEST_BYTES, decoded
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.db import Database
 
@@ -41,7 +41,7 @@ class Mutations:
         named = None if planned else await request_of(request, caller)
         if planned and mutation.grouping is Grouping.IN_LINE:
             target = None  # its plan takes no lock
-        call = Call(mutation, command, caller, target, named, planned)
+        call = Call(mutation, command, caller, target, named, planned, REQUEST_BYTES.get())
         if planned or mutation.grouping is not Grouping.TOGETHER:
             self._begin(call, is_first=True)
         elif target is not None and self.room.is_waited_for(target):
