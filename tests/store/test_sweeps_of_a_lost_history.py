@@ -27,7 +27,7 @@ async def lose(store: Database, sweeps: PauseSweeps) -> None:
     """Have nothing be moved aside; the next connection finds that what was until now is lost."""
     async with store.autocommit() as connection:
         await connection.execute(BACK)
-    store.history = sweeps._history = "lost"
+    store._history = sweeps._history = "lost"
     await store._pool.expire_connections()
 
 
