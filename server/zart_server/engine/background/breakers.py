@@ -1,6 +1,6 @@
 """Opens breakers, and lets their steps try: looks each half second, whichever server it is.
 
-What succeeds costs nothing here, but for the steps of breakers with a ratio (``Completions``).
+What succeeds costs nothing here; for breakers with a ratio ``TellingCompleted`` tells it.
 Without any breaker nothing is looked at: CreateBreaker begins it on its server, on the others
 maintenance, which looks each second.
 """
@@ -14,7 +14,7 @@ from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.model import StepError
 from zart_server.engine.background.failure_counting import FailureCounting
 from zart_server.engine.background.loop import BackgroundLoop
-from zart_server.engine.dispatch.completions import Completions
+from zart_server.engine.background.telling_completed import TellingCompleted
 from zart_server.engine.operations.probe_breaker import (
     conclude_probes,
     half_open_breaker,
@@ -23,9 +23,7 @@ from zart_server.engine.operations.probe_breaker import (
 from zart_server.engine.operations.trip_breaker import open_by_itself
 from zart_server.store.breaking.counts import (
     Reached,
-    count_completed,
     count_failed,
-    find_counting_ratios,
     find_failed,
     find_reached,
     has_breakers,
@@ -45,10 +43,10 @@ _PURGE_EVERY = 60.0
 class Breakers(BackgroundLoop):
     """The breakers as one server looks after them; servers share each piece of work."""
 
-    def __init__(self, db: Database, completions: Completions) -> None:
+    def __init__(self, db: Database, telling: TellingCompleted) -> None:
         super().__init__("looking after breakers", first=_TICK)
         self._db = db
-        self._completions = completions
+        self._telling = telling
         self._failures = FailureCounting()
         self._next_purge = 0.0
         self._is_any = False  # breaker, as the last turn saw
@@ -62,11 +60,12 @@ class Breakers(BackgroundLoop):
         """Look after what breakers there are."""
         async with self._db.autocommit() as connection:
             self._is_any = await has_breakers(connection)
+        self._telling.go_on(is_any=self._is_any)
+        # What this server completed is told before anything is judged: where it cannot be, this
+        # turn fails. Without a breaker, nobody asks for it any more.
+        await self._telling.tell()
         if self._is_any:
             await self._look_after()
-        else:
-            self._completions.ask(())
-            self._completions.take()  # what was counted for breakers that are no more
         now = asyncio.get_running_loop().time()
         if now >= self._next_purge or not self._is_any:
             self._next_purge = now + _PURGE_EVERY
@@ -75,8 +74,7 @@ class Breakers(BackgroundLoop):
         return _TICK if self._is_any else None
 
     async def _look_after(self) -> None:
-        """Tell what this server counted, look for what ended badly, and open what is to open."""
-        await self._tell_completed()
+        """Look for what ended badly, open what is to open, and let its steps try."""
         for reached, error in await self._look():
             await self.one_of_several(self._open(reached, error))
         async with self._db.autocommit() as connection:
@@ -111,32 +109,6 @@ class Breakers(BackgroundLoop):
         elif probes.missing:
             async with self._db.transaction() as tx:
                 await let_probes_go(tx, probes, name)
-
-    async def _tell_completed(self) -> None:
-        """Learn for which breakers to count, and store what was completed since the last time.
-
-        For one that is new that is all since its generation began. Where that cannot be counted
-        the turn fails, before anything is judged, and the next one goes on counting.
-        """
-        async with self._db.autocommit() as connection:
-            self._completions.ask(await find_counting_ratios(connection))
-        await self._store_completed()
-        if self._completions.has_earlier:
-            async with self._db.autocommit() as connection:
-                await self._completions.count_earlier(connection)
-            await self._store_completed()
-
-    async def _store_completed(self) -> None:
-        """Store what was counted since the last time."""
-        taken = self._completions.take()
-        if not taken:
-            return
-        try:
-            async with self._db.autocommit() as connection:
-                await count_completed(connection, taken)
-        except BaseException:
-            self._completions.give_back(taken)
-            raise
 
     async def _look(self) -> list[tuple[Reached, StepError | None]]:
         """Count what ended badly since the last look; return who is to open, and the last error."""

@@ -14,6 +14,7 @@ from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.retention import Retention
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.state_watches import ReadShare
+from zart_server.engine.background.telling_completed import TellingCompleted
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.due_soon import DueSoon
@@ -47,7 +48,8 @@ class Runtime:
         self.rule_watches = RuleWatches(reading, self.drains)
         self.drains.on_look = self.rule_watches.look
         self.releases = Releases(db)
-        self.breakers = Breakers(db, self.dispatch.completions)
+        self.telling = TellingCompleted(db, self.dispatch.completions)
+        self.breakers = Breakers(db, self.telling)
         self.maintenance = Maintenance(
             db,
             self.dispatch,
@@ -79,6 +81,7 @@ class Runtime:
         self.maintenance.start()
         self.sweeps.start()
         self.drains.start()
+        self.telling.start()
         self.breakers.start()
         self.releases.start()
         self.batches.start()
@@ -100,6 +103,7 @@ class Runtime:
         await self.sweeps.stop()
         await self.drains.stop()
         await self.breakers.stop()
+        await self.telling.stop()
         await self.releases.stop()
         await self.batches.stop()
         await self.retention.stop()
@@ -134,6 +138,7 @@ class Runtime:
             self.sweeps.kick()
             self.releases.kick()
         if changes.breakers:
+            self.telling.kick()
             self.breakers.kick()
         if changes.batches:
             self.batches.kick()

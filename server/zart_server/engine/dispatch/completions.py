@@ -102,18 +102,17 @@ class Completions:
         return bool(self._earlier)
 
     async def count_earlier(self, connection: Connection) -> None:
-        """Count, for breakers that have begun to ask, what was completed before.
+        """Count, for breakers that have begun to ask, a piece of what was completed before.
 
-        What an error leaves uncounted stays to be counted. Others go on between two pieces.
+        What an error leaves uncounted stays to be counted.
         """
-        while self._earlier:
-            earlier = self._earlier[-1]
-            counted = Completions()
-            counted.ask(earlier.breakers)
-            while earlier.leases:
-                await _count(connection, earlier.leases[-_AT_ONCE:], counted)
-                del earlier.leases[-_AT_ONCE:]
-                self.give_back(counted.take())
+        earlier = self._earlier[-1]
+        counted = Completions()
+        counted.ask(earlier.breakers)
+        await _count(connection, earlier.leases[-_AT_ONCE:], counted)
+        del earlier.leases[-_AT_ONCE:]
+        self.give_back(counted.take())
+        if not earlier.leases:
             self._earlier.pop()
 
     def add(self, connection: Connection, recorded: Recorded) -> None:
