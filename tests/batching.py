@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -10,6 +13,10 @@ from waiting import GIVE_UP
 
 import zart
 from zart.models import Batch, StepError
+from zart.testing.server import ServerUnderTest
+from zart_server.api.attempted import refusal_of
+from zart_server.engine.background.batches import Batches, _Here
+from zart_server.store.db import Database
 
 ONE = {"a": ()}
 
@@ -123,3 +130,42 @@ async def load_runs(rig: Rig, count: int, status: str) -> None:
         FROM created
         """
     )
+
+
+class ByHand:
+    """The one batch there is, as a server of its own works on it: turn by turn."""
+
+    def __init__(self, db: Database) -> None:
+        self._batches = Batches(db, refusal_of)
+
+    @property
+    def here(self) -> _Here:
+        """What this server knows of the batch, once it has had a turn."""
+        [here] = self._batches._here.values()
+        return here
+
+    async def turn(self) -> None:
+        """Take a turn, however soon after the last one."""
+        self._batches._rests_until = 0.0
+        for here in self._batches._here.values():
+            here.not_before = 0.0
+        await self._batches.turn()
+
+    async def until_failed(self, times: int) -> None:
+        """Take turns until the same has failed so many times as nothing should."""
+        async with asyncio.timeout(GIVE_UP):
+            await self.turn()
+            while self.here.failed < times:
+                await self.turn()
+
+
+@contextlib.asynccontextmanager
+async def by_hand(server: ServerUnderTest, **settings: Any) -> AsyncIterator[ByHand]:
+    """Have no other server work on batches, and a database with these settings for this one."""
+    stopping = server.running.runtime.batches.stop()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, server.loop))
+    db = await Database.open(server.database_url, pool_size=1, **settings)
+    try:
+        yield ByHand(db)
+    finally:
+        await db.close()

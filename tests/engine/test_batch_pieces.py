@@ -67,7 +67,7 @@ async def test_counting_failures_keeps_nobody_waiting(rig: Rig) -> None:
         return (await rig.client.get_batch(created.batch_id)).counts.done == 1
 
     await eventually(is_one_done)
-    async with rig.locked("LOCK TABLE zart.held IN ACCESS EXCLUSIVE MODE"):
+    async with rig.locked("LOCK TABLE zart.steps IN ACCESS EXCLUSIVE MODE"):
         await rig.until_waiting()
         paused = await rig.client.pause_batch(created.batch_id)
     assert paused.status == "PAUSED"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from batching import check_totals, load_runs, until_batch
+from batching import by_hand, check_totals, load_runs, until_batch
 from rig import Rig
 
 import zart
 from zart import errors
+from zart.testing.server import ServerUnderTest
 
 FIRST = 1_000  # executions that are frozen as the batch is created
 
@@ -61,6 +62,35 @@ async def test_what_cannot_be_frozen_ends_cancelled_and_says_why(rig: Rig) -> No
     await check_totals(rig.db, created.batch_id)
     kinds = [o.kind for o in await rig.client.list_operations(batch_id=created.batch_id)]
     assert kinds == ["CANCEL_BATCH", "CREATE_BATCH"]
+
+
+async def test_what_failed_before_another_server_froze_it_has_no_item_refused(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await fail_after_the_first(rig, "22012")
+    async with by_hand(zart_server) as first, by_hand(zart_server) as second:
+        batch_id = (await rig.client.create_batch(zart.Restart(), everything=True)).batch_id
+        await second.until_failed(2)
+        await rig.db.execute("DROP TRIGGER fail_later ON zart.batch_items")
+        while (await rig.client.get_batch(batch_id)).status == "PREPARING":
+            await first.turn()
+        await second.turn()
+    counts = (await rig.client.get_batch(batch_id)).counts
+    assert (counts.done, counts.refused) == (1, 0)
+
+
+async def test_failures_between_which_some_was_frozen_do_not_add_up(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await fail_after_the_first(rig, "22012")
+    async with by_hand(zart_server) as hand:
+        batch_id = (await rig.client.create_batch(zart.Restart(), everything=True)).batch_id
+        await hand.until_failed(1)
+        await rig.db.execute("ALTER TABLE zart.batch_items DISABLE TRIGGER fail_later")
+        hand.here.executions = 1
+        await hand.turn()
+        assert hand.here.failed == 0
+    assert (await rig.client.get_batch(batch_id)).status == "PREPARING"
 
 
 async def test_nothing_is_selected_by_a_batch_that_is_still_being_frozen(rig: Rig) -> None:

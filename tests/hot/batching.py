@@ -21,7 +21,7 @@ from zart_server.engine.operations.create_batch import create_batch
 from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.counting import count_items
 from zart_server.store.batches.items import list_items, pending_items, write_results
-from zart_server.store.batches.made import count_outcomes
+from zart_server.store.batches.made import count_dead_again, count_outcomes
 from zart_server.store.batches.rows import (
     batch_of_key,
     is_being_prepared,
@@ -35,8 +35,8 @@ from zart_server.store.batches.states import (
     batches_at_work,
     change_pace,
     end_preparing,
-    lower_failures_before,
     set_cancelled,
+    set_failures_before,
     set_going,
     set_paused,
     take_batch,
@@ -83,6 +83,7 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     assert len(page.items) == _ITEMS
     outcomes = await count_outcomes(tx.tx, key, BatchKind.RETRY_STEP)
     assert outcomes.scheduled + outcomes.paused == _ITEMS
+    assert await count_dead_again(tx.tx, key, BatchKind.RETRY_STEP, 0, 5 * _ITEMS) == (0, 0)
 
 
 @scenario(5 * _ITEMS)
@@ -96,6 +97,20 @@ async def working_on_a_batch_of_executions(tx: Explained) -> None:
     await write_results(tx.tx, key, [(item, None) for item in items])
     outcomes = await count_outcomes(tx.tx, key, BatchKind.CANCEL_EXECUTION)
     assert outcomes.dead == _ITEMS
+    found = await count_dead_again(tx.tx, key, BatchKind.CANCEL_EXECUTION, 0, _ITEMS)
+    assert found == (_ITEMS, items[-1].item_no)
+
+
+@scenario(5 * _ITEMS)
+async def counting_on_amid_a_large_batch(tx: Explained) -> None:
+    await created(tx, BatchKind.RESTART, *_IDS)
+    [key] = (await batches_at_work(tx.tx, 0, 100)).keys
+    await tx.sql.execute(
+        "UPDATE zart.batch_items SET status = 'done', done_at = now() WHERE batch_key = $1", key
+    )
+    after = 2000
+    found = await count_dead_again(tx.tx, key, BatchKind.RESTART, after, 5 * _ITEMS)
+    assert found == (0, after + 5 * _ITEMS)
 
 
 @scenario(5 * _ITEMS)
@@ -115,7 +130,7 @@ async def changing_a_batch(tx: Explained) -> None:
     await set_paused(tx.tx, row.batch_key, BatchPauseCause.OPERATOR)
     await change_pace(tx.tx, row.batch_key, 5.0, 3)
     await set_going(tx.tx, row.batch_key, 1)
-    await lower_failures_before(tx.tx, row.batch_key, 0)
+    await set_failures_before(tx.tx, row.batch_key, 0)
     await end_preparing(tx.tx, row.batch_key)
     await set_cancelled(tx.tx, row.batch_key)
     [batch] = (await list_batches(tx.tx, (), None, 10)).items

@@ -76,3 +76,23 @@ SELECT outcome, count(*) FROM (
                 AND queue.run_key = r.run_key AND queue.step_no = i.step_no OFFSET 0) q ON true
     ) m ON true) o
 GROUP BY outcome;
+
+-- store/batches/made.py: count_dead_again
+-- Count what is dead of what items have made that are done: of so many of them, after one.
+-- Locks: nothing.
+-- Parameters: batch_key=$1, after=$2, limit=$3, made=$4.
+SELECT count(*) AS looked_at, max(i.item_no) AS last_item,
+    count(*) FILTER (WHERE r.is_current AND
+            CASE WHEN i.step_no >= 0 THEN s.status = 'dead' ELSE r.status = 'failed' END) AS dead
+FROM (
+    SELECT * FROM zart.batch_items
+    WHERE batch_key = $1 AND status = 'done' AND item_no > $2::bigint
+    ORDER BY item_no LIMIT $3::integer) i
+LEFT JOIN LATERAL (
+    SELECT run_key, status, is_current, listed_task FROM zart.runs
+    WHERE runs.execution_key = i.execution_key
+        AND run_number = i.run_number + CASE WHEN i.status = 'done' THEN $4::integer ELSE 0 END
+    OFFSET 0) r ON true
+LEFT JOIN LATERAL (
+    SELECT status FROM zart.steps
+    WHERE steps.run_key = r.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true;

@@ -54,8 +54,8 @@ UPDATE zart.batches SET pause_cause = '', failures_before = $2,
     canary_left = CASE WHEN pause_cause <> 'canary' THEN canary_left END
 WHERE batch_key = $1;
 
--- store/batches/states.py: lower_failures_before
--- Have no more failures than so many be those from before it was resumed.
+-- store/batches/states.py: set_failures_before
+-- Have so many failures be those from before it was resumed.
 -- Locks: batches.
 UPDATE zart.batches SET failures_before = $2 WHERE batch_key = $1;
 

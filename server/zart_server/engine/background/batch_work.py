@@ -11,19 +11,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import Batch, BatchKind, BatchPauseCause, BatchStatus
-from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
+from zart_server.domain.errors import InvalidField, NotFound, TooManyItems, ZartError
 from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.background.batch_judging import Judged, failures_left, is_unjudged
 from zart_server.engine.operations.do_items import do_items, one_of_each_execution
 from zart_server.engine.operations.prepare_batch import RefusalOf, prepare_piece, refused_attempt
 from zart_server.store.batches.items import PendingItem, pending_items, write_results
-from zart_server.store.batches.made import count_outcomes
-from zart_server.store.batches.rows import batch_of_key, record_batch
+from zart_server.store.batches.rows import record_batch
 from zart_server.store.batches.states import (
     Taken,
     advance,
     end_preparing,
-    lower_failures_before,
     set_cancelled,
     set_paused,
     take_batch,
@@ -56,7 +55,8 @@ class Progress(NamedTuple):
 
     ``last_item`` is the one after which the next piece begins, 0: it was the end; ``left`` how many
     items are to be tried again, since others had locked their executions; ``is_over``: nothing is
-    left to do before somebody acts; ``traced``: what is over, if the batch belongs to a trace.
+    left to do before somebody acts; ``is_unjudged``: nothing is done before its failures are
+    counted; ``traced``: what is over, if the batch belongs to a trace.
     """
 
     passed: int = 0
@@ -65,6 +65,7 @@ class Progress(NamedTuple):
     wait: float = 0.0
     is_over: bool = False
     is_preparing: bool = False
+    is_unjudged: bool = False
     traced: DoneItems | None = None
     has_pace: bool = False
 
@@ -72,32 +73,34 @@ class Progress(NamedTuple):
 class Asked(NamedTuple):
     """What is wanted of a piece: items after one, at most so many; or so many executions prepared.
 
-    ``is_to_judge``: see first whether there are too many failures. ``refusal_for``: a defect, for
-    which the items are refused, or a batch cancelled that is being prepared.
+    ``judged`` says whether there are too many failures. ``refusal_for``: a defect, for which the
+    item ``defect_of`` is refused if it is alone, or a batch cancelled that is being prepared.
     """
 
     after: int
     limit: int
     executions: int
-    is_to_judge: bool
+    judged: Judged | None
     refusal_for: Refusal | None = None
+    defect_of: int | None = None
 
 
-class _Counted(NamedTuple):
-    """How many items ended badly again, counted before the batch was locked.
+class ItemFailed(Exception):
+    """An item failed as nothing should, alone in its piece. What was raised is its cause."""
 
-    ``failures_before``: as they were then.
-    """
-
-    dead: int
-    failures_before: int
+    def __init__(self, item_no: int) -> None:
+        super().__init__(f"item {item_no}")
+        self.item_no = item_no
 
 
 async def work_on(
     db: Database, batch_key: int, asked: Asked, refusal_of: RefusalOf
 ) -> Progress | None:
-    """Do one piece; None if another server is at work on the batch, or it is over."""
-    counted = await _dead_again(db, batch_key) if asked.is_to_judge else None
+    """Do one piece; None if another server is at work on the batch, or it is over.
+
+    Raises ItemFailed.
+    """
+    tried: list[PendingItem] = []
     try:
         async with db.transaction() as tx:
             taken = await take_batch(tx, batch_key)
@@ -111,26 +114,16 @@ async def work_on(
                 if is_last:
                     await _begin(tx, batch_key)
                 return Progress(is_preparing=True)
-            return await _do(tx, taken, asked, counted, refusal_of)
+            return await _do(tx, taken, asked, tried, refusal_of)
     except (TooManyItems, InvalidField, NotFound) as error:  # it cannot be prepared
         await _give_up(db, batch_key, error.message)
         return Progress(is_over=True)
-
-
-async def _dead_again(db: Database, batch_key: int) -> _Counted | None:
-    """Count what ended badly again, if a batch does not bear any number and that is not wanted.
-
-    Before the batch is locked: of many items that takes a while, and nobody is to wait for it.
-    """
-    async with db.autocommit() as connection:
-        row = await batch_of_key(connection, batch_key)
-        if row is None or row.batch.pace.max_failures is None:
-            return None
-        kind = row.batch.operation.kind
-        if kind.is_to_fail:
-            return None
-        dead = (await count_outcomes(connection, batch_key, kind)).dead
-        return _Counted(dead, row.failures_before)
+    except ZartError:
+        raise
+    except Exception as error:
+        if len(tried) == 1:
+            raise ItemFailed(tried[0].item_no) from error
+        raise
 
 
 async def _begin(tx: Tx, batch_key: int) -> None:
@@ -153,11 +146,16 @@ async def _cancel(tx: Tx, taken: Taken, why: str) -> None:
 
 
 async def _do(
-    tx: Tx, taken: Taken, asked: Asked, counted: _Counted | None, refusal_of: RefusalOf
+    tx: Tx, taken: Taken, asked: Asked, tried: list[PendingItem], refusal_of: RefusalOf
 ) -> Progress:
-    """Do as many items as may be done now, unless too many ended badly again by what is known."""
+    """Do as many items as may be done now, unless too many ended badly again by what is known.
+
+    They are ``tried`` from then on.
+    """
     row, batch = taken.row, taken.row.batch
-    bearable = await _bearable(tx, taken, counted)
+    if is_unjudged(row, asked.judged):
+        return Progress(is_unjudged=True)
+    bearable = await failures_left(tx, row, asked.judged)
     if bearable is not None and bearable <= 0:
         await set_paused(tx, row.batch_key, BatchPauseCause.MAX_FAILURES)
         await _record(tx, OperationKind.PAUSE_BATCH, batch)
@@ -172,6 +170,7 @@ async def _do(
         return Progress(last_item=asked.after, wait=wait, has_pace=True)
     pending = await pending_items(tx, row.batch_key, asked.after, limit)
     items, others = one_of_each_execution(pending)
+    tried += items
     done = await _results(tx, taken, items, asked, refusal_of)
     status = BatchStatus.RUNNING
     if done:
@@ -191,30 +190,12 @@ async def _do(
     )
 
 
-async def _bearable(tx: Tx, taken: Taken, counted: _Counted | None) -> int | None:
-    """Return how many failures more a batch bears, as far as is known; None: any number.
-
-    What had failed when it was resumed does not count. Where that has completed since, it does not
-    make room for others.
-    """
-    row, most = taken.row, taken.row.batch.pace.max_failures
-    if most is None:
-        return None
-    failures, before = row.batch.counts.refused, row.failures_before
-    if counted is not None:
-        failures += counted.dead
-        if failures < before == counted.failures_before:
-            before = failures
-            await lower_failures_before(tx, row.batch_key, before)
-    return most - failures + before
-
-
 async def _results(
     tx: Tx, taken: Taken, items: Sequence[PendingItem], asked: Asked, refusal_of: RefusalOf
 ) -> list[Result]:
     """Do the operation to items, and return those with which that is over."""
-    if asked.refusal_for is not None:
-        return [(item, asked.refusal_for) for item in items]
+    if asked.refusal_for is not None and [item.item_no for item in items] == [asked.defect_of]:
+        return [(items[0], asked.refusal_for)]
     batch = taken.row.batch
     done = await do_items(tx, batch, items, wait=False)
     return [(item, None if error is None else refusal_of(error)) for item, error in done]

@@ -11,11 +11,18 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
 from zart_server.domain.operations import Refusal
-from zart_server.engine.background.batch_work import Asked, OnDone, Progress, work_on
+from zart_server.engine.background.batch_judging import DeadAgain, Judged, count_on
+from zart_server.engine.background.batch_work import (
+    Asked,
+    ItemFailed,
+    OnDone,
+    Progress,
+    work_on,
+)
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.operations.prepare_batch import RefusalOf
 from zart_server.store.batches.states import batches_at_work
@@ -45,7 +52,10 @@ class _Here:
     executions: int = _PREPARED
     not_before: float = 0.0
     judge_at: float = 0.0
-    failed: int = 0  # times that a single item failed as nothing should
+    dead_again: DeadAgain = field(default_factory=DeadAgain)
+    judged: Judged | None = None  # for a piece that did not get through
+    failed: int = 0  # times that one item, or what is being prepared, failed as nothing should
+    failed_item: int | None = None  # which; None: what is being prepared
     has_pace: bool = False
 
 
@@ -118,24 +128,27 @@ class Batches(BackgroundLoop):
 
     async def _go_on(self, key: int, here: _Here) -> None:
         """Do one piece of a batch, and note when the next is to be done."""
-        begun = time.monotonic()
-        is_to_judge = begun >= here.judge_at
-        asked = Asked(
-            here.last_item,
-            here.limit,
-            here.executions,
-            is_to_judge,
-            self._defect(here) if here.failed else None,
-        )
+        judged, here.judged = here.judged, None
         try:
+            if judged is None and time.monotonic() >= here.judge_at:
+                judged = await self._judge(key, here)
+                if judged is None:
+                    return
+            asked = Asked(
+                here.last_item,
+                here.limit,
+                here.executions,
+                judged,
+                self._defect(here) if here.failed else None,
+                here.failed_item,
+            )
+            begun = time.monotonic()
             progress = await work_on(self._db, key, asked, self._refusal_of)
         except (StoreConflict, OperationTimeout):
             # Others were in the way, or it took too long: fewer at a time get through.
             self._lessen(here)
-            now = time.monotonic()
-            here.not_before = now + _LOCKED
-            if is_to_judge:
-                here.judge_at = now + max(_JUDGE_EVERY, (now - begun) * _JUDGE_SHARE)
+            here.not_before = time.monotonic() + _LOCKED
+            here.judged = judged
             return
         except ZartError as error:
             if isinstance(error, StoreUnavailable):
@@ -143,25 +156,44 @@ class Batches(BackgroundLoop):
                 self._lessen(here)
             here.not_before = time.monotonic() + _TICK
             raise
-        except Exception:
-            if here.limit == 1:
-                here.failed += 1
-            here.limit = max(1, here.limit // 4)
-            here.not_before = time.monotonic() + _LOCKED
+        except Exception as error:
+            self._note_defect(here, error)
             raise
         now = time.monotonic()
+        if judged is not None:
+            here.judge_at = now + max(_JUDGE_EVERY, judged.seconds * _JUDGE_SHARE)
         if progress is None or progress.is_over:
             here.not_before = now + _TICK
         else:
-            took = now - begun
-            if is_to_judge:
-                here.judge_at = now + max(_JUDGE_EVERY, took * _JUDGE_SHARE)
-            self._note(here, progress, took)
+            self._note(here, progress, now - begun)
         if progress is not None and progress.traced is not None and self.on_done is not None:
             try:
                 await self.on_done(progress.traced)
             finally:
                 self._told += time.monotonic() - now
+
+    async def _judge(self, key: int, here: _Here) -> Judged | None:
+        """Count some of a batch's failures; return what to judge by, None: that is not all yet.
+
+        Until then nothing of it is done here, and what could not be counted is tried again.
+        """
+        try:
+            return await count_on(self._db, key, here.dead_again)
+        except (StoreConflict, OperationTimeout) as error:
+            _log.warning("a batch waits until its failures can be counted: %s", error.message)
+            here.dead_again.limit = max(1, here.dead_again.limit // 4)
+            here.not_before = time.monotonic() + _TICK
+            return None
+
+    @staticmethod
+    def _note_defect(here: _Here, error: Exception) -> None:
+        """Note that something failed as nothing should: in pieces of one item, of which."""
+        if here.limit == 1:
+            item = error.item_no if isinstance(error, ItemFailed) else None
+            here.failed = here.failed + 1 if item == here.failed_item else 1
+            here.failed_item = item
+        here.limit = max(1, here.limit // 4)
+        here.not_before = time.monotonic() + _LOCKED
 
     @staticmethod
     def _lessen(here: _Here) -> None:
@@ -172,17 +204,20 @@ class Batches(BackgroundLoop):
     def _note(self, here: _Here, progress: Progress, took: float) -> None:
         """Note what a piece came to."""
         now = time.monotonic()
+        if progress.is_unjudged:
+            here.judge_at = 0.0
+            return
         here.has_pace = progress.has_pace
         if progress.wait:
             # Its pace may be another one by then: it is looked at again in a moment.
             here.not_before = now + min(max(progress.wait, _SHORTEST), _TICK)
             return
         here.not_before = now
+        here.failed = 0
         if progress.is_preparing:
             if took <= _LONG:
                 here.executions = min(_PREPARED, here.executions * 2)
             return
-        here.failed = 0
         here.last_item = progress.last_item
         here.left += progress.left
         if took > _LONG:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from zart_server.domain.batches import Batch, BatchKind, BatchStatus, OneBatch
+from zart_server.domain.batches import (
+    EXACT_OUTCOMES,
+    Batch,
+    BatchKind,
+    BatchStatus,
+    OneBatch,
+)
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import RoleRequired
 from zart_server.domain.identity import Role
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.one_batch import changed_batch, living_batch
-from zart_server.store.batches.made import count_outcomes
-from zart_server.store.batches.rows import read_batch
+from zart_server.store.batches.made import count_dead_again
+from zart_server.store.batches.rows import UNCOUNTED, read_batch
 from zart_server.store.batches.states import set_going
 from zart_server.store.connection import Tx
 
@@ -27,12 +33,13 @@ async def resume_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
         raise RoleRequired(Role.STARTER, "to have executions cancelled")
     if row.batch.status is not BatchStatus.PAUSED:
         return row.batch
-    await set_going(tx, row.batch_key, row.batch.counts.refused + dead)
+    failures = UNCOUNTED if dead is None else row.batch.counts.refused + dead
+    await set_going(tx, row.batch_key, failures)
     return await changed_batch(tx, OperationKind.RESUME_BATCH, command.batch_id, caller)
 
 
-async def _dead_again(tx: Tx, batch_id: str) -> int:
-    """Count what ended badly again, where that is told from what was wanted.
+async def _dead_again(tx: Tx, batch_id: str) -> int | None:
+    """Count what ended badly again, where that is told from what was wanted; None: too much.
 
     Before the batch is locked: of many items that takes a while, and nobody is to wait for it.
     """
@@ -40,4 +47,7 @@ async def _dead_again(tx: Tx, batch_id: str) -> int:
     if row is None or row.batch.pace.max_failures is None:
         return 0
     kind = row.batch.operation.kind
-    return 0 if kind.is_to_fail else (await count_outcomes(tx, row.batch_key, kind)).dead
+    if kind.is_to_fail:
+        return 0
+    found = await count_dead_again(tx, row.batch_key, kind, 0, EXACT_OUTCOMES)
+    return None if found.last_item else found.dead

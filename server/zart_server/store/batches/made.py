@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from zart_server.domain.batches import BatchKind, Outcomes
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import holds
@@ -26,9 +28,18 @@ def _is_settled(run: str) -> str:
         q.step_no, q.attempt) IS NOT NULL"""
 
 
-# Of an item i the run that it made, or that it is of: the number of that run is :made more. Its
-# step, if it has one, PENDING where it stands nowhere; queued ones that a settling rule matches
-# are paused, as reads have it.
+# Of an item i the run that it made, or that it is of: the number of that run is :made more. And of
+# that run r the step, if the item has one.
+_RUN = """
+        SELECT run_key, status, is_current, listed_task FROM zart.runs
+        WHERE runs.execution_key = i.execution_key
+          AND run_number = i.run_number + CASE WHEN i.status = 'done' THEN :made::integer ELSE 0 END
+        OFFSET 0"""
+_STEP = """
+        SELECT status FROM zart.steps
+        WHERE steps.run_key = r.run_key AND steps.step_no = i.step_no OFFSET 0"""
+# Both, and how they stand: the step PENDING where it stands nowhere; queued ones that a settling
+# rule matches are paused, as reads have it.
 MADE = f"""
     SELECT r.is_current, r.status AS run_status, r.run_key, r.listed_task,
         CASE WHEN s.status <> 'open' THEN s.status
@@ -38,14 +49,8 @@ MADE = f"""
             WHEN q.run_key IS NOT NULL
             THEN CASE WHEN {_ARE_SETTLING} AND {_is_settled("r")} THEN 'paused' ELSE 'scheduled' END
             WHEN s.status IS NOT NULL THEN 'pending' END AS step_status
-    FROM (
-        SELECT run_key, status, is_current, listed_task FROM zart.runs
-        WHERE runs.execution_key = i.execution_key
-          AND run_number = i.run_number + CASE WHEN i.status = 'done' THEN :made::integer ELSE 0 END
-        OFFSET 0) r
-    LEFT JOIN LATERAL (
-        SELECT status FROM zart.steps
-        WHERE steps.run_key = r.run_key AND steps.step_no = i.step_no OFFSET 0) s ON true
+    FROM ({_RUN}) r
+    LEFT JOIN LATERAL ({_STEP}) s ON true
     LEFT JOIN LATERAL (
         SELECT run_key FROM zart.leases WHERE s.status = 'open'
             AND leases.run_key = r.run_key AND leases.step_no = i.step_no OFFSET 0) l ON true
@@ -91,6 +96,27 @@ _COUNT = Statement(
     GROUP BY outcome
     """
 )
+# What is dead is told by the run and the step alone.
+_COUNT_DEAD = Statement(
+    f"""
+    SELECT count(*) AS looked_at, max(i.item_no) AS last_item,
+        count(*) FILTER (WHERE r.is_current AND
+            CASE WHEN i.step_no >= 0 THEN s.status = 'dead' ELSE r.status = 'failed' END) AS dead
+    FROM (
+        SELECT * FROM zart.batch_items
+        WHERE batch_key = :batch_key AND status = 'done' AND item_no > :after::bigint
+        ORDER BY item_no LIMIT :limit::integer) i
+    LEFT JOIN LATERAL ({_RUN}) r ON true
+    LEFT JOIN LATERAL ({_STEP}) s ON true
+    """
+)
+
+
+class DeadOfRange(NamedTuple):
+    """How many of some items made what is dead, and the last one of these; 0: it was the last."""
+
+    dead: int
+    last_item: int
 
 
 async def count_outcomes(connection: Connection, batch_key: int, kind: BatchKind) -> Outcomes:
@@ -102,3 +128,14 @@ async def count_outcomes(connection: Connection, batch_key: int, kind: BatchKind
     )
     rows = await connection.fetch(_COUNT.text, *values)
     return Outcomes(**{row[0]: row[1] for row in rows})
+
+
+async def count_dead_again(
+    connection: Connection, batch_key: int, kind: BatchKind, after: int, limit: int
+) -> DeadOfRange:
+    """Count what is dead of what items have made that are done: of so many of them, after one."""
+    values = _COUNT_DEAD.arguments(
+        batch_key=batch_key, made=int(kind.makes_runs), after=after, limit=limit
+    )
+    [row] = await connection.fetch(_COUNT_DEAD.text, *values)
+    return DeadOfRange(row["dead"], row["last_item"] if row["looked_at"] == limit else 0)

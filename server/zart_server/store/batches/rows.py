@@ -33,6 +33,8 @@ COLUMNS = """batch_key, batch_id, status, pause_cause, operation, selection, as_
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, traceparent, statement_timestamp() AS now"""
 
+UNCOUNTED = -1  # failures from before a batch was resumed, of too many items to count them then
+
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:

@@ -111,7 +111,10 @@ async def set_paused(tx: Tx, batch_key: int, cause: BatchPauseCause) -> None:
 
 
 async def set_going(tx: Tx, batch_key: int, failures: int) -> None:
-    """Have it go on. Its canary has done its work; ``failures`` are those that were seen."""
+    """Have it go on. Its canary has done its work; ``failures`` are those that were seen.
+
+    ``UNCOUNTED``: whoever works on it counts them first.
+    """
     await tx.execute(
         """
         UPDATE zart.batches SET pause_cause = '', failures_before = $2,
@@ -124,8 +127,8 @@ async def set_going(tx: Tx, batch_key: int, failures: int) -> None:
     )
 
 
-async def lower_failures_before(tx: Tx, batch_key: int, failures: int) -> None:
-    """Have no more failures than so many be those from before it was resumed.
+async def set_failures_before(tx: Tx, batch_key: int, failures: int) -> None:
+    """Have so many failures be those from before it was resumed.
 
     The caller has locked the batch.
     """

@@ -1,0 +1,98 @@
+"""Whether too many items of a batch ended badly again is found out however many items there are."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from batching import ByHand, by_hand, dead_steps, fail_all
+from rig import Rig
+from waiting import GIVE_UP
+
+import zart
+from zart.models import Batch
+from zart.testing.server import ServerUnderTest
+from zart_server.engine.background import batch_judging
+from zart_server.engine.operations import resume_batch
+from zart_server.store.batches.rows import UNCOUNTED
+
+
+async def failures_before(rig: Rig) -> int:
+    """Return how many failures of the batch do not count, since it was resumed."""
+    found: int = await rig.db.fetchval("SELECT failures_before FROM zart.batches")
+    return found
+
+
+async def until_paused(rig: Rig, hand: ByHand, batch_id: str) -> Batch:
+    """Take turns until the batch is paused, each of which is to judge."""
+    async with asyncio.timeout(GIVE_UP):
+        while (batch := await rig.client.get_batch(batch_id)).status != "PAUSED":
+            await hand.turn()
+            hand.here.judge_at = 0.0
+    return batch
+
+
+async def test_failures_of_many_items_are_counted_in_ranges_before_anything_is_done(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resume_batch, "EXACT_OUTCOMES", 2)
+    monkeypatch.setattr(batch_judging, "_AT_ONCE", 2)
+    await dead_steps(rig.client, 8)
+    async with by_hand(zart_server) as hand:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), everything=True, canary=3, max_failures=2
+        )
+        await until_paused(rig, hand, created.batch_id)
+        assert await fail_all(rig.client) == 3
+        await rig.client.resume_batch(created.batch_id)
+        assert await failures_before(rig) == UNCOUNTED
+        async with asyncio.timeout(GIVE_UP):
+            while (batch := await rig.client.get_batch(created.batch_id)).counts.done == 3:
+                assert await failures_before(rig) == UNCOUNTED
+                await hand.turn()
+        # These three do not count: it bears two more.
+        assert (batch.counts.done, await failures_before(rig)) == (5, 3)
+        assert await fail_all(rig.client) == 2
+        hand.here.judge_at = 0.0
+        batch = await until_paused(rig, hand, created.batch_id)
+    assert (batch.pause_cause, batch.counts.done) == ("MAX_FAILURES", 5)
+
+
+async def test_no_more_is_counted_than_a_batch_bears(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_judging, "_AT_ONCE", 2)
+    await dead_steps(rig.client, 8)
+    async with by_hand(zart_server) as hand:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), everything=True, canary=6, max_failures=2
+        )
+        await until_paused(rig, hand, created.batch_id)
+        await rig.client.resume_batch(created.batch_id)
+        assert await fail_all(rig.client) == 6
+        hand.here.judge_at = 0.0
+        await hand.turn()
+        assert hand.here.dead_again.dead == 2
+    batch = await rig.client.get_batch(created.batch_id)
+    assert (batch.pause_cause, batch.counts.done) == ("MAX_FAILURES", 6)
+
+
+async def test_nothing_is_done_that_cannot_be_judged(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    await dead_steps(rig.client, 6)
+    async with by_hand(zart_server, statement_timeout=1.0) as hand:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), everything=True, canary=1, max_failures=1
+        )
+        await until_paused(rig, hand, created.batch_id)
+        await rig.client.resume_batch(created.batch_id)
+        assert await fail_all(rig.client) == 1
+        hand.here.judge_at = 0.0
+        async with rig.locked("LOCK TABLE zart.runs IN ACCESS EXCLUSIVE MODE"):
+            await hand.turn()
+        async with asyncio.timeout(GIVE_UP):
+            while (batch := await rig.client.get_batch(created.batch_id)).status == "RUNNING":
+                await hand.turn()
+    assert (batch.pause_cause, batch.counts.done) == ("MAX_FAILURES", 1)
+    assert "a batch waits until its failures can be counted" in caplog.text
