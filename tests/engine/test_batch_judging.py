@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from batching import ByHand, by_hand, dead_steps, fail_all
@@ -46,6 +47,7 @@ async def test_failures_of_many_items_are_counted_in_ranges_before_anything_is_d
         assert await fail_all(rig.client) == 3
         await rig.client.resume_batch(created.batch_id)
         assert await failures_before(rig) == UNCOUNTED
+        hand.here.judge_at = math.inf  # as if it had just been judged
         async with asyncio.timeout(GIVE_UP):
             while (batch := await rig.client.get_batch(created.batch_id)).counts.done == 3:
                 assert await failures_before(rig) == UNCOUNTED
