@@ -5,16 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
-import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 
 from zart import systemd
 from zart.hangups import heed_hangups
@@ -23,63 +17,20 @@ from zart.metrics.failures import MetricsError
 from zart.metrics.listener import serving_metrics
 from zart_server import app
 from zart_server.api.limits import MOST_NOTICES
+from zart_server.child import Child, NotStartedError, start_child
 from zart_server.metrics.processes import registry_of_processes
 from zart_server.observability import configure_logging
 from zart_server.settings import Settings
 from zart_server.supervised import Supervised, forget_systemd
 
 _log = logging.getLogger(__name__)
-_SPAWN = multiprocessing.get_context("spawn")  # gRPC does not outlive a fork
 _PAUSE = 1.0  # seconds before one that ended is replaced
 _SILENCE = 30.0  # seconds after which one is given up, unless systemd says after how many
 _SIGNS = 5  # of life, within these
 _LAST = 10.0  # seconds for what is neither told of, nor a call: to write down and to close
 _NOT_BEGUN = "process %d ended with %s before all of them served"
+_NOT_YET = "process %d cannot be started (%s), and is tried again each second"
 _OF_ITS_OWN = "127.0.0.1:0"  # where each tells its metrics, for this one to read
-
-
-@dataclass(eq=False, slots=True)
-class _Process:
-    """One of them.
-
-    Once it takes calls: ``metrics`` is where it tells them, ``heard`` the loop's time of its last
-    sign of life.
-    """
-
-    process: SpawnProcess
-    pipe: Connection[str, str]
-    metrics: str = ""
-    heard: float | None = None
-    is_ready: asyncio.Event = field(default_factory=asyncio.Event)
-    is_gone: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Note when it takes calls, that it goes on, and when it has ended."""
-
-        def read() -> None:
-            try:
-                told = self.pipe.recv()
-            except (EOFError, OSError):  # it has ended
-                loop.remove_reader(self.pipe.fileno())
-                return
-            if self.heard is None:  # what follows is a sign of life, and nothing else
-                self.metrics = told
-                self.is_ready.set()
-            self.heard = loop.time()
-
-        def ended() -> None:
-            for of in (self.process.sentinel, self.pipe.fileno()):
-                loop.remove_reader(of)
-            self.pipe.close()
-            self.is_gone.set()
-
-        loop.add_reader(self.pipe.fileno(), read)
-        loop.add_reader(self.process.sentinel, ended)
-
-    def signal(self, number: int) -> None:
-        """Send it a signal, if it is there."""
-        if not self.is_gone.is_set() and self.process.pid is not None:
-            os.kill(self.process.pid, number)  # not waited for yet, so the number is its own
 
 
 class Supervisor:
@@ -98,7 +49,7 @@ class Supervisor:
             MOST_NOTICES * settings.drain_notice + settings.drain_grace
             + settings.operation_timeout + _LAST
         )  # fmt: skip
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, Child] = {}
         self._stop = asyncio.Event()
         self._code = 0
         self._has_begun = False
@@ -107,33 +58,50 @@ class Supervisor:
         """Run them until SIGTERM or SIGINT, and return the exit code.
 
         SIGHUP is passed on. One that ends is replaced, and so is one that hangs; if one cannot
-        start at first, all end. One that does not end in the time that a drain takes is killed.
+        start at first, all end, as they do whatever is raised here. One that does not end in the
+        time that a drain takes is killed.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         heed_hangups(self.stop, self._reread)
-        async with asyncio.TaskGroup() as keeping:
-            watching = keeping.create_task(self._watch(), name="watch")
-            for index in range(self._count):
-                if self._stop.is_set():
-                    break
-                first = self._started(index)
-                keeping.create_task(self._keep(index, first), name=f"process {index}")
-                # The first of all brings the schema up to date, and tells what is wrong.
-                await self._until_ready(first)
-            if not self._stop.is_set():
-                self._has_begun = True
-                systemd.ready()
-                _log.info("%d processes serve on %s", self._count, self._settings.listen)
-                await self._stop.wait()
-                systemd.stopping()
-            await self._end()
-            watching.cancel()
+        try:
+            async with asyncio.TaskGroup() as keeping:
+                watching = keeping.create_task(self._watch(), name="watch")
+                await self._begin(keeping)
+                if not self._stop.is_set():
+                    self._has_begun = True
+                    systemd.ready()
+                    _log.info("%d processes serve on %s", self._count, self._settings.listen)
+                    await self._stop.wait()
+                    systemd.stopping()
+                await self._end()
+                watching.cancel()
+        finally:
+            await self._end()  # where something was raised: none goes on that nobody looks after
         return self._code
+
+    async def _begin(self, keeping: asyncio.TaskGroup) -> None:
+        """Start one after the other, until told to stop: by one that cannot start, perhaps."""
+        for index in range(self._count):
+            if self._stop.is_set():
+                return
+            try:
+                first = self._started(index)
+            except NotStartedError as error:
+                _log.error("process %d cannot be started (%s)", index, error)
+                self._give_up()
+                return
+            keeping.create_task(self._keep(index, first), name=f"process {index}")
+            # The first of all brings the schema up to date, and tells what is wrong.
+            await self._until_ready(first)
 
     def stop(self) -> None:
         """Have all of them end, and ``run`` once they have."""
+        self._stop.set()
+
+    def _give_up(self) -> None:
+        self._code = 1
         self._stop.set()
 
     def metrics(self) -> Mapping[int, str]:
@@ -145,7 +113,7 @@ class Supervisor:
             if each.is_ready.is_set():  # else it is about to read all
                 each.signal(signal.SIGHUP)
 
-    async def _until_ready(self, one: _Process) -> None:
+    async def _until_ready(self, one: Child) -> None:
         events = [asyncio.create_task(event.wait()) for event in (one.is_ready, self._stop)]
         await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
         for event in events:
@@ -180,45 +148,37 @@ class Supervisor:
                 _log.error("process %d does not end and is killed", index)
                 each.signal(signal.SIGKILL)
 
-    async def _keep(self, index: int, one: _Process) -> None:
+    async def _keep(self, index: int, one: Child) -> None:
         """Have a process of this number, and first of all this one, until the server stops."""
         while True:
             await one.is_gone.wait()
             if self._stop.is_set():
                 return
-            await asyncio.to_thread(one.process.join, _LAST)  # its end is told a moment before
+            code = await one.exit_code()
             if not self._has_begun:
-                if one.process.exitcode != 1:  # which is told by whoever ends so
-                    _log.error(_NOT_BEGUN, index, one.process.exitcode)
-                self._code = 1
-                self._stop.set()
+                if code != 1:  # which is told by whoever ends so
+                    _log.error(_NOT_BEGUN, index, code)
+                self._give_up()
                 return
-            code = one.process.exitcode
             _log.error("process %d ended with %s and is replaced", index, code)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE):
-                    await self._stop.wait()
-            if self._stop.is_set():  # perhaps only since the pause was over
-                return
-            one = self._started(index)
+            told = ""
+            while one.is_gone.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE):
+                        await self._stop.wait()
+                if self._stop.is_set():  # perhaps only since the pause was over
+                    return
+                try:
+                    one = self._started(index)
+                except NotStartedError as error:
+                    if str(error) != told:
+                        told = str(error)
+                        _log.error(_NOT_YET, index, told)
 
-    def _started(self, index: int) -> _Process:
-        ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(
-            target=run_part,
-            args=(self._settings, Supervised(theirs, self._silence / _SIGNS)),
-            name=f"zart-server-{index}",
-        )
-        # A terminal's Ctrl-C is sent to all: one that only begins would end by an exception. Who
-        # starts the tracker takes SIGINT again.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            process.start()  # which inherits the mask: this one tells it when to stop
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        theirs.close()
-        found = self._processes[index] = _Process(process, ours)
+    def _started(self, index: int) -> Child:
+        """Start the process of this number. Raises NotStartedError."""
+        found = start_child(index, run_part, self._settings, self._silence / _SIGNS)
+        self._processes[index] = found
         found.follow(asyncio.get_running_loop())
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -100,6 +101,27 @@ def test_they_are_one_server_and_one_that_is_killed_is_replaced(serving: Serving
     serving.popen.send_signal(signal.SIGTERM)
     assert serving.popen.wait(GIVE_UP) == 0
     assert serving.said("zart stops: no new work", COUNT)
+
+
+def test_one_that_cannot_be_started_for_a_moment_is_started_later(serving: Serving) -> None:
+    """The supervisor ended by it, hung, and left the others to themselves."""
+    pid = serving.popen.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))  # no more than standard ones
+    killed, other = serving.children()
+    os.kill(killed, signal.SIGKILL)
+    block_until(lambda: serving.said("cannot be started (Too many open files)"))
+    assert serving.children() == [other]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+    block_until(lambda: serving.said("zart serves on", COUNT + 1))
+    assert len(serving.children()) == COUNT
+    assert other in serving.children()
+    block_until(lambda: serving.parts() == ["0", "1"])
+    serving.popen.send_signal(signal.SIGTERM)
+    assert serving.popen.wait(GIVE_UP) == 0
+    assert serving.log.read_text().count("cannot be started") == 1
+    assert not serving.said("Traceback")
 
 
 def test_each_series_says_of_which_process_it_is(serving: Serving) -> None:
