@@ -165,11 +165,11 @@ async def running(
     except MetricsError as error:
         raise StartError(str(error)) from None
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
         await _drain(runtime, health, limits, settings.drain_notice)
         await server.stop(settings.drain_grace)
+        for task in background:  # until now: calls came in, and a token may have been withdrawn
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await mutations.drain()
         await door.trail.drain()
         await runtime.stop()
