@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +15,10 @@ from waiting import eventually, until
 
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.store.connecting import Connector
+from zart_server.store.db import Database
 from zart_server.store.driver_errors import translate
 from zart_server.store.history import join_history
-from zart_server.store.liveness import Liveness, Terminable
+from zart_server.store.liveness import _DOWN, _WAITS, Liveness, Terminable
 from zart_server.store.sessions import DriverConnection, Session
 
 LARGE = "SELECT repeat('x', 1000000) FROM generate_series(1, 200)"  # more than a socket holds
@@ -136,6 +138,60 @@ async def test_a_database_that_is_out_of_reach_for_long_ends_who_waits(zart_data
         assert watched.is_terminated
     finally:
         await liveness.stop()
+
+
+async def test_a_watch_that_fails_to_end_who_waits_goes_on(zart_database: str) -> None:
+    failures = []
+
+    def waiting(seconds: float) -> Mapping[int, Terminable]:
+        if seconds == _DOWN:
+            failures.append(seconds)
+            raise ZeroDivisionError  # a defect
+        return {}
+
+    nobody = zart_database.replace(f":{urlsplit(zart_database).port}/", ":1/")
+    liveness = Liveness(nobody, waiting, lost)
+    liveness.start()
+    assert liveness._task is not None
+    try:
+        await until(lambda: len(failures) >= 2 or (liveness._task and liveness._task.done()))
+        assert not liveness._task.done()
+    finally:
+        await liveness.stop()
+
+
+async def test_a_connection_lost_while_its_holder_asks_nothing_is_no_loss_of_the_database(
+    zart_database: str, db: DriverConnection
+) -> None:
+    """As that of a Pause between two requests for its lock; it was NOT_SERVING for a moment."""
+    pool = await Database.open(zart_database)
+    told: list[bool] = []
+    looks: list[float] = []
+
+    def waiting(seconds: float) -> Mapping[int, Terminable]:
+        looks.append(time.monotonic())
+        return pool._waiting(seconds)
+
+    async def follow() -> None:
+        async for is_up in watch.follow():
+            told.append(is_up)
+
+    watch = Liveness(zart_database, waiting, lost)
+    watch.start()
+    following = asyncio.create_task(follow())
+    try:
+        async with pool.autocommit() as held:
+            taken = time.monotonic()
+            pid = await held.fetchval("SELECT pg_backend_pid()")
+            await db.execute("SELECT pg_terminate_backend($1)", pid)
+            proxy: Any = held._raw
+            await until(lambda: proxy._con is None)
+            await until(lambda: sum(at > taken + _WAITS for at in looks) > 2 or False in told)
+        assert told == [True]
+    finally:
+        following.cancel()
+        await watch.stop()
+        await pool.close()
 
 
 @pytest.mark.parametrize("error", [asyncpg.InternalClientError, asyncpg.InterfaceError])

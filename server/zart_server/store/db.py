@@ -211,9 +211,12 @@ class Database:
     def _waiting(self, seconds: float) -> dict[int, Raw]:
         """Return the connections taken so many seconds ago, by the process of their sessions."""
         since = time.monotonic() - seconds
-        return {
-            self._connector.pid_of(raw): raw for raw, begun in self._in_use.items() if begun < since
-        }
+        found = {}
+        for raw, begun in self._in_use.items():
+            if begun < since:
+                with contextlib.suppress(asyncpg.InterfaceError):  # lost: nothing waits over it
+                    found[self._connector.pid_of(raw)] = raw
+        return found
 
     async def _all_lost(self) -> None:
         """Have each connection replaced before it is used again."""

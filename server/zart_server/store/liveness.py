@@ -127,7 +127,10 @@ class Liveness:
                     _log.exception("the database's health could not be told")
                 else:
                     self._say(cause_of(error))
-            self._tell(is_up=is_well, is_there=is_there)
+            try:
+                self._tell(is_up=is_well, is_there=is_there)
+            except Exception:  # noqa: BLE001 - told in full; it must go on
+                _log.exception("what waits for the database could not be ended")
             is_calm = is_well and time.monotonic() > self._lost_at + _ALERT
             await asyncio.sleep(_EVERY if is_calm else _EVERY_WHEN_LOST)
 
@@ -137,6 +140,9 @@ class Liveness:
             _log.warning("health is NOT_SERVING: %s", cause)
 
     def _tell(self, *, is_up: bool, is_there: bool) -> None:
+        if is_up is not self.is_up:
+            self.is_up = is_up
+            self._is_told.set()
         now = time.monotonic()
         if is_up or is_there:
             self._down_since = None
@@ -144,9 +150,6 @@ class Liveness:
             self._down_since = now
         elif now > self._down_since + _DOWN:
             self._end(self._waiting(_DOWN))
-        if is_up is not self.is_up:
-            self.is_up = is_up
-            self._is_told.set()
 
     async def _look(self) -> None:
         """Look once. Raises what the database or its driver says."""
