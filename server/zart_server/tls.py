@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 from pathlib import Path
 
 import grpc
 
-from zart_server.identity.stamp import stamp_of
+from zart_server.identity.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,11 @@ class Certificate:
         self._key = key
         self._client_ca = client_ca
         self._files = [certificate, key, *([client_ca] if client_ca else [])]
+        self._lock = threading.Lock()  # handshakes are in gRPC's own threads
         self._stamp = stamp_of(*self._files)
+        self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._first = self._read()
+        self._next: grpc.ServerCertificateConfiguration | None = None  # read, and not fetched yet
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return what a port is opened with; it asks for the certificate at each handshake."""
@@ -40,23 +44,34 @@ class Certificate:
         )
 
     def reread(self) -> None:
-        """Read the files at the next handshake, whether or not they seem to have changed."""
-        self._stamp = ()
+        """Read the files now, whether or not they seem to have changed."""
+        with self._lock:
+            self._refresh(anew=True)
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return a new configuration, None to stay with the last; called in gRPC's own threads."""
+        """Return a new configuration, None to stay with the last."""
+        with self._lock:
+            self._refresh(anew=False)
+            found, self._next = self._next, None
+            return found
+
+    def _refresh(self, *, anew: bool) -> None:
+        """Read the files if they changed, or ``anew``; what cannot be used changes nothing.
+
+        Perhaps only half of it is there yet: it is looked at again at the next handshake.
+        """
         stamp = stamp_of(*self._files)
-        if stamp == self._stamp:
-            return None
+        if stamp == self._stamp and not anew:
+            return
         try:
-            configuration = self._read()
+            self._next = self._read()
         except TlsError as error:
-            # Perhaps only half of it is there yet: looked at again at the next handshake.
-            _log.error("the certificate stays as it was: %s", error)
-            return None
-        self._stamp = stamp
-        _log.info("the certificate was read anew")
-        return configuration
+            if anew or stamp != self._failed:
+                _log.error("the certificate stays as it was: %s", error)
+            self._stamp, self._failed = (), stamp
+        else:
+            self._stamp, self._failed = stamp, None
+            _log.info("the certificate was read anew")
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
         try:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import ssl
 from pathlib import Path
 
 import pytest
+from acceptance.serve_process import serve_processes
 from authority import Authority, serial_of
 from cryptography import x509
 from issuing import TokenFile
 from rig import specs
 from security.encrypted import encrypted, show
-from waiting import GIVE_UP
+from waiting import GIVE_UP, until
 
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
+from zart_server.tls import Certificate
 
 
 def served_serial(server: ServerUnderTest) -> int:
@@ -60,6 +63,78 @@ async def test_half_a_replacement_changes_nothing(zart_database: str, authority:
         key.write_bytes(new)
 
         assert served_serial(server) != first
+
+
+STAYS = "the certificate stays as it was"
+
+
+async def test_what_cannot_be_used_is_told_once_whoever_connects(
+    zart_database: str, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    with encrypted(zart_database, authority) as server:
+        first = served_serial(server)
+        authority.issue("other", "localhost")
+        key, whole = authority.folder / "server.key", (authority.folder / "server.key").read_bytes()
+        key.write_bytes((authority.folder / "other.key").read_bytes())
+        for _ in range(5):
+            assert served_serial(server) == first
+        assert caplog.text.count(STAYS) == 1
+
+        key.write_bytes(b"")  # another thing that cannot be used
+        for _ in range(2):
+            assert served_serial(server) == first
+        assert caplog.text.count(STAYS) == 2
+        assert {r.levelname for r in caplog.records if STAYS in r.getMessage()} == {"ERROR"}
+
+        key.write_bytes(whole)
+        assert served_serial(server) == first
+
+
+async def test_sighup_has_the_certificate_read_before_anybody_connects(
+    zart_database: str, authority: Authority, tmp_path: Path
+) -> None:
+    log = tmp_path / "server-0.log"
+
+    def says(text: str) -> bool:
+        return text in log.read_text()
+
+    settings = {
+        "ZART_TLS_CERT": str(authority.folder / "server.pem"),
+        "ZART_TLS_KEY": str(authority.folder / "server.key"),
+    }
+    with serve_processes(1, zart_database, tmp_path, **settings) as (server,):
+        assert server._process is not None
+        await until(lambda: says("zart serves on"))
+        key, whole = authority.folder / "server.key", (authority.folder / "server.key").read_bytes()
+        key.write_bytes(b"")
+        server._process.send_signal(signal.SIGHUP)
+        await until(lambda: says(STAYS))
+
+        key.write_bytes(whole)
+        server._process.send_signal(signal.SIGHUP)
+        await until(lambda: says("the certificate was read anew"))
+        async with zart.connect(server.address, credentials=show(authority)) as client:
+            assert await client.list_executions() == []
+
+
+def test_what_sighup_could_not_read_for_a_moment_is_read_at_a_handshake(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the files says that it was not."""
+    read = Certificate(
+        authority.folder / "server.pem", authority.folder / "server.key", client_ca=None
+    )
+
+    def refused(_: Path) -> bytes:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        read.reread()
+        assert read._fetch() is None
+
+    assert read._fetch() is not None
+    assert read._fetch() is None
 
 
 async def test_a_callers_own_files_are_replaced_without_a_restart(
