@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -16,6 +17,8 @@ from gateway.sending import gateway_to
 from issuing import Issuer, TokenFile
 from waiting import until
 
+from zart.gateway.certificate import Certificate
+from zart.gateway.settings import GatewayError
 from zart_server.identity.certificates import Certificates
 from zart_server.identity.grants import GrantFile
 from zart_server.identity.key_set import KeySet
@@ -77,6 +80,53 @@ async def test_so_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     assert await keys.find("k1") is None
     assert await keys.find("k2") is not None
+
+
+async def test_what_sighup_could_not_read_for_a_moment_is_read_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the stamp says, which may be what it was: that is what SIGHUP is for."""
+    names, keys = tmp_path / "names", tmp_path / "keys"
+    names.write_text(json.dumps({"name": "a", "roles": ["admin"]}))
+    keys.write_text(json.dumps(Issuer("k1").jwks))
+    known, key_set = Certificates(names), KeySet(str(keys))
+
+    def refused(*_: object, **__: object) -> Any:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refused)
+        patch.setattr(Path, "read_bytes", refused)
+        known.refresh(anew=True)
+        await key_set.refresh(anew=True)
+    monkeypatch.setattr(known, "_known", {})
+    monkeypatch.setattr(key_set, "_keys", {})
+    known.refresh()
+    await key_set.refresh()
+
+    assert known.find(["a"]) is not None
+    assert await key_set.find("k1") is not None
+
+
+async def test_so_is_a_gateways_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zart.gateway.certificate._LOOK_EVERY", 0.05)
+    chain, key = Authority(tmp_path / "pki").issue("gateway", "localhost")
+    certificate = Certificate(chain, key, None)
+    first, refusals = certificate._now, []
+
+    def refused(*_: object) -> None:
+        refusals.append(True)
+        raise GatewayError("not for a moment")
+
+    following = asyncio.create_task(certificate.follow())
+    with monkeypatch.context() as patch:
+        patch.setattr(Certificate, "_load", refused)
+        certificate.reread()
+        await until(lambda: refusals)
+    await until(lambda: certificate._now is not first)
+    following.cancel()
 
 
 def test_a_change_that_keeps_time_and_size_is_seen(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Certificate:
                 # Half of it may be there, or a file not be readable yet: tried at the next look.
                 if anew or stamp != self._failed:
                     _log.error("the certificate stays as it was: %s", error)
-                self._failed = stamp
+                self._stamp, self._failed = (), stamp
             else:
                 self._stamp, self._failed = stamp, None
                 _log.info("the certificate was read anew")

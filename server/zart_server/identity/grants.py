@@ -63,7 +63,7 @@ class GrantFile(Generic[G]):
         except IdentityFileError as error:
             if anew or stamp != self._failed:
                 _log.error("what was known stays: %s", error)
-            self._failed = stamp
+            self._stamp, self._failed = (), stamp
         else:
             self._stamp, self._failed = stamp, None
             _log.info("%s was read anew: %d lines", self._path, len(grants))

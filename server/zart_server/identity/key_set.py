@@ -96,7 +96,7 @@ class KeySet:
         except IdentityFileError as error:  # tried again at the next look
             if anew or stamp != self._failed:
                 _log.error("the keys stay as they were: %s", error)
-            self._failed = stamp
+            self._stamp, self._failed = (), stamp
         else:
             self._stamp, self._failed = stamp, None
 
