@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import releasing
+from draining import drains_on_record, until_looked_at
 from rig import LONG, Rig, eventually, maintain
 
 import zart
@@ -30,29 +31,6 @@ async def leased(rig: Rig, count: int = 1, *, task: str = "t", **options: Any) -
 async def drained(rig: Rig, rule_id: str) -> PauseRule:
     """Wait until a rule is drained."""
     return await rig.client.wait_drained(rule_id)
-
-
-async def drains_on_record(rig: Rig) -> list[tuple[str, str]]:
-    """Return the rules that were drained, and by whom."""
-    operations = await rig.client.list_operations(kind="drain")
-    return [(operation.rule_id, operation.triggered_by) for operation in operations]
-
-
-async def until_looked_at(rig: Rig, looks: int = 2) -> None:
-    """Wait until the server has looked at all leases so many times more."""
-    sql = "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'zart.leases'::regclass"
-
-    async def seen() -> int:
-        await rig.db.execute("SELECT pg_stat_clear_snapshot()")
-        found: int = await rig.db.fetchval(sql)
-        return found
-
-    before = await seen()
-
-    async def are_seen() -> bool:
-        return await seen() >= before + looks
-
-    await eventually(are_seen)
 
 
 @contextmanager
@@ -198,6 +176,23 @@ async def test_what_is_let_go_is_waited_for_anew_and_recorded_once(rig: Rig) -> 
     await rig.complete(task)
     await drained(rig, rule_id)
     assert await drains_on_record(rig) == [(rule_id, "drain")]
+
+
+async def test_what_was_let_go_is_not_waited_for_while_it_is_exempt(rig: Rig) -> None:
+    rule_id = await releasing.paused(rig)
+    await rig.start("t-0", STEP)
+    await drained(rig, rule_id)
+    await rig.client.resume(rule_id=rule_id, canary=1)
+    await until_looked_at(rig)
+    assert not (await rig.client.get_pause_rule(rule_id)).is_drained
+
+    await rig.client.update_pause_rule(rule_id, exempt=["t-0"])  # it is queued still
+    assert (await drained(rig, rule_id)).running_steps == 0
+    await rig.client.update_pause_rule(rule_id, unexempt=["t-0"])
+    await until_looked_at(rig)
+    assert not (await rig.client.get_pause_rule(rule_id)).is_drained
+    await rig.complete(*await rig.lease(wait=LONG))
+    await drained(rig, rule_id)
 
 
 async def test_what_the_slowest_lets_go_is_in_flight_of_each_rule(rig: Rig) -> None:

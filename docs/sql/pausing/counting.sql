@@ -25,6 +25,12 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
             SELECT attempt FROM zart.queue
             WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
         WHERE s.rule_key = r.rule_key AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
+            AND NOT EXISTS (
+                SELECT FROM zart.pause_exemptions x
+                WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                    SELECT execution_id FROM zart.executions WHERE execution_key = (
+                        SELECT execution_key FROM zart.runs WHERE run_key = s.run_key)) AND x.token_until IS NULL
+                OFFSET 0)
         OFFSET 0) END
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
@@ -96,6 +102,12 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
             SELECT attempt FROM zart.queue
             WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
         WHERE s.rule_key = r.rule_key AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
+            AND NOT EXISTS (
+                SELECT FROM zart.pause_exemptions x
+                WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                    SELECT execution_id FROM zart.executions WHERE execution_key = (
+                        SELECT execution_key FROM zart.runs WHERE run_key = s.run_key)) AND x.token_until IS NULL
+                OFFSET 0)
         OFFSET 0) END
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (

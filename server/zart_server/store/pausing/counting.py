@@ -10,6 +10,7 @@ from typing import NamedTuple
 from zart_server.domain.model import PauseRule
 from zart_server.domain.rule_counts import RuleCounts
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import exempts
 from zart_server.store.pausing.matching import tasks_matched, unfinished_run
 from zart_server.store.pausing.released import standing
 from zart_server.store.pausing.rules import RuleRow
@@ -33,6 +34,13 @@ def _of_exempt(columns: str, tasks: str) -> str:
     """
 
 
+# An attempt s that a rule r has let go is of an execution that it exempts.
+_IS_EXEMPT = exempts(
+    "r.rule_key",
+    """(
+        SELECT execution_id FROM zart.executions WHERE execution_key = (
+            SELECT execution_key FROM zart.runs WHERE run_key = s.run_key))""",
+)
 # A lease that was not extended for half of its time: dispatchers extend at a third.
 _SILENT = "lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second'"
 _SUMS = f"""count(*) AS n, count(*) FILTER (WHERE {_SILENT}) AS silent,
@@ -42,8 +50,8 @@ _SUMS = f"""count(*) AS n, count(*) FILTER (WHERE {_SILENT}) AS silent,
 class InFlight(NamedTuple):
     """What is in flight of the steps that a rule matches, released ones included.
 
-    ``is_letting_go``: nothing is, but what the rule has released may be leased at any moment.
-    ``undrained`` counts how often it has let go steps since its creation.
+    ``is_letting_go``: nothing is, but what the rule has released, and does not exempt, may be
+    leased at any moment. ``undrained`` counts how often it has let go steps since its creation.
     """
 
     rule_key: int
@@ -76,6 +84,7 @@ def _in_flight(rules: str) -> Statement:
                     SELECT attempt FROM zart.queue
                     WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
                 WHERE s.rule_key = r.rule_key AND {standing("s")} AND q.attempt = s.attempt
+                  AND NOT {_IS_EXEMPT}
                 OFFSET 0) END
         FROM rules r CROSS JOIN LATERAL (
             SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
