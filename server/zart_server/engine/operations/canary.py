@@ -37,7 +37,8 @@ async def release_canary(
 
     A rule that is settling does so once it is settled. Locks runs, those that nobody else has
     locked, and the pause lock, shared. Raises PauseRuleNotFound, RuleNotActive, RuleReleasing,
-    RulesAmbiguous, NothingPaused, PlanChanged, and StoreConflict if others change all its steps.
+    RulesAmbiguous, NothingPaused, PlanChanged, and StoreConflict if others change all its steps, or
+    if the rules changed, or the rule was settled, while its steps were looked for.
     """
     wanted = command.canary or 0
     row = await only_rule(connection, command)
@@ -46,6 +47,7 @@ async def release_canary(
     planned = await count_canaries(connection, rule_key, wanted)
     (counted,) = await counted_now(connection, [row])
     tx = await connection.begin()
+    was_settled = await is_settled(tx, rule_key)
     line = await lock_canaries(tx, rule_key, wanted, await read_rates(tx))
     await share_pause_lock(tx)
     rule = (await living_rule(tx, row.rule.rule_id, command.planning)).rule
@@ -54,9 +56,12 @@ async def release_canary(
     if rule.status is PauseRuleStatus.RELEASING:
         raise RuleReleasing(rule.rule_id)
     if await is_settled(tx, rule_key):
-        if line.is_any and not line.run_keys:
+        # Where it has become so only now, its line was read before all of it was there.
+        if not was_settled or (line.is_any and not line.found):
             raise StoreConflict
         gone = await let_canaries_go(tx, rule_key, line, wanted)
+        if gone.released < line.found:  # by rules that are others by now
+            raise StoreConflict
         released, cut_at = gone.released, line.cut_at
     else:
         gone = LetGo(0, 0)

@@ -13,7 +13,7 @@ from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.judging import ask_of_each, refresh_rules
 from zart_server.store.pausing.letting_go import promised_steps
-from zart_server.store.pausing.paused import PausedAt, paused_with_names
+from zart_server.store.pausing.paused import PausedAt, paused_in_runs, paused_with_names
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
 
@@ -26,11 +26,13 @@ _ROUNDS = 20  # of runs that others have locked
 class CanaryLine(NamedTuple):
     """The locked runs of a canary's steps. ``looked_at``: how far in the rule's line they reach.
 
-    ``is_any``: there was such a step, though maybe of a run that others have locked. ``cut_at``:
-    ``looked_at`` where it was to look no further, though there may be more.
+    ``found``: how many of its steps are in them. ``is_any``: there was such a step, though maybe of
+    a run that others have locked. ``cut_at``: ``looked_at`` where it was to look no further, though
+    there may be more.
     """
 
     run_keys: list[int]
+    found: int
     looked_at: int
     is_any: bool
     cut_at: int | None
@@ -71,18 +73,31 @@ async def lock_canaries(
     while found < count and rounds < _ROUNDS and (page := await line.next_page()):
         if last_queue_no is not None:
             page = [step for step in page if step[0].queue_no <= last_queue_no]
-        going = [at.run_key for at in await _going(tx, rule_key, page, rates)]
+        going = await _going(tx, rule_key, page, rates)
         is_any = is_any or bool(going)
         while going and found < count and rounds < _ROUNDS:
             wanted, going = going[: count - found], going[count - found :]
-            runs = set(wanted) - tried
+            runs = {at.run_key for at in wanted} - tried
             tried |= runs
             # The run row is the mutex of its steps: a Restart must not miss one that is moved.
             got = await lock_runs(tx, runs, wait=False) if runs else {}
             locked.update(got)
-            found += sum(run_key in locked for run_key in wanted)
+            mine = [at for at in wanted if at.run_key in locked]
+            found += await _still_paused(tx, rule_key, mine, line.looked_at)
             rounds += len(got) < len(runs)
-    return CanaryLine(sorted(locked), line.looked_at, is_any, line.cut_at)
+    return CanaryLine(sorted(locked), found, line.looked_at, is_any, line.cut_at)
+
+
+async def _still_paused(tx: Tx, rule_key: int, steps: Sequence[PausedAt], looked_at: int) -> int:
+    """Count those of some steps that are in a rule's line still, once their runs are locked.
+
+    What was read before that may have gone: restarted, cancelled, or let go by another canary.
+    """
+    if not steps:
+        return 0
+    run_keys = sorted({at.run_key for at in steps})
+    there = await paused_in_runs(tx, rule_key, run_keys, looked_at, of_executions=False)
+    return len({step.queue_no for step in there} & {at.queue_no for at in steps})
 
 
 async def count_canaries(connection: Connection, rule_key: int, count: int) -> CanaryCount:

@@ -138,9 +138,9 @@ async def paused_in_runs(
 ) -> list[PausedStep]:
     """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
 
-    With a ``last_queue_no``: of those that were ready up to that. The caller holds the pause lock,
-    shared: what has let a step go stays so. Which executions they are of is two lookups more for
-    each.
+    With a ``last_queue_no``: of those that were ready up to that. What has let a step go stays so
+    only where the caller holds the pause lock, shared. Which executions they are of is two lookups
+    more for each.
     """
     values = _IN_RUNS.arguments(
         rule_key=rule_key,
