@@ -17,6 +17,7 @@ from zart_server.engine.operations.canary_line import (
     read_rates,
 )
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
+from zart_server.store.pausing.closing import close_leased, find_leased
 from zart_server.store.pausing.ending import find_to_release
 from zart_server.store.pausing.letting_go import (
     promise_canary,
@@ -27,7 +28,6 @@ from zart_server.store.pausing.letting_go import (
 from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.release_counts import (
     Counted,
-    close_leased,
     count_release,
     note_counted,
     recount_unleased,
@@ -97,10 +97,21 @@ async def counting_a_release(tx: Explained) -> None:
     await recount_unleased(tx.tx, key, BATCH)
     assert await tx.sql.fetchval(_KEPT) == (BATCH, True)
     await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
-    await close_leased(tx.tx, key, BATCH)
     counted = await count_release(tx.tx, key)
     assert counted == Counted(0, Line(MANY // 1000, 0), Line(0, 0), None)
     await note_counted(tx.tx, key, counted, 1.0, is_waiting=False)
+
+
+@scenario()
+async def closing_what_was_leased(tx: Explained) -> None:
+    key = await releasing(tx)
+    await released(tx, key)
+    assert await find_leased(tx.tx, key, BATCH) == []
+    await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
+    leased = await find_leased(tx.tx, key, BATCH)
+    assert len(leased) == BATCH
+    await close_leased(tx.tx, key, leased)
+    assert await find_leased(tx.tx, key, BATCH) == []
 
 
 @scenario(2 * BATCH)

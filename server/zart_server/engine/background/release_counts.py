@@ -5,15 +5,12 @@ from __future__ import annotations
 from zart_server.domain.pacing import most_unleased, seconds_left
 from zart_server.store.connection import Tx
 from zart_server.store.pausing.release_counts import (
-    close_leased,
     count_release,
     note_counted,
     recount_unleased,
 )
 from zart_server.store.pausing.releases import StandingRelease
 from zart_server.store.pausing.rules import share_pause_lock
-
-_CLOSED = 20_000  # at once; ten seconds' worth of a common rate
 
 
 async def count(tx: Tx, release: StandingRelease) -> bool:
@@ -24,7 +21,6 @@ async def count(tx: Tx, release: StandingRelease) -> bool:
     The caller has the rule's advisory lock; takes the pause lock, shared.
     """
     await share_pause_lock(tx)
-    await close_leased(tx, release.rule_key, _CLOSED)
     counted = await count_release(tx, release.rule_key)
     if counted is None:
         return True

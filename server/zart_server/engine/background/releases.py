@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from zart_server.domain.pacing import seconds_until_next, whole_steps
+from zart_server.engine.background.closing import Closing
 from zart_server.engine.background.line_marks import LineMarks
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_counts import count, recount
@@ -61,8 +62,9 @@ class Releases(BackgroundLoop):
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
         self._canary_at: dict[int, float] = {}  # when a canary that had to wait is looked at again
         self._marks = LineMarks()
+        self._closing = Closing(db)
         self._over: set[int] = set()  # the rules that had nothing left
-        self._ending: asyncio.Task[None] | None = None
+        self._beside: dict[str, asyncio.Task[None]] = {}  # what no piece is to wait for
 
     async def turn(self) -> float | None:
         """Go on with each release; return the seconds until the next look, None: at no time."""
@@ -80,30 +82,42 @@ class Releases(BackgroundLoop):
             for key in of_rules.keys() - standing.keys():
                 del of_rules[key]
         self._marks.keep_only(standing.keys())
+        self._closing.keep_only(standing.keys())
         pauses = [await self.one_of_several(self._go_on(release)) for release in standing.values()]
-        await self._begin_to_end(standing.keys())
+        self._over &= standing.keys()
+        # Ending a rule may have to wait for the lock.
+        if await self._begin("end of releases", self._over, self._end_one):
+            self._over.clear()
+        due = self._closing.due(self._mine)
+        await self._begin("closing what was leased", due, self._closing.close)
         return min((_TICK if pause is None else pause for pause in pauses), default=None)
 
     async def stop(self) -> None:
         """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
         await super().stop()
-        if self._ending is not None:
-            self._ending.cancel()
-            await asyncio.gather(self._ending, return_exceptions=True)
+        for task in self._beside.values():
+            task.cancel()
+        await asyncio.gather(*self._beside.values(), return_exceptions=True)
 
-    async def _begin_to_end(self, standing: Collection[int]) -> None:
-        """Delete rules that have let all go, in a task of its own: it may wait for the lock."""
-        if self._ending is not None and self._ending.done():
-            ending, self._ending = self._ending, None
-            await ending  # which may have failed
-        self._over.intersection_update(standing)
-        if self._over and self._ending is None:
-            self._ending = asyncio.create_task(self._end(list(self._over)), name="end of releases")
-            self._over.clear()
+    async def _begin(
+        self, name: str, rule_keys: Iterable[int], work: Callable[[int], Awaitable[None]]
+    ) -> bool:
+        """Begin some work for rules in a task of its own; return whether it did.
 
-    async def _end(self, rule_keys: Iterable[int]) -> None:
-        for rule_key in rule_keys:
-            await self.one_of_several(self._end_one(rule_key))
+        Not while such a task runs, nor without rules. Raises what the one before failed with.
+        """
+        if name in self._beside and self._beside[name].done():
+            await self._beside.pop(name)
+        keys = list(rule_keys)
+        if not keys or name in self._beside:
+            return False
+
+        async def each() -> None:
+            for key in keys:
+                await self.one_of_several(work(key))
+
+        self._beside[name] = asyncio.create_task(each(), name=name)
+        return True
 
     async def _end_one(self, rule_key: int) -> None:
         async with self._db.autocommit() as connection:

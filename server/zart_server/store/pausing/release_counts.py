@@ -19,31 +19,6 @@ class Counted(NamedTuple):
     seconds: float | None  # since the count before; None: there was none
 
 
-async def close_leased(tx: Tx, rule_key: int, limit: int) -> None:
-    """Note of a rule's released attempts that they were leased, so that few stand.
-
-    Those that are neither queued nor paused were. The caller holds the pause lock, shared, and
-    the rule's advisory lock.
-    """
-    await tx.execute(
-        f"""
-        UPDATE zart.released_steps s SET token_until = t.token
-        FROM (SELECT zart.last_token() AS token OFFSET 0) t
-        WHERE s.ctid = ANY(ARRAY(
-            SELECT m.ctid FROM zart.released_steps m
-            WHERE m.rule_key = $1 AND {standing("m")} AND NOT EXISTS (
-                SELECT FROM zart.queue q WHERE q.run_key = m.run_key AND q.step_no = m.step_no
-                  AND q.attempt = m.attempt OFFSET 0)
-              AND NOT EXISTS (
-                SELECT FROM zart.held h WHERE h.run_key = m.run_key AND h.step_no = m.step_no
-                  AND h.attempt = m.attempt OFFSET 0)
-            LIMIT $2))
-        """,
-        rule_key,
-        limit,
-    )
-
-
 # How many attempts that a rule let go are queued. What another rule withholds by now takes up no
 # room: no dispatcher can lease it.
 _UNLEASED = f"""
