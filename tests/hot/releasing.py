@@ -29,8 +29,9 @@ from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.release_counts import (
     Counted,
     count_release,
+    count_unleased,
     note_counted,
-    recount_unleased,
+    note_unleased,
 )
 from zart_server.store.pausing.releases import (
     begin_release,
@@ -92,14 +93,17 @@ async def counting_a_release(tx: Explained) -> None:
     key = await releasing(tx)
     await tx.sql.execute("UPDATE zart.held SET rule_key = 1 WHERE run_key % 1000 <> 1")
     await released(tx, key)
+    release = (await standing_releases(tx.tx))[key]
     counted = await count_release(tx.tx, key)
     assert counted == Counted(BATCH, Line(MANY // 1000, 0), Line(0, 0), None)
-    await recount_unleased(tx.tx, key, BATCH)
+    assert await count_unleased(tx.tx, key) == BATCH
+    await note_unleased(tx.tx, release, BATCH, is_waiting=True)
     assert await tx.sql.fetchval(_KEPT) == (BATCH, True)
     await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
     counted = await count_release(tx.tx, key)
     assert counted == Counted(0, Line(MANY // 1000, 0), Line(0, 0), None)
-    await note_counted(tx.tx, key, counted, 1.0, is_waiting=False)
+    await note_counted(tx.tx, release, counted, 1.0, is_waiting=False)
+    assert await tx.sql.fetchval(_KEPT) == (0, False)
 
 
 @scenario()

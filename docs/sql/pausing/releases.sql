@@ -9,7 +9,7 @@ SELECT rule_key, rate_per_second, LEAST(GREATEST(rate_per_second, 1), CASE WHEN 
     statement_timestamp(),
     CASE WHEN counted_at <= statement_timestamp() THEN
     EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8 END, CASE WHEN credit_at <= statement_timestamp() THEN
-    EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8 END
+    EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8 END, started_at
 FROM zart.pause_releases r WHERE ended_at IS NULL ORDER BY rule_key;
 
 -- store/pausing/releases.py: begin_release

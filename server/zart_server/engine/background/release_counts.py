@@ -6,8 +6,9 @@ from zart_server.domain.pacing import most_unleased, seconds_left
 from zart_server.store.connection import Tx
 from zart_server.store.pausing.release_counts import (
     count_release,
+    count_unleased,
     note_counted,
-    recount_unleased,
+    note_unleased,
 )
 from zart_server.store.pausing.releases import StandingRelease
 from zart_server.store.pausing.rules import share_pause_lock
@@ -18,9 +19,10 @@ async def count(tx: Tx, release: StandingRelease) -> bool:
 
     Return whether any is left in the line of the rule.
 
-    The caller has the rule's advisory lock; takes the pause lock, shared.
+    The caller has the rule's advisory lock; takes the pause lock, shared, only to write: nobody who
+    pauses waits for a count. Whoever stops the release meanwhile, or changes its rate, has it
+    counted anew.
     """
-    await share_pause_lock(tx)
     counted = await count_release(tx, release.rule_key)
     if counted is None:
         return True
@@ -29,14 +31,17 @@ async def count(tx: Tx, release: StandingRelease) -> bool:
     if not is_waiting:
         before = None if counted.seconds is None else counted.before
         left = seconds_left(before, counted.now, counted.seconds or 0.0, release.rate)
-    await note_counted(tx, release.rule_key, counted, left, is_waiting=is_waiting)
+    await share_pause_lock(tx)
+    await note_counted(tx, release, counted, left, is_waiting=is_waiting)
     return counted.now.paused > 0
 
 
 async def recount(tx: Tx, release: StandingRelease) -> None:
     """Count only the steps let go that nobody has leased, however long the line is.
 
-    The caller has the rule's advisory lock; takes the pause lock, shared.
+    As ``count``.
     """
+    unleased = await count_unleased(tx, release.rule_key)
     await share_pause_lock(tx)
-    await recount_unleased(tx, release.rule_key, most_unleased(release.rate))
+    is_waiting = unleased >= most_unleased(release.rate)
+    await note_unleased(tx, release, unleased, is_waiting=is_waiting)

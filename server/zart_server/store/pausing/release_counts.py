@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zart_server.domain.pacing import Line
 from zart_server.store.connection import Tx
 from zart_server.store.pausing.released import seconds_since, standing
+from zart_server.store.pausing.releases import StandingRelease
 from zart_server.store.statement import Statement
 
 
@@ -48,27 +49,38 @@ async def count_release(tx: Tx, rule_key: int) -> Counted | None:
     return Counted(row[0], Line(row[1], row[2]), Line(row[3], row[4]), row[5])
 
 
+# Of the release that was counted, at its rate.
+_SAME = """rule_key = :rule_key AND ended_at IS NULL AND started_at = :started_at
+      AND rate_per_second = :rate"""
 _NOTE = Statement(
-    """
+    f"""
     UPDATE zart.pause_releases
     SET unleased_steps = :unleased, paused_steps = :paused, counted_released = :released,
         is_waiting = :is_waiting, counted_at = statement_timestamp(),
         expected_end_at = statement_timestamp() + :seconds_left::float8 * interval '1 second'
-    WHERE rule_key = :rule_key AND ended_at IS NULL
+    WHERE {_SAME}
     """,
     locks=("pause_releases",),
 )
 
 
 async def note_counted(
-    tx: Tx, rule_key: int, counted: Counted, seconds_left: float | None, *, is_waiting: bool
+    tx: Tx,
+    release: StandingRelease,
+    counted: Counted,
+    seconds_left: float | None,
+    *,
+    is_waiting: bool,
 ) -> None:
     """Keep what was counted of a release, for its callers and for the next count.
 
-    The caller holds the pause lock, shared, and the rule's advisory lock.
+    Unless it was stopped since, or has another rate. The caller holds the pause lock, shared, and
+    has had the rule's advisory lock since before the count.
     """
     values = _NOTE.arguments(
-        rule_key=rule_key,
+        rule_key=release.rule_key,
+        started_at=release.started_at,
+        rate=release.rate,
         unleased=counted.unleased,
         paused=counted.now.paused,
         released=counted.now.released,
@@ -78,24 +90,41 @@ async def note_counted(
     await tx.execute(_NOTE.text, *values)
 
 
+_COUNT_UNLEASED = Statement(_UNLEASED)
+
+
+async def count_unleased(tx: Tx, rule_key: int) -> int:
+    """Count only what a release let go that is queued and not leased."""
+    values = _COUNT_UNLEASED.arguments(rule_key=rule_key)
+    found: int = await tx.fetchval(_COUNT_UNLEASED.text, *values)
+    return found
+
+
 # What was released since the line was counted is added to what is kept: it is in the count.
-_RECOUNT = Statement(
+_NOTE_UNLEASED = Statement(
     f"""
     UPDATE zart.pause_releases
-    SET unleased_steps = unleased + counted_released - released_steps,
-        is_waiting = unleased >= :most::integer,
-        expected_end_at = CASE WHEN unleased < :most THEN expected_end_at END
-    FROM ({_UNLEASED}) c
-    WHERE rule_key = :rule_key AND ended_at IS NULL
+    SET unleased_steps = :unleased::integer + counted_released - released_steps,
+        is_waiting = :is_waiting::boolean,
+        expected_end_at = CASE WHEN NOT :is_waiting THEN expected_end_at END
+    WHERE {_SAME}
     """,
     locks=("pause_releases",),
 )
 
 
-async def recount_unleased(tx: Tx, rule_key: int, most: int) -> None:
-    """Count anew only what a release let go that is queued and not leased, and keep that.
+async def note_unleased(
+    tx: Tx, release: StandingRelease, unleased: int, *, is_waiting: bool
+) -> None:
+    """Keep how much of a release is queued and not leased; what is left stays as it was counted.
 
-    It waits if these are as many as ``most``. What is left stays as it was counted. The caller
-    holds the pause lock, shared, and the rule's advisory lock.
+    As ``note_counted``.
     """
-    await tx.execute(_RECOUNT.text, *_RECOUNT.arguments(rule_key=rule_key, most=most))
+    values = _NOTE_UNLEASED.arguments(
+        rule_key=release.rule_key,
+        started_at=release.started_at,
+        rate=release.rate,
+        unleased=unleased,
+        is_waiting=is_waiting,
+    )
+    await tx.execute(_NOTE_UNLEASED.text, *values)

@@ -26,6 +26,7 @@ class StandingRelease:
 
     ``unleased``: how many released steps may be queued and not leased. ``counted_ago``: seconds
     since they were counted, None if they never were. ``moved_ago``: since its last move.
+    ``started_at`` tells it from one that the rule had before.
     """
 
     rule_key: int
@@ -36,6 +37,7 @@ class StandingRelease:
     now: datetime
     counted_ago: float | None
     moved_ago: float | None
+    started_at: datetime
 
     @property
     def room(self) -> int:
@@ -48,7 +50,7 @@ _STANDING = f"""
         NOT EXISTS (SELECT FROM zart.pause_work w
             WHERE w.rule_key = r.rule_key AND work = 'settle' OFFSET 0),
         statement_timestamp(),
-        {seconds_since("counted_at")}, {seconds_since("credit_at")}
+        {seconds_since("counted_at")}, {seconds_since("credit_at")}, started_at
     FROM zart.pause_releases r WHERE ended_at IS NULL ORDER BY rule_key
 """
 
