@@ -18,6 +18,7 @@ from zart.calls.call import span
 from zart.channel import sync_channel
 from zart.dispatcher.arrivals import Arrivals
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.streamed import Streamed
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
@@ -55,9 +56,10 @@ class Asking:
         self.server = server
         self.unseen: set[InHand] = set()
         self.late: list[InHand] = []
-        self.arrivals = Arrivals(channel, self.unseen, 3.0, self.late.extend)
+        pulse = Pulse(30.0, in_threads=True)
+        self.arrivals = Arrivals(channel, self.unseen, pulse, self.late.extend)
         self.streamed = Streamed(
-            channel, self.unseen, 3.0, self.late.extend, self.arrivals, patience=GIVE_UP
+            channel, self.unseen, pulse, self.late.extend, self.arrivals, patience=GIVE_UP
         )
 
     async def ask(self) -> asyncio.Task[list[InHand]]:

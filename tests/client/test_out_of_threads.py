@@ -14,6 +14,7 @@ from rig import Rig
 from waiting import GIVE_UP, eventually, until
 
 import zart
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.stream import Stream
 from zart.dispatcher.thread_room import ThreadRoom
 from zart.testing.server import ServerUnderTest
@@ -90,5 +91,5 @@ def test_what_intercepts_calls_and_makes_a_generator_of_a_stream_has_none() -> N
     room = ThreadRoom()
     stub = SimpleNamespace(DispatchTasks=lambda requests: (each for each in requests))
     with pytest.raises(TypeError, match="generator"):
-        Stream(stub, set(), room)
+        Stream(stub, set(), Pulse(30.0, in_threads=True), room)
     assert not room._under_way

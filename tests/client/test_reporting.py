@@ -20,6 +20,7 @@ from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.outcomes import completed
 from zart.dispatcher.pace import Pace
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.v1 import dispatch_service_pb2 as pb
@@ -80,7 +81,7 @@ class Reporting:
         self.eager = EagerDispatch(
             [TASK], 30.0, room, self.busy.extend, self.stop, self._note_freed
         )
-        report = InTheLoop(stub, 3.0).report
+        report = InTheLoop(stub, Pulse(30.0, in_threads=False)).report
         self.reporter = Reporter(report, "d", self.eager, self.done.append, room)
         self.room = room
 

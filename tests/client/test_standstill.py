@@ -20,6 +20,7 @@ from zart.channel import aio_channel
 from zart.testing.server import ServerUnderTest
 
 ONCE = zart.Retry(max_attempts=1)
+SHORT = 1.0  # seconds; the shortest lease there is
 LEASE = 6.0  # seconds; extended after a third of it, and a busy machine may be late
 STANDSTILL = "zart.dispatcher.standstill"
 
@@ -37,6 +38,13 @@ def extension_of(
         return bool(seen) and seen[-1] > seen[0]
 
     return is_extended
+
+
+def is_running(client: zart.SyncClient, execution_id: str, step_name: str) -> bool:
+    """Return whether a step of an execution that may not be started yet is leased."""
+    with contextlib.suppress(zart.errors.ExecutionNotFound):
+        return client.get_step(execution_id, step_name).status == "RUNNING"
+    return False
 
 
 async def test_a_step_that_blocks_the_loop_costs_neither_its_lease_nor_those_of_others(
@@ -127,6 +135,12 @@ async def test_what_is_leased_while_a_step_blocks_the_loop_loses_no_attempt(
     assert attempt.status == "COMPLETED"
 
 
+def block_for_longer_than_a_lease() -> None:
+    """Block the loop until what is leased now is over."""
+    over = time.monotonic() + 1.2 * SHORT
+    block_until(lambda: time.monotonic() > over)
+
+
 def chain_beside_a_step_that_blocks(
     address: str, retry: zart.Retry, until: Callable[[zart.SyncClient], None]
 ) -> tuple[zart.Task, list[int]]:
@@ -151,7 +165,7 @@ def chain_beside_a_step_that_blocks(
         for _ in range(20):  # in which the report is sent
             await asyncio.sleep(0)
         with zart.connect_sync(address) as client:
-            block_until(lambda: client.get_step("x", "b").status == "RUNNING")
+            block_until(lambda: is_running(client, "x", "b"))
             until(client)
 
     @task.step(depends_on=[a], retry=retry)
@@ -180,18 +194,52 @@ async def test_what_comes_through_a_blocked_loop_is_not_begun_when_its_lease_has
     rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As it does where the dispatcher was given its channel."""
-    lease = 1.0  # seconds; the shortest there is
 
     def until(_client: zart.SyncClient) -> None:
-        over = time.monotonic() + 1.2 * lease
-        block_until(lambda: time.monotonic() > over)
+        block_for_longer_than_a_lease()
 
     task, ran = chain_beside_a_step_that_blocks(zart_server.address, zart.Retry(), until)
     async with (
         aio_channel(zart_server.address) as channel,
-        dispatching(zart_server, task, lease=lease, channel=channel),
+        dispatching(zart_server, task, lease=SHORT, channel=channel),
     ):
         handle = await start(rig, task)
         assert (await handle.run(timeout=GIVE_UP)).status == "COMPLETED"
+    assert len(ran) == 1
+    assert "1 tasks are not begun" in caplog.text
+
+
+async def test_what_a_poll_brings_through_a_blocked_loop_is_not_begun_when_its_lease_has_ended(
+    rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The poll has waited for so long that nobody can tell by it when its task was leased."""
+    task = zart.Task("t")
+    blocking = threading.Event()
+    ran: list[int] = []
+
+    @task.step()
+    async def a(ctx: zart.StepContext) -> None:
+        if ctx.payload != "blocks":
+            ran.append(ctx.attempt)
+        elif ctx.attempt == 1:
+            await until_polled(zart_server)
+            blocking.set()
+            with zart.connect_sync(zart_server.address) as client:
+                block_until(lambda: is_running(client, "late", "a"))
+                block_for_longer_than_a_lease()
+
+    def start_another() -> None:
+        assert blocking.wait(GIVE_UP)
+        with zart.connect_sync(zart_server.address) as client:
+            client.start("t", execution_id="late")
+
+    async with (
+        aio_channel(zart_server.address) as channel,
+        dispatching(zart_server, task, lease=SHORT, channel=channel),
+    ):
+        await start(rig, task, "blocks")
+        await asyncio.to_thread(start_another)
+        late = await rig.client.handle("late").run(timeout=GIVE_UP)
+    assert late.status == "COMPLETED"
     assert len(ran) == 1
     assert "1 tasks are not begun" in caplog.text

@@ -22,6 +22,7 @@ import zart
 from zart.channel import sync_channel
 from zart.dispatcher.arrivals import Arrivals
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.stream import Stream
 from zart.dispatcher.streamed import Streamed
 from zart.testing.server import ServerUnderTest, serving
@@ -38,8 +39,9 @@ class Client:
         self.unseen: set[InHand] = set()
         self.late: list[InHand] = []
         too_late = self.late.extend
-        calls = Arrivals(channel, self.unseen, 3.0, too_late)
-        self.streamed = Streamed(channel, self.unseen, 3.0, too_late, calls, **options)
+        pulse = Pulse(30.0, in_threads=True)
+        self.calls = calls = Arrivals(channel, self.unseen, pulse, too_late)
+        self.streamed = Streamed(channel, self.unseen, pulse, too_late, calls, **options)
 
     async def proven(self) -> Stream:
         """Wait until a stream is known to pass."""
@@ -130,6 +132,7 @@ class Scripted(services.DispatchServiceServicer):
         self.reports: grpc.StatusCode | None = None  # what a report ends it with
         self.refuses_leases = False  # as one that has lost its database
         self.streams = 0
+        self.address = ""
 
     async def DispatchTasks(  # noqa: N802 - the proto's name
         self, requests: AsyncIterator[pb.DispatchTasksRequest], context: Any
@@ -188,7 +191,8 @@ async def scripted(**options: float) -> AsyncIterator[tuple[Scripted, Client]]:
     services.add_DispatchServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    with connected(f"127.0.0.1:{port}", **options) as client:
+    servicer.address = f"127.0.0.1:{port}"
+    with connected(servicer.address, **options) as client:
         yield servicer, client
     await server.stop(None)
 

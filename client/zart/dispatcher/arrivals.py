@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.in_hand import InHand, in_hand_of, seconds_of
 from zart.dispatcher.pending_answer import PendingAnswer
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.thread_room import ThreadRoom
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
@@ -30,21 +31,21 @@ other errors where a call cannot even be begun."""
 Reported = tuple[pb.ReportTasksResponse, list[InHand]]
 Report = Callable[[pb.ReportTasksRequest, float], Awaitable[Reported]]
 """Reports outcomes, with a timeout in seconds; returns the answer, and the tasks that it leases.
-Raises RpcError, and other errors if the channel is closed, or a call cannot even be begun."""
+Raises as ``Lease``, and other errors if the channel is closed."""
 
 
 class InTheLoop:
     """Leases and reports in the event loop, if the loop's channel is the only one."""
 
-    def __init__(self, stub: DispatchServiceAsyncStub, age: float) -> None:
+    def __init__(self, stub: DispatchServiceAsyncStub, pulse: Pulse) -> None:
         self._stub = stub
-        self._age = age
+        self._pulse = pulse
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises RpcError."""
-        asked_at = time.monotonic()
+        asked_at, wait = time.monotonic(), seconds_of(request.wait)
         response = await self._stub.LeaseTasks(request, timeout=timeout)
-        return in_hand_of(response.tasks, max(asked_at, time.monotonic() - self._age))
+        return in_hand_of(response.tasks, self._pulse.leased_at(asked_at, wait))
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError."""
@@ -56,29 +57,28 @@ class InTheLoop:
 class Arrivals:
     """Leases and reports through ``channel``, and puts each task that arrives into ``unseen``.
 
-    A task stays there until the caller moves it to the tasks in hand. ``age``: an answer is on its
-    way for at most so many seconds, however long the call waited for a task. ``too_late`` takes the
-    tasks that arrive after their caller was cancelled. ``room`` is for the threads of all calls on
-    the channel.
+    A task stays there until the caller moves it to the tasks in hand. ``pulse`` dates its lease.
+    ``too_late`` takes the tasks that arrive after their caller was cancelled. ``room`` is for the
+    threads of all calls on the channel.
     """
 
     def __init__(
         self,
         channel: grpc.Channel,
         unseen: set[InHand],
-        age: float,
+        pulse: Pulse,
         too_late: Callable[[list[InHand]], None],
     ) -> None:
         self._stub = DispatchServiceStub(channel)
         self._unseen = unseen
-        self._age = age
+        self._pulse = pulse
         self._too_late = too_late
         self.room = ThreadRoom()
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
-        """Ask for tasks. Raises RpcError, and RuntimeError where no thread can be started."""
-        _, in_hand = await self._call(self._stub.LeaseTasks, request, timeout, self._age)
-        return in_hand
+        """Ask for tasks. Raises as ``report``."""
+        wait = seconds_of(request.wait)
+        return (await self._call(self._stub.LeaseTasks, request, timeout, wait))[1]
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes.
@@ -86,14 +86,14 @@ class Arrivals:
         Raises RpcError, FutureCancelledError if the channel is closed, and RuntimeError where no
         thread can be started.
         """
-        return await self._call(self._stub.ReportTasks, request, timeout, timeout)
+        return await self._call(self._stub.ReportTasks, request, timeout, 0.0)
 
     async def _call(
         self,
         method: Any,  # noqa: ANN401 - gRPC's
         request: pb.LeaseTasksRequest | pb.ReportTasksRequest,
         timeout: float,
-        age: float,
+        wait: float,
     ) -> tuple[Any, list[InHand]]:
         pending = PendingAnswer(self._too_late)
         asked_at = time.monotonic()
@@ -101,7 +101,7 @@ class Arrivals:
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread
             self.room.ended(call)
-            pending.settle(*self._taken(call, asked_at, age))
+            pending.settle(*self._taken(call, asked_at, wait))
 
         call.add_done_callback(ended)
         try:
@@ -115,11 +115,11 @@ class Arrivals:
         self,
         call: Any,  # noqa: ANN401 - gRPC's
         asked_at: float,
-        age: float,
+        wait: float,
     ) -> tuple[Any, list[InHand], BaseException | None]:
         try:
             response: Any = call.result()
-            in_hand = in_hand_of(response.tasks, max(asked_at, time.monotonic() - age))
+            in_hand = in_hand_of(response.tasks, self._pulse.leased_at(asked_at, wait))
         except Exception as error:  # noqa: BLE001 - passed on to who asked
             return None, [], error
         self._unseen.update(in_hand)

@@ -18,6 +18,7 @@ import grpc
 
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.standstill import Standstill
 from zart.dispatcher.trouble import Trouble
 from zart.errors import from_call
@@ -44,7 +45,8 @@ class LeaseKeeper:
     """Extends each lease when a third of it has passed, and stops the handler of a lost one.
 
     A task that has not begun by then is given back, by ``give_back``: slow tasks are before it
-    here, and another dispatcher may have a free slot.
+    here, and another dispatcher may have a free slot. It has ``pulse`` beat, by which leases are
+    dated.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class LeaseKeeper:
         in_hand: AbstractSet[InHand],
         unseen: AbstractSet[InHand],
         lease: float,
+        pulse: Pulse,
         give_back: Callable[[Iterable[InHand]], object],
     ) -> None:
         self._extend_leases = extend
@@ -61,7 +64,8 @@ class LeaseKeeper:
         self._in_hand = in_hand
         self._unseen = unseen  # tasks that have arrived, and that the loop does not know of yet
         self._give_back = give_back
-        self._tick = min(1.0, lease / 15)
+        self._pulse = pulse
+        self._tick = pulse.apart
         self._ended = threading.Event()
         self._trouble = Trouble(_log, "leases are not extended")
         self._standstill: Standstill | None = None
@@ -81,6 +85,7 @@ class LeaseKeeper:
         try:
             while True:
                 await asyncio.sleep(self._tick)
+                self._pulse.beat_in_loop()
                 self._give_back_what_waits()
         finally:
             self._ended.set()
@@ -94,6 +99,7 @@ class LeaseKeeper:
     def _run(self, standstill: Standstill) -> None:
         """Extend leases until the end; runs in the thread."""
         while not self._ended.wait(self._tick):
+            self._pulse.beat_in_thread()
             try:
                 standstill.look()
                 self._keep()

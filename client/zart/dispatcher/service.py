@@ -29,6 +29,7 @@ from zart.dispatcher.leases import LeaseKeeper, extend_by, extend_in_the_loop
 from zart.dispatcher.leasing import Leasing, refuse_options
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.readiness import Readiness
 from zart.dispatcher.registering import register
 from zart.dispatcher.reporting import Reporter
@@ -159,7 +160,8 @@ class Dispatcher:
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
-        calls = self._calls(stub, leases)
+        pulse = Pulse(self._lease, in_threads=leases is not None)
+        calls = self._calls(stub, leases, pulse)
         self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go, room)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
@@ -167,8 +169,9 @@ class Dispatcher:
         )  # fmt: skip
         extend = extend_in_the_loop(stub) if leases is None else extend_by(leases)
         keeper = LeaseKeeper(
-            extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, self._give_back
-        )
+            extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, pulse,
+            self._give_back,
+        )  # fmt: skip
         self._parts = self._slots, keeper
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
@@ -197,22 +200,21 @@ class Dispatcher:
             in_hand.lose()
 
     def _calls(
-        self, stub: DispatchServiceAsyncStub, leases: grpc.Channel | None
+        self, stub: DispatchServiceAsyncStub, leases: grpc.Channel | None, pulse: Pulse
     ) -> InTheLoop | Arrivals | Streamed:
         """Choose how tasks are leased and reported."""
-        age = self._lease / 10
         if leases is None:
-            return InTheLoop(stub, age)
-        calls = Arrivals(leases, self._unseen, age, self._release)
+            return InTheLoop(stub, pulse)
+        calls = Arrivals(leases, self._unseen, pulse, self._release)
         if not self._streams:
             return calls
-        return Streamed(leases, self._unseen, age, self._release, calls)
+        return Streamed(leases, self._unseen, pulse, self._release, calls)
 
     def _accept(self, leased: list[InHand]) -> None:
         if self._stop.is_set() or self._is_over:
             self._release(leased)
             return
-        # The loop may have been blocked for longer than a lease, while a report's answer waited.
+        # The loop may have been blocked for longer than a lease, while an answer waited.
         now = time.monotonic()
         late = [each for each in leased if each.expires_at <= now]
         if late:

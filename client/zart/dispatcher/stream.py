@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.thread_room import ThreadRoom
 from zart.errors import from_status
 from zart.tracebacks import locations_of
@@ -35,10 +36,10 @@ class StreamEnded(Exception):
 class Asked:
     """A request on its way: ``settle`` takes its answer, from the thread that reads the stream.
 
-    ``age``: an answer is on its way for so many seconds at most.
+    ``wait``: the seconds for which it waits at the server at most.
     """
 
-    age: float
+    wait: float
     settle: Callable[[Any, list[InHand], BaseException | None], None]
     at: float = field(default_factory=time.monotonic)
 
@@ -46,13 +47,21 @@ class Asked:
 class Stream:
     """One open stream. Its methods may be called from any thread.
 
-    ``is_proven``: the server has answered on it, so that whatever is between passes it both ways.
-    ``failure``: why it ended other than in order; None: it is open, or the server, or we, ended it
-    in order. Raises RuntimeError where its threads cannot be started.
+    ``pulse`` dates the leases that come by it. ``is_proven``: the server has answered on it, so
+    that whatever is between passes it both ways. ``failure``: why it ended other than in order;
+    None: it is open, or the server, or we, ended it in order. Raises RuntimeError where its threads
+    cannot be started.
     """
 
-    def __init__(self, stub: Any, unseen: set[InHand], room: ThreadRoom) -> None:  # noqa: ANN401 - gRPC's
+    def __init__(
+        self,
+        stub: Any,  # noqa: ANN401 - gRPC's
+        unseen: set[InHand],
+        pulse: Pulse,
+        room: ThreadRoom,
+    ) -> None:
         self._unseen = unseen
+        self._pulse = pulse
         self._to_send: queue.SimpleQueue[pb.DispatchTasksRequest | None] = queue.SimpleQueue()
         self._numbers = itertools.count(1)
         self._ping = next(self._numbers)
@@ -141,7 +150,7 @@ class Stream:
             _log.warning("the server answered what it was not asked")
         elif kind in {"leased", "reported"}:
             response = getattr(message, kind)
-            in_hand = in_hand_of(response.tasks, max(asked.at, time.monotonic() - asked.age))
+            in_hand = in_hand_of(response.tasks, self._pulse.leased_at(asked.at, asked.wait))
             self._unseen.update(in_hand)
             asked.settle(response, in_hand, None)
         else:

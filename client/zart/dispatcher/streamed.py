@@ -17,8 +17,9 @@ import grpc
 
 from zart.dispatcher.arrivals import Arrivals, Reported
 from zart.dispatcher.backoff import Backoff
-from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.dispatcher.pending_answer import PendingAnswer
+from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.stream import Asked, Stream, StreamEnded
 from zart.errors import Unavailable, Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
@@ -37,22 +38,22 @@ class Streamed:
 
     What a stream that ends leaves unanswered is asked again by a call: a lease that it did not
     bring is given back by the server, and an outcome is recorded once. ``too_late`` takes the tasks
-    that arrive after their caller was cancelled; ``age`` is as with ``Arrivals``. ``patience``: the
-    seconds in which a stream is to pass.
+    that arrive after their caller was cancelled; ``pulse`` is as with ``Arrivals``. ``patience``:
+    the seconds in which a stream is to pass.
     """
 
     def __init__(
         self,
         channel: grpc.Channel,
         unseen: set[InHand],
-        age: float,
+        pulse: Pulse,
         too_late: Callable[[list[InHand]], None],
         calls: Arrivals,
         patience: float = _PATIENCE,
     ) -> None:
         self._stub = DispatchServiceStub(channel)
         self._unseen = unseen
-        self._age = age
+        self._pulse = pulse
         self._too_late = too_late
         self._calls = calls
         self._patience = patience
@@ -67,7 +68,7 @@ class Streamed:
         if stream is not None:
             asked = pb.DispatchTasksRequest(lease=request)
             try:
-                return (await self._ask(stream, asked, timeout, self._age))[1]
+                return (await self._ask(stream, asked, timeout, seconds_of(request.wait)))[1]
             except StreamEnded:
                 pass
             except Unavailable:  # of this server: a call, and the next stream, may find another one
@@ -82,7 +83,7 @@ class Streamed:
             # A call repeats by itself what was refused for a moment.
             with contextlib.suppress(StreamEnded, Unavailable):
                 asked = pb.DispatchTasksRequest(report=request)
-                return await self._ask(stream, asked, timeout, timeout)
+                return await self._ask(stream, asked, timeout, 0.0)
         return await self._calls.report(request, timeout)
 
     def _proven(self) -> Stream | None:
@@ -103,7 +104,7 @@ class Streamed:
 
     def _open(self, now: float) -> None:
         try:
-            self._stream = Stream(self._stub, self._unseen, self._calls.room)
+            self._stream = Stream(self._stub, self._unseen, self._pulse, self._calls.room)
         except Exception as error:  # noqa: BLE001 - no thread can be started, say; the calls go on
             self._note_failure(repr(error), now + self._backoff.delay())
 
@@ -125,11 +126,11 @@ class Streamed:
             _log.info("leases and reports go by calls for a while: %s", why)
 
     async def _ask(
-        self, stream: Stream, request: pb.DispatchTasksRequest, timeout: float, age: float
+        self, stream: Stream, request: pb.DispatchTasksRequest, timeout: float, wait: float
     ) -> tuple[Any, list[InHand]]:
         """Ask over a stream. Raises StreamEnded, Unreachable, or the error of the answer."""
         pending = PendingAnswer(self._too_late)
-        stream.ask(request, Asked(age, pending.settle))
+        stream.ask(request, Asked(wait, pending.settle))
         try:
             return await pending.get(timeout)
         except TimeoutError:
