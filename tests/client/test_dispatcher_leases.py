@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from pathlib import Path
 
+import pytest
+from acceptance.serve_process import serve_processes
 from dispatching import dispatching, registered, start
 from rig import Rig, eventually
-from waiting import GIVE_UP, for_ever
+from waiting import GIVE_UP, block_until, for_ever, until
 
 import zart
+from zart.calls.call import span
+from zart.dispatcher.in_hand import in_hand_of
+from zart.dispatcher.leases import LeaseKeeper
+from zart.dispatcher.pulse import Pulse
 from zart.testing.server import ServerUnderTest
+from zart.v1 import dispatch_service_pb2 as pb
 
 LEASE = 9.0  # seconds; extended after a third of it, so that a busy machine may stand still for six
 
@@ -57,6 +66,57 @@ async def test_leases_are_extended_while_a_handler_runs(
 
     async with dispatching(zart_server, task, lease=LEASE):
         assert await (await start(rig, task)).result(timeout=GIVE_UP) == 1
+
+
+async def test_a_frozen_server_costs_no_short_lease(
+    rig: Rig, zart_server: ServerUnderTest, zart_database: str, tmp_path: Path
+) -> None:
+    """Of two servers, by turns: the next call is answered by the other one."""
+    task, lease = zart.Task("t"), 3.0
+    begun = asyncio.Event()
+
+    @task.step(retry=zart.Retry(max_attempts=1))
+    async def slow(_ctx: zart.StepContext) -> None:
+        begun.set()
+        ends_at = time.monotonic() + 2.5 * lease
+        await until(lambda: time.monotonic() > ends_at)
+
+    with serve_processes(2, zart_database, tmp_path) as (freezing, other):
+        both = f"ipv4:{freezing.address},{other.address}"
+        async with dispatching(zart_server, task, address=both, lease=lease):
+            handle = await start(rig, task)
+            await asyncio.wait_for(begun.wait(), GIVE_UP)
+            with freezing.frozen():
+                run = await handle.run(timeout=GIVE_UP)
+    assert run.status == "COMPLETED"
+    (attempt,) = (await rig.client.get_step("x", "slow")).attempts
+    assert attempt.status == "COMPLETED"
+
+
+async def test_what_is_over_is_noticed_before_the_next_call_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zart.dispatcher.leases._BATCH", 1)
+    leased = [pb.LeasedTask(task_id=str(n), lease_ttl=span(0.3)) for n in range(2)]
+    held = in_hand_of(leased, time.monotonic())
+    for each in held:
+        each.begun = True
+    timeouts: list[float] = []
+
+    def extend(_request: pb.ExtendLeasesRequest, timeout: float) -> pb.ExtendLeasesResponse:
+        timeouts.append(timeout)
+        if len(timeouts) == 1:
+            block_until(lambda: all(each.expires_at <= time.monotonic() for each in held))
+        else:
+            block_until(lambda: all(each.lost for each in held))
+        return pb.ExtendLeasesResponse()  # which answers for none
+
+    pulse = Pulse(1.0, in_threads=True)
+    keeper = LeaseKeeper(extend, "d", set(held), set(), 1.0, pulse, lambda _: None)
+    keeping = asyncio.create_task(keeper.run())
+    await until(lambda: len(timeouts) == 2 and all(each.lost for each in held))
+    keeping.cancel()
+    await asyncio.wait({keeping})
 
 
 async def test_a_restart_under_it_cancels_the_handler_and_its_result_is_refused(

@@ -31,7 +31,8 @@ if TYPE_CHECKING:  # only the stub file has this name
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000
-_TIMEOUT = 5.0
+_TIMEOUT = 5.0  # for a call; of a short lease a quarter, so that a second call may still extend it
+_LEAST = 0.5  # seconds for a call, however short the lease: a busy server takes some tenths
 _BLOCKED = 10.0  # seconds more, for a loop that is busy
 _TICKS_TO_GIVE_BACK = (
     3  # the event loop has so long to give a task back; then its lease is extended
@@ -64,6 +65,7 @@ class LeaseKeeper:
         self._in_hand = in_hand
         self._unseen = unseen  # tasks that have arrived, and that the loop does not know of yet
         self._give_back = give_back
+        self._patience = min(_TIMEOUT, lease / 4)
         self._pulse = pulse
         self._tick = pulse.apart
         self._ended = threading.Event()
@@ -114,7 +116,11 @@ class LeaseKeeper:
         # The copy is atomic: the loop may change the set meanwhile.
         due = [each for each in self._all() if self._is_due(each, now)]
         for begin in range(0, len(due), _BATCH):
-            self._extend(due[begin : begin + _BATCH])
+            if not self._extend(due[begin : begin + _BATCH]):
+                self._lose_what_is_over()  # the next call may be as long in vain
+        self._lose_what_is_over()
+
+    def _lose_what_is_over(self) -> None:
         now = time.monotonic()
         silent = [h for h in self._all() if h.expires_at <= now and not h.lost]
         if silent:
@@ -129,19 +135,26 @@ class LeaseKeeper:
         patience = 0.0 if in_hand.begun or in_hand.ended else _TICKS_TO_GIVE_BACK * self._tick
         return in_hand.extend_at + patience <= now and not in_hand.lost
 
-    def _extend(self, due: list[InHand]) -> None:
+    def _time_for(self, due: list[InHand], now: float) -> float:
+        """Return the seconds for a call: a frozen server is to cost none of these leases."""
+        # One whose outcome waits may have ended long ago: it is no reason to hurry.
+        rest = min((h.expires_at - now for h in due if h.expires_at > now), default=self._patience)
+        return max(_LEAST, min(self._patience, rest))
+
+    def _extend(self, due: list[InHand]) -> bool:
+        """Extend leases in one call; return whether a server answered it."""
         asked_at = time.monotonic()
         request = pb.ExtendLeasesRequest(
             dispatcher_id=self._dispatcher_id, leases=[each.lease for each in due]
         )
         try:
-            response = self._extend_leases(request, _TIMEOUT)
+            response = self._extend_leases(request, self._time_for(due, asked_at))
         except grpc.RpcError as error:
             self._trouble.met(from_call(error))
-            return
+            return False
         if len(response.results) != len(due):  # not a zart server, or a proxy cut the answer
             self._trouble.met(f"{len(response.results)} results for {len(due)}")
-            return
+            return False
         self._trouble.over()
         extended, lost = [], []
         for in_hand, result in zip(due, response.results, strict=True):
@@ -153,6 +166,7 @@ class LeaseKeeper:
         self._tell(self._lose, lost, "the server gave it up")
         self._tell(_give_up, [each for each in lost if each.ended])
         self._tell(_detach, extended)
+        return True
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
         """Call a function in the event loop, to which the handlers belong."""
