@@ -9,9 +9,10 @@ change meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from weakref import WeakSet
@@ -56,16 +57,25 @@ class _Renewed(Generic[C]):
 
     def look(self) -> None:
         """Follow the files, at most once a second; what cannot be used is as it was."""
-        now = time.monotonic()
-        if now < self._look_at or not self._looking.acquire(blocking=False):
+        if time.monotonic() < self._look_at or not self._looking.acquire(blocking=False):
             return
-        self._look_at = now + _LOOK_EVERY
         try:
-            self._follow()
-        except ValueError:  # half of it may be there: looked at again
-            return
+            self._look()
         finally:
             self._looking.release()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[C]:
+        """Look, and return the channel of now, which calls within the context go out on."""
+        with self._looking:  # so that nobody else looks
+            if time.monotonic() >= self._look_at:
+                self._look()
+            yield self.channel
+
+    def _look(self) -> None:
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        with contextlib.suppress(ValueError):  # half of it may be there: looked at again
+            self._follow()
 
     def _follow(self) -> None:
         stamp = self._credentials.token_stamp()

@@ -15,7 +15,7 @@ from authority import Authority
 from waiting import GIVE_UP
 
 import zart
-from zart.renewing import RenewingAioChannel
+from zart.renewing import RenewingAioChannel, RenewingChannel
 from zart.v1 import execution_service_pb2 as pb
 from zart.v1 import execution_service_pb2_grpc as services
 
@@ -57,3 +57,22 @@ async def test_a_watch_on_a_channel_long_replaced_ends_with_the_last_of_them(
     codes = [await asyncio.wait_for(watch.code(), GIVE_UP) for watch in watches]
     assert codes == [grpc.StatusCode.CANCELLED] * 3
     await server.stop(None)
+
+
+def test_a_channel_that_is_held_stays_the_one_of_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks meanwhile: another thread may, beside a call that begins."""
+    monkeypatch.setattr("zart.renewing._LOOK_EVERY", 0.0)
+    bundle = Authority(tmp_path).ca
+    with RenewingChannel(
+        lambda _: grpc.insecure_channel("127.0.0.1:1"), zart.Credentials(ca=bundle)
+    ) as channel:
+        renewed = channel.renewed
+        with renewed.held() as held:
+            os.utime(bundle, (1, 1))
+            renewed.look()
+            assert renewed.channel is held
+        with renewed.held() as next_one:
+            assert renewed.channel is next_one
+        assert next_one is not held

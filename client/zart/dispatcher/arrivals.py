@@ -18,15 +18,18 @@ from zart.dispatcher.in_hand import InHand, in_hand_of, seconds_of
 from zart.dispatcher.pending_answer import PendingAnswer
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.thread_room import ThreadRoom
+from zart.errors import Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
+_OVERDUE = 5.0  # seconds after its time in which a call ends, unless its channel is lost
+
 Lease = Callable[[pb.LeaseTasksRequest, float], Awaitable[list[InHand]]]
 """Asks for tasks, with a timeout in seconds; returns them as tasks in hand. Raises RpcError, and
-other errors where a call cannot even be begun."""
+other errors where a call cannot even be begun, or nobody is told of its end."""
 
 Reported = tuple[pb.ReportTasksResponse, list[InHand]]
 Report = Callable[[pb.ReportTasksRequest, float], Awaitable[Reported]]
@@ -73,7 +76,7 @@ class Arrivals:
         self._unseen = unseen
         self._pulse = pulse
         self._too_late = too_late
-        self.room = ThreadRoom()
+        self.room = ThreadRoom(channel)
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises as ``report``."""
@@ -83,8 +86,8 @@ class Arrivals:
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes.
 
-        Raises RpcError, FutureCancelledError if the channel is closed, and RuntimeError where no
-        thread can be started.
+        Raises RpcError, FutureCancelledError if the channel is closed, RuntimeError where no thread
+        can be started, and Unreachable where gRPC tells nobody how the call ended.
         """
         return await self._call(self._stub.ReportTasks, request, timeout, 0.0)
 
@@ -105,7 +108,10 @@ class Arrivals:
 
         call.add_done_callback(ended)
         try:
-            return await pending.get()
+            return await pending.get(timeout + _OVERDUE)
+        except TimeoutError:
+            call.cancel()
+            raise Unreachable(f"no answer in {timeout:g} s, nor an end") from None
         except asyncio.CancelledError:
             call.cancel()  # which ends it at once; it may have been answered before
             await pending.call_off()

@@ -9,6 +9,8 @@ from typing import Any
 
 from zart.dispatcher.in_hand import InHand
 
+_LAST_ANSWERS = 1.0  # seconds for the answer to what nobody waits for any more
+
 
 class PendingAnswer:
     """An answer on its way, made in the event loop of its caller.
@@ -48,14 +50,20 @@ class PendingAnswer:
                 raise
             return self._answer.result()
 
-    async def call_off(self) -> None:
-        """Wait until it is settled, for a caller that was cancelled in ``get`` and wants no task.
+    async def call_off(self) -> bool:
+        """Wait for a second until it is settled, for a caller that was cancelled in ``get``.
 
-        If this is cancelled, it may be called again.
+        Return whether it is. The caller wants no task: ``too_late`` takes what there is, or comes
+        later. If this is cancelled, or it is not settled, it may be called again.
         """
-        await self._settled.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_ANSWERS):
+                await self._settled.wait()
+        if not self._settled.is_set():
+            return False
         if not self._answer.cancelled() and self._answer.exception() is None:
             self._too_late(self._answer.result()[1])
+        return True
 
     def _settle(
         self,

@@ -30,7 +30,6 @@ _PATIENCE = 10.0  # seconds for the answer to a ping, while calls are made
 _LONGEST = 60.0  # seconds until the next stream, after streams that came to nothing
 _LASTING = 60.0  # seconds after which a stream did not come to nothing
 _MANY = 50  # outcomes; more go by a call
-_LAST_ANSWERS = 1.0  # seconds for the answer to a lease that nobody waits for any more
 
 
 class Streamed:
@@ -144,9 +143,6 @@ class Streamed:
     async def _call_off(self, stream: Stream, pending: PendingAnswer) -> None:
         """Have what was asked end: a lease does once its stream is half-closed."""
         stream.half_close()
-        try:
-            async with asyncio.timeout(_LAST_ANSWERS):
-                await pending.call_off()
-        except TimeoutError:
+        if not await pending.call_off():
             stream.fail(grpc.StatusCode.CANCELLED)
             await pending.call_off()
