@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from waiting import GIVE_UP, for_ever, until
@@ -17,6 +18,7 @@ from zart.dispatcher.slots import Slots
 from zart.v1 import dispatch_service_pb2 as pb
 
 Begin = Callable[[InHand], None]
+EAGER: Any = getattr(asyncio, "eager_task_factory", None)  # from Python 3.12 on
 _where: contextvars.ContextVar[str] = contextvars.ContextVar("where", default="nowhere")
 
 
@@ -130,3 +132,18 @@ async def test_what_waited_longer_than_its_lease_has_less_for_the_server_ends_it
     assert found.deadline == pytest.approx(now + 40)
     left = (found.context.deadline - datetime.now(UTC)).total_seconds()
     assert left == pytest.approx(40, abs=5)
+
+
+@pytest.mark.skipif(EAGER is None, reason="no task of this Python begins where it is made")
+async def test_each_begins_in_a_turn_of_its_own_where_tasks_begin_as_they_are_made() -> None:
+    """Else each of many quick ones would begin within the end of the one before."""
+    own: list[bool] = []
+
+    async def attempt(task: InHand, _: Begin) -> None:
+        own.append(task.is_running_here())
+
+    asyncio.get_running_loop().set_task_factory(EAGER)
+    slots = Slots(2, attempt, lambda: None, Pace(2))
+    slots.add(in_hand(str(n)) for n in range(2000))
+    await until(lambda: not len(slots))
+    assert own == [True] * 2000

@@ -85,11 +85,13 @@ class Slots:
         self._limits.stop()
 
     def _start(self, in_hand: InHand) -> None:
-        self._running.add(in_hand)
-        # Begun at the end of another attempt it would have the context of that one.
-        in_hand.running = asyncio.get_running_loop().create_task(
-            self._occupy(in_hand), context=self._context.copy()
+        # It begins in a turn of its own, whatever makes the loop's tasks: an eager factory would
+        # run it here, within the end of the attempt before it, and the next one within its own end.
+        # It has a context of its own, too, or it would have that of the attempt before it.
+        in_hand.running = asyncio.Task(
+            self._occupy(in_hand), loop=asyncio.get_running_loop(), context=self._context.copy()
         )
+        self._running.add(in_hand)
 
     async def _occupy(self, in_hand: InHand) -> None:
         try:
