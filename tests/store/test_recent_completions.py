@@ -17,6 +17,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.dispatch import Completed, Failed, LeasedTask, Outcome
 from zart_server.domain.model import StepError
 from zart_server.engine.background.breakers import Breakers
+from zart_server.engine.background.telling_completed import TellingCompleted
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
@@ -47,7 +48,8 @@ class Server:
         self.recent = RecentCompletions(kept)
         completions = Completions(self.recent)
         self._reports = ReportBatches(store, WaitingRoom(1), completions, Tally())
-        self.breakers = Breakers(looking or store, completions)
+        db = looking or store
+        self.breakers = Breakers(db, TellingCompleted(db, completions))
 
     async def lease(self, count: int) -> list[LeasedTask]:
         async with self._store.transaction(first=SHARE_PAUSE_LOCK) as tx:
