@@ -98,7 +98,7 @@ class SyncStartGroups:
                     return self._take(now)
         if wait <= 0:
             raise Unreachable(TOO_LATE)
-        asked.news.wait(wait)
+        asked.news.wait(min(wait, threading.TIMEOUT_MAX))  # a timeout may be infinite
         asked.news.clear()  # before its answer is looked at
         return ()
 

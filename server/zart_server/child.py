@@ -65,8 +65,11 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send it a signal, if it is there."""
-        if not self.is_gone.is_set() and self.process.pid is not None:
-            os.kill(self.process.pid, number)  # not waited for yet, so the number is its own
+        if self.is_gone.is_set() or self.process.pid is None:
+            return
+        # To start another one waits for those that have ended, whose numbers may be others' then.
+        if self.process.exitcode is None:
+            os.kill(self.process.pid, number)
 
     async def exit_code(self) -> int | None:
         """Return how it ended, which is known a moment after it is gone; None: it is about to end.

@@ -67,7 +67,7 @@ def test_an_answer_that_a_standstill_may_have_held_up_came_before_it(
         beating.pulse.beat_in_thread()
         beating.pulse.beat_in_loop()
     found = beating.pulse.leased_at(asked_at, WAIT)
-    assert stands_since - AGE <= found < stands_since
+    assert found == pytest.approx(stands_since - AGE)
 
 
 def test_a_standstill_that_is_over_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_a_blocked_loop_holds_up_only_what_comes_through_it(
     beating.beat(2.0, THREAD)
     found = beating.pulse.leased_at(asked_at, WAIT)
     if goes_by is LOOP:
-        assert blocked_since - AGE <= found < blocked_since
+        assert found == pytest.approx(blocked_since - AGE)
     else:
         assert found == pytest.approx(beating.now - AGE)
 

@@ -83,7 +83,7 @@ async def test_nothing_is_done_that_cannot_be_judged(
     rig: Rig, zart_server: ServerUnderTest, caplog: pytest.LogCaptureFixture
 ) -> None:
     await dead_steps(rig.client, 6)
-    async with by_hand(zart_server, statement_timeout=1.0) as hand:
+    async with by_hand(zart_server, statement_timeout=3.0) as hand:
         created = await rig.client.create_batch(
             zart.RetryStep(), everything=True, canary=1, max_failures=1
         )

@@ -50,7 +50,7 @@ def test_what_servers_ask_for_is_looked_for_in_all_that_gives_a_dispatcher_its_s
     check = TEMPLATES["_helpers.tpl"].partition('define "zart.check"')[2]
     asks = check.partition('"ZART_TLS_CLIENT_CA" }}\n')[2].partition("fail")[0]
 
-    assert re.findall(r"\$one\.(\w+)", asks) == ["tlsSecret", "settings", "env"]
+    assert re.findall(r"\$one\.(\w+)", asks) == ["tlsSecret", "envFrom", "settings", "env"]
     assert asks.count('"ZART_TLS_CERT"') == 2
 
 

@@ -92,10 +92,11 @@ class Stack:
                 await self._await("gateway", self._gateway, self._http, _accepts(self._http))
             if self._targets:
                 await self._start_dispatcher()
-        except OSError as error:  # of a folder, or a file in it
+        except OSError as error:
             await self._exits.aclose()
-            at = error.filename or self._folder
-            raise StackError(f"{at} cannot be used: {error.strerror or error}") from None
+            if error.filename is None:  # as where there are no more processes, or descriptors
+                raise StackError(f"not all of it can be started: {error.strerror}") from None
+            raise StackError(f"{error.filename} cannot be used: {error.strerror}") from None
         except BaseException:
             await self._exits.aclose()
             raise

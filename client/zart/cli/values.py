@@ -99,12 +99,11 @@ def time_of(text: str | None, option: str) -> datetime | None:
         raise typer.BadParameter(f"{text!r} is finer than a microsecond", param_hint=option)
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
     try:
-        found.astimezone(UTC)
+        return found.astimezone(UTC)
     except OverflowError:
         raise typer.BadParameter(
             f"{text!r} is not within the years 1 to 9999 in UTC", param_hint=option
         ) from None
-    return found
 
 
 def names_of(texts: list[str] | None, option: str) -> list[str]:

@@ -114,7 +114,8 @@ class Attempts:
     async def _fetch_results(self, in_hand: InHand) -> bool:
         """Fetch the results that were left out of the lease, repeating until they are there.
 
-        Return False, having reported a failed attempt, if the server refuses to send them.
+        Return False, having reported that, if the server refuses to send them, or if the lease is
+        over by then: whoever stood still meanwhile does not know what others have begun.
         """
         names = list(in_hand.task.upstream_omitted)
         most = _RESULTS_AT_ONCE
@@ -124,6 +125,9 @@ class Attempts:
                 del names[:most]
         except (InvalidField, PayloadTooLarge, TooManyItems) as error:
             self._report(in_hand, failed_with(in_hand, error))
+            return False
+        if in_hand.expires_at <= time.monotonic() and not in_hand.lost:
+            self._report(in_hand, released(in_hand))
             return False
         return True
 

@@ -65,7 +65,7 @@ class LeaseKeeper:
         self._in_hand = in_hand
         self._unseen = unseen  # tasks that have arrived, and that the loop does not know of yet
         self._give_back = give_back
-        self._patience = min(_TIMEOUT, lease / 4)
+        self._patience = max(_LEAST, min(_TIMEOUT, lease / 4))
         self._pulse = pulse
         self._tick = pulse.apart
         self._ended = threading.Event()
@@ -115,17 +115,23 @@ class LeaseKeeper:
         now = time.monotonic()
         # The copy is atomic: the loop may change the set meanwhile.
         due = [each for each in self._all() if self._is_due(each, now)]
+        given_up: set[InHand] = set()
         for begin in range(0, len(due), _BATCH):
-            if not self._extend(due[begin : begin + _BATCH]):
-                self._lose_what_is_over()  # the next call may be as long in vain
+            batch = [each for each in due[begin : begin + _BATCH] if each not in given_up]
+            if batch and not self._extend(batch):
+                # The next call may be as long in vain. What is lost by then is not extended by it:
+                # nobody would run it, nor anybody else.
+                given_up |= self._lose_what_is_over()
         self._lose_what_is_over()
 
-    def _lose_what_is_over(self) -> None:
+    def _lose_what_is_over(self) -> set[InHand]:
+        """Lose what no server has extended in time; return that, but for what has ended."""
         now = time.monotonic()
         silent = [h for h in self._all() if h.expires_at <= now and not h.lost]
         if silent:
             # No server answered for a whole lease: another dispatcher may have the task by now.
             self._tell(self._lose, silent, "no server could be reached to extend it")
+        return {each for each in silent if not each.ended}
 
     def _all(self) -> frozenset[InHand]:
         # A task that arrives is moved from the one set to the other, a moment later.
@@ -135,12 +141,6 @@ class LeaseKeeper:
         patience = 0.0 if in_hand.begun or in_hand.ended else _TICKS_TO_GIVE_BACK * self._tick
         return in_hand.extend_at + patience <= now and not in_hand.lost
 
-    def _time_for(self, due: list[InHand], now: float) -> float:
-        """Return the seconds for a call: a frozen server is to cost none of these leases."""
-        # One whose outcome waits may have ended long ago: it is no reason to hurry.
-        rest = min((h.expires_at - now for h in due if h.expires_at > now), default=self._patience)
-        return max(_LEAST, min(self._patience, rest))
-
     def _extend(self, due: list[InHand]) -> bool:
         """Extend leases in one call; return whether a server answered it."""
         asked_at = time.monotonic()
@@ -148,7 +148,7 @@ class LeaseKeeper:
             dispatcher_id=self._dispatcher_id, leases=[each.lease for each in due]
         )
         try:
-            response = self._extend_leases(request, self._time_for(due, asked_at))
+            response = self._extend_leases(request, self._patience)
         except grpc.RpcError as error:
             self._trouble.met(from_call(error))
             return False

@@ -24,7 +24,7 @@ class Pulse:
         self.apart = min(1.0, lease / 15)  # seconds between two beats of the loop, or of a thread
         self._age = lease / 10
         self._in_threads = in_threads
-        most = 2 * math.ceil(self._age / self.apart) + 2  # the loop and a thread may both beat
+        most = 2 * math.ceil(self._age / self.apart) + 4  # the loop and a thread may both beat
         self._beats = deque([time.monotonic()], most)
         self._lock = threading.Lock()
 
@@ -51,7 +51,9 @@ class Pulse:
             return asked_at  # nobody knows what held it up, nor for how long
         left, until = self._age, now
         for beat in reversed(beats):
-            lived = min(until - beat, self.apart)  # more is a standstill, as far as one knows
+            gap = until - beat
+            # Twice as much is a standstill, which may have begun with that beat.
+            lived = min(gap, self.apart) if gap <= 2 * self.apart else 0.0
             if lived >= left:
                 return max(asked_at, beat + lived - left)
             left -= lived

@@ -13,7 +13,7 @@ LIMIT $2;
 
 -- store/pausing/closing.py: close_leased
 -- Note of a rule's released attempts that they were leased, so that few stand.
--- Locks: released_steps.
+-- Locks: released_steps, passing over locked rows.
 -- Parameters: run_keys=$1, step_nos=$2, attempts=$3, rule_key=$4.
 UPDATE zart.released_steps s SET token_until = t.token
 FROM (SELECT zart.last_token() AS token OFFSET 0) t
@@ -23,4 +23,4 @@ WHERE s.token_until IS NULL AND s.ctid = ANY(ARRAY(
     CROSS JOIN LATERAL (
         SELECT ctid AS tid FROM zart.released_steps
         WHERE rule_key = $4 AND run_key = u.run_key AND step_no = u.step_no
-            AND attempt = u.attempt OFFSET 0) m));
+            AND attempt = u.attempt FOR UPDATE SKIP LOCKED) m));

@@ -83,6 +83,8 @@ class LeasedTasks:
             if len(self._alike) >= self._most:
                 self._alike.clear()
             kept = self._alike[key] = of, _alike(item).SerializeToString()
+        elif kept[0][1] is not item.step:  # read again: from now on it is the same object again
+            kept = self._alike[key] = of, kept[1]
         return kept[1]
 
 

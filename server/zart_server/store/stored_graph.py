@@ -13,6 +13,14 @@ from zart_server.domain.json_text import utf8_size
 _AROUND = 16  # bytes, at most: the tags and lengths of a result with its name
 
 
+def bytes_of_name(step_name: str) -> int:
+    """Return how many bytes a step's name takes before its result, or alone.
+
+    With what is written around them; a step may wait for thousands.
+    """
+    return utf8_size(step_name) + _AROUND
+
+
 class QueuedAs(NamedTuple):
     """What every queue row of a step has of its definition, and which correction it is for."""
 
@@ -54,11 +62,8 @@ class Definition:
 
     @cached_property
     def name_bytes(self) -> tuple[int, ...]:
-        """How many bytes the name of each step takes before its result, or alone, by step number.
-
-        With what is written around them; a step may wait for thousands.
-        """
-        return tuple(utf8_size(step.step_name) + _AROUND for step in self.graph.steps)
+        """How many bytes the name of each step takes in an answer, by step number."""
+        return tuple(bytes_of_name(step.step_name) for step in self.graph.steps)
 
     @cached_property
     def queued(self) -> tuple[QueuedAs, ...]:

@@ -141,7 +141,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- if hasKey (.Values.server.settings | default dict) "ZART_TLS_CLIENT_CA" }}
 {{- range $one := .Values.dispatchers }}
-{{- $shows := or $one.tlsSecret (hasKey ($one.settings | default dict) "ZART_TLS_CERT") }}
+{{- $shows := or $one.tlsSecret $one.envFrom (hasKey ($one.settings | default dict) "ZART_TLS_CERT") }}
 {{- range $one.env }}
 {{- $shows = or $shows (eq .name "ZART_TLS_CERT") }}
 {{- end }}

@@ -155,8 +155,10 @@ class Batches(BackgroundLoop):
                 # Perhaps since PostgreSQL has ended it, having heard nothing of it for too long.
                 self._lessen(here)
             here.not_before = time.monotonic() + _TICK
+            here.judged = judged
             raise
         except Exception as error:
+            here.judged = judged  # to judge it anew takes long, and a defect is tried some times
             self._note_defect(here, error)
             raise
         now = time.monotonic()

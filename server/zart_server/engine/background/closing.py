@@ -45,9 +45,10 @@ class Closing:
             async with self._db.autocommit() as connection:
                 leased = await find_leased(connection, rule_key, _FOUND)
             took = time.monotonic() - begun
+            closed = 0
             for first in range(0, len(leased), _CLOSED):
                 async with self._db.transaction() as tx:
                     await share_pause_lock(tx)
-                    await close_leased(tx, rule_key, leased[first : first + _CLOSED])
-            is_more = len(leased) == _FOUND
+                    closed += await close_leased(tx, rule_key, leased[first : first + _CLOSED])
+            is_more = len(leased) == _FOUND and closed > 0
         self._next[rule_key] = time.monotonic() + max(_EVERY, took * _SHARE)

@@ -107,6 +107,7 @@ class PauseSweeps(BackgroundLoop):
             return False
         self._history = self._db.history
         self._sweeps.clear()
+        self._released.clear()
         return True
 
     async def _release_paused(self, work: PauseWork) -> bool:

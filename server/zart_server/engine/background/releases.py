@@ -215,18 +215,20 @@ class Releases(BackgroundLoop):
         if not of_line and (has_room or begun < self._recount_at.get(key, 0.0)):
             return False
         has_line = True
-        async with self._db.transaction() as tx:
-            if not await has_rule_to_itself(tx, key):
-                return False
+        try:
+            async with self._db.transaction() as tx:
+                if not await has_rule_to_itself(tx, key):
+                    return False
+                if of_line:
+                    has_line = await count(tx, release)
+                else:
+                    await recount(tx, release)
+        finally:  # where it could not be noted, too
+            took = time.monotonic() - begun
             if of_line:
-                has_line = await count(tx, release)
+                self._count_every[key] = max(_COUNT_EVERY, took * _COUNT_SHARE)
             else:
-                await recount(tx, release)
-        took = time.monotonic() - begun
-        if of_line:
-            self._count_every[key] = max(_COUNT_EVERY, took * _COUNT_SHARE)
-        else:
-            self._recount_at[key] = begun + max(_COUNT_WITHOUT_ROOM, took * _COUNT_SHARE)
+                self._recount_at[key] = begun + max(_COUNT_WITHOUT_ROOM, took * _COUNT_SHARE)
         return not has_line
 
 

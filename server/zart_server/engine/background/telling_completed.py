@@ -44,13 +44,13 @@ class TellingCompleted(BackgroundLoop):
     async def stop(self) -> None:
         """End the loop, and tell what was completed last; nothing more is to be reported."""
         await super().stop()
-        if not self._completions:
-            return
         try:
             async with asyncio.timeout(_LAST):
                 await self.tell()
         except (ZartError, TimeoutError):
             _log.warning("what was completed last could not be told to breakers")
+        except Exception:  # noqa: BLE001 - told in full; what is left of the server is to stop, too
+            _log.exception("what was completed last could not be told to breakers")
 
     async def tell(self) -> None:
         """Learn for which breakers to count, and store what was completed since the last time.

@@ -15,7 +15,7 @@ from zart_server.domain.json_text import utf8_size
 from zart_server.store.caches.runs import RunFacts
 from zart_server.store.lessees import Lessee
 from zart_server.store.queue import task_id_of
-from zart_server.store.stored_graph import Definition
+from zart_server.store.stored_graph import Definition, bytes_of_name
 
 _BESIDES = 1024  # bytes of a task in an answer, beside its payload, input and results
 _MOST_READ = 16  # results for one step; one that needs more is queued
@@ -137,8 +137,9 @@ def _has_payload(run: RunFacts) -> bool:
 
 def size_of(task: LeasedTask) -> int:
     """Return how many bytes a task is reckoned to take of an answer, as where it was leased."""
-    texts = (task.payload_json or "", task.step.input_json or "", *task.upstream_json.values())
-    return sum(map(utf8_size, texts)) + _BESIDES
+    results = task.upstream_json
+    texts = (task.payload_json or "", task.step.input_json or "", *results.values())
+    return sum(map(utf8_size, texts)) + sum(map(bytes_of_name, results)) + _BESIDES
 
 
 def lessee_of(to: LeaseNext) -> Lessee:

@@ -13,18 +13,20 @@ from datetime import datetime
 from zart_server.store.connection import Connection
 
 _LOOK = 0.005  # seconds between two looks
-# Of what has no transaction id nothing is on its way: it has written, and locked, nothing yet.
+# What has written or locked something has a transaction id. A statement that waits for its first
+# lock has none yet, but its time: it is among those at work, as are some that only read.
 _ARE_ANY = """
     SELECT EXISTS (
         SELECT FROM pg_stat_activity
         WHERE datname = current_database() AND usename = current_user
-          AND application_name LIKE 'zart-%' AND backend_xid IS NOT NULL AND xact_start < $1
-          AND pid <> pg_backend_pid())
+          AND application_name LIKE 'zart-%' AND pid <> pg_backend_pid()
+          AND (backend_xid IS NOT NULL AND xact_start < $1
+               OR state = 'active' AND query_start < $1))
 """
 
 
 async def let_earlier_end(connection: Connection, moment: datetime, within: float) -> bool:
-    """Wait until no server's transaction that writes is older than a moment of the database's.
+    """Wait until no server's transaction that may write is older than a moment of the database's.
 
     Return False if one still is after ``within`` seconds.
     """

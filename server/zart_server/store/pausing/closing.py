@@ -46,16 +46,17 @@ _CLOSE = Statement(
         CROSS JOIN LATERAL (
             SELECT ctid AS tid FROM zart.released_steps
             WHERE rule_key = :rule_key AND run_key = u.run_key AND step_no = u.step_no
-              AND attempt = u.attempt OFFSET 0) m))
+              AND attempt = u.attempt FOR UPDATE SKIP LOCKED) m))
     """,
-    locks=("released_steps",),
+    locks=("released_steps, passing over locked rows",),
 )
 
 
-async def close_leased(tx: Tx, rule_key: int, leased: Sequence[ReleasedAt]) -> None:
+async def close_leased(tx: Tx, rule_key: int, leased: Sequence[ReleasedAt]) -> int:
     """Note of a rule's released attempts that they were leased, so that few stand.
 
-    The caller holds the pause lock, shared: whoever takes back what stands waits for no row.
+    Return of how many: others may have a row locked. The caller holds the pause lock, shared:
+    whoever takes back what stands waits for no row, nor does this, behind which a Pause may wait.
     """
     values = _CLOSE.arguments(
         rule_key=rule_key,
@@ -63,4 +64,4 @@ async def close_leased(tx: Tx, rule_key: int, leased: Sequence[ReleasedAt]) -> N
         step_nos=numbers(one.step_no for one in leased),
         attempts=numbers(one.attempt for one in leased),
     )
-    await tx.execute(_CLOSE.text, *values)
+    return await tx.execute(_CLOSE.text, *values)
