@@ -27,7 +27,7 @@ from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import pause_rule_pb2 as rules
 
 SAID = "no answer from the server, trying again"
-SOON = 1.0  # seconds: a first message is there by then
+SOON = 2.0  # seconds: a first message is there by then, also on a slow machine
 NOBODY = grpc.StatusCode.UNAVAILABLE  # as where no server is
 STOPPING = refusal(code_pb2.UNAVAILABLE, "SHUTTING_DOWN", "stopping")
 SILENCE = "silence"  # of a server that has taken a call
