@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -96,3 +97,7 @@ async def test_there_may_be_no_end_to_waiting(rig: Rig, zart_server: ServerUnder
         assert client.get_execution("x").run.status == "COMPLETED"
         assert client.handle("x").result(timeout=math.inf) == "a"
         assert client.handle("x").result(timeout=1e12) == "a"
+        steps = [zart.StepSpec("a")]
+        with ThreadPoolExecutor(8) as threads:  # whose starts go out together
+            begun = list(threads.map(lambda _: client.start("t", steps=steps), range(40)))
+        assert len({handle.execution_id for handle in begun}) == 40

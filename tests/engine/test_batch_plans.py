@@ -149,31 +149,6 @@ async def test_what_was_about_to_be_retried_at_the_plan_is_not_taken(
     assert [item.execution_id for item in items] == ["stands"]
 
 
-async def test_a_plan_waits_for_what_is_on_its_way(rig: Rig) -> None:
-    """It began before the plan: not seen by it, it would be taken all the same."""
-    await rig.start("x", {"a": ()})
-    await rig.work(fail=["a"])
-    operation, named = zart.CancelExecution(), ["x"]
-    async with rig.locked(SEIZE_PAUSE_LOCK):
-        restarting = asyncio.create_task(rig.client.restart("x"))
-        await rig.until_waiting()
-        planning = asyncio.create_task(
-            rig.client.create_batch(operation, execution_ids=named, validate_only=True)
-        )
-        await asyncio.wait({planning}, timeout=0.1)
-        assert not planning.done()
-    await restarting
-    plan = await planning
-    assert plan.plan is not None
-    assert [(kind.refused_for, kind.items) for kind in plan.plan.kinds] == [("", 1)]
-    created = await rig.client.create_batch(
-        operation, execution_ids=named, plan_token=plan.plan_token
-    )
-    await until_batch(rig.client, created.batch_id, "COMPLETED")
-    (item,) = await rig.client.list_batch_items(created.batch_id)
-    assert (item.run_number, item.refusal) == (1, None)
-
-
 @pytest.mark.parametrize("operation", [zart.Restart(), zart.RetryStep()])
 async def test_what_is_named_and_has_gone_on_since_is_refused_not_left_out(
     rig: Rig, operation: Any
