@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from issuing import Connect, TokenFile
 from rig import Rig
+from scratch import in_memory
 from waiting import GIVE_UP
 
 import zart
@@ -41,6 +42,13 @@ ROOT = Path(__file__).parents[1]
 # start: Ctrl-C would end none of them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def zart_postgres_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """In memory where there is room: each test has a database, which is 700 files."""
+    with in_memory(tmp_path_factory.mktemp("postgres")) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,27 @@ def silent() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         yield listener
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_connection_given_up_as_it_is_made_is_told_as_no_defect(
+    turns: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In whichever turn of the loop a stop, or the end of its time, comes."""
+    with silent() as listener:
+        host, port = listener.getsockname()
+        connector = Connector(f"postgresql://zart@{host}:{port}/zart", Session("test"))
+        connecting = asyncio.create_task(connector.connect())
+        accepted = await asyncio.get_running_loop().sock_accept(listener)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await connecting
+        await asyncio.sleep(0)
+        accepted[0].close()
+        gc.collect()
+    assert caplog.messages == []
 
 
 async def test_a_host_that_is_gone_without_a_word_keeps_nobody_from_the_next(

@@ -53,15 +53,20 @@ def _reached_by_its_url() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def zart_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def zart_postgres_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where PostgreSQL has its data: yours may be in memory, which makes databases much sooner."""
+    return tmp_path_factory.mktemp("postgres")
+
+
+@pytest.fixture(scope="session")
+def zart_postgres(zart_postgres_folder: Path) -> Iterator[str]:
     """A PostgreSQL that forgets everything; the URL of a database ``template`` to be cloned."""
     from zart_server.embedded import postgres  # noqa: PLC0415 - only where it is used
     from zart_server.store.migrate import migrate  # noqa: PLC0415 - likewise
 
-    folder: Path = tmp_path_factory.mktemp("postgres")
     settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
     with postgres.running(
-        folder, durable=False, settings=settings, attributes=["CREATEDB"]
+        zart_postgres_folder, durable=False, settings=settings, attributes=["CREATEDB"]
     ) as running:
         template = database_url(running.url, "template")
         with _reached_by_its_url():

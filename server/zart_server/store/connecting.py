@@ -48,6 +48,7 @@ class Connector:
         Each has its share of the time: one that is gone without a word keeps nobody from the next,
         nor does a standby. Raises what the driver raises of the last one, or SessionRefused.
         """
+        _overlook_given_up(asyncio.get_running_loop())
         hosts = list(_hosts(self._arguments))
         if self._last in hosts:
             hosts.remove(self._last)
@@ -129,6 +130,22 @@ def _hosts(arguments: dict[str, Any]) -> Iterator[dict[str, Any]]:
     each = ports if isinstance(ports, (list, tuple)) else [ports] * len(hosts)
     for host, port in zip(hosts, each, strict=True):
         yield {"host": host, "port": port}
+
+
+def _overlook_given_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a loop say nothing of connections that are given up in the moment they are made.
+
+    Cancelled between the connection and its first byte, the driver leaves a future that nobody
+    reads, and the loop would tell of it as of a defect: at a stop, say, or when time is over.
+    """
+    if loop.get_exception_handler() is None:
+        loop.set_exception_handler(_tell_unless_given_up)
+
+
+def _tell_unless_given_up(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if not isinstance(error, ConnectionError) or "connection_lost()" not in str(error):
+        loop.default_exception_handler(context)
 
 
 def _notice_loss(connection: DriverConnection) -> None:
