@@ -117,7 +117,7 @@ class Raw:
         execute = await executing(self.raw, sql, args)
         await self.raw.execute("SAVEPOINT before")
         before = dict(await self.raw.fetch(_READ))
-        (text,) = await self.raw.fetch(f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {execute}")
+        text = await _fetchrow(self.raw, f"EXPLAIN (ANALYZE, TIMING off, FORMAT json) {execute}")
         after = dict(await self.raw.fetch(_READ))
         await self.raw.execute("ROLLBACK TO SAVEPOINT before")
         read = {table: number - before[table] for table, number in after.items()}
@@ -160,8 +160,18 @@ async def executing(raw: Any, sql: str, args: Sequence[object]) -> str:
     if not types:
         return f'EXECUTE "{name}"'
     texts = ", ".join(f"quote_nullable(${n}::{kind}::text)" for n, kind in enumerate(types, 1))
-    values = await raw.fetchval(f"SELECT ARRAY[{texts}]", *args)
+    (values,) = await _fetchrow(raw, f"SELECT ARRAY[{texts}]", *args)
     return f'EXECUTE "{name}"({", ".join(values)})'
+
+
+async def _fetchrow(raw: Any, sql: str, *args: object) -> asyncpg.Record:
+    """Run what the server does not send, without a place among the statements that a session keeps.
+
+    Else it would take that of one that was planned early, which then would be planned anew.
+    """
+    statement = await raw.prepare(sql)
+    row: asyncpg.Record = await statement.fetchrow(*args)
+    return row
 
 
 class _Undone(Exception):

@@ -19,7 +19,7 @@ FROM (
     FROM json_to_recordset($2::text::json)
         r(item_no integer, refusal json) OFFSET 0) u
 WHERE i.batch_key = ANY(ARRAY[u.batch_key]) AND i.item_no = u.item_no
-    AND i.status = ANY(ARRAY[u.status]);
+    AND i.status = u.status;
 
 -- store/batches/items.py: list_items
 -- List items in their order; with ``step_statuses`` a page may have fewer than there are.

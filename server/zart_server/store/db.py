@@ -118,7 +118,7 @@ class Database:
             url,
             Session("server", statement_timeout=statement_timeout, lock_timeout=lock_timeout),
             command_timeout=statement_timeout + 5.0,
-            statement_cache_size=400,
+            statement_cache_size=1000,  # all that is sent, in all its forms: no plan is made twice
             max_cached_statement_lifetime=0,
         )
 

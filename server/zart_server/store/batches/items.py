@@ -54,7 +54,7 @@ _WRITE = Statement(
         FROM json_to_recordset(:results::text::json)
             r(item_no integer, refusal json) OFFSET 0) u
     WHERE i.batch_key = {only("u.batch_key")} AND i.item_no = u.item_no
-      AND i.status = {only("u.status")}
+      AND i.status = u.status
     """,
     locks=("batch_items, whose batch the caller has locked",),
 )
