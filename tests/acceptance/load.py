@@ -24,6 +24,8 @@ from zart.v1.admin_service_pb2_grpc import AdminServiceStub
 from zart.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from zart.v1.task_definition_pb2 import StepSpec
 
+# Seconds between two calls of a kind: some meet each moment of a restart, which takes many of these.
+_PAUSE = 0.1
 task = zart.Task("loaded", sequential=True)
 
 
@@ -113,6 +115,7 @@ class Load:
                 assert await handle.result(timeout=GIVE_UP) == 2
             with self._noting("list"):
                 assert len([run async for run in client.list_runs(execution_id)]) == 2
+            await asyncio.sleep(_PAUSE)
 
     async def _hold_back(self, client: zart.Client) -> None:
         """Pause, start what it holds, see it held, and resume."""
@@ -126,12 +129,14 @@ class Load:
                 assert (await client.resume(rule_id=rule.rule_id)).rules_deleted == 1
             with self._noting("result"):
                 assert await handle.result(timeout=GIVE_UP) == 2
+            await asyncio.sleep(_PAUSE)
 
     async def _read_once(self, channel: grpc.aio.Channel) -> None:
         stub = ExecutionServiceStub(channel)
         while not self._stop.is_set():
             with self._noting("impatient read"):
                 await stub.ListExecutions(pb.ListExecutionsRequest(page_size=1), timeout=GIVE_UP)
+                await asyncio.sleep(_PAUSE)
 
     async def _restart_once(self, channel: grpc.aio.Channel) -> None:
         execution_id = f"once{next(self._numbers)}"
@@ -148,7 +153,7 @@ class Load:
                 await operations.Restart(
                     admin.RestartRequest(execution_id=execution_id), timeout=GIVE_UP
                 )
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(_PAUSE)
 
     @contextlib.contextmanager
     def _noting(self, what: str) -> Iterator[None]:

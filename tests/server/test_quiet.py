@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
+from streaming import Stream
 from waiting import GIVE_UP
 
-from zart_server.api.limits import Limits
+from zart.channel import aio_channel
+from zart.testing.server import serving
+from zart.v1 import dispatch_service_pb2 as pb
+from zart_server.api.limits import MOST_NOTICES, Limits
 
 METHOD = "/zart.v1.AdminService/Pause"
+EXTEND = pb.ExtendLeasesRequest(dispatcher_id="d")
 
 
 async def test_it_waits_while_calls_come_in_and_then_no_longer() -> None:
@@ -36,6 +42,23 @@ async def test_it_does_not_wait_for_ever() -> None:
         room.enter()
         room.leave()
         await asyncio.sleep(0)
+
+
+async def test_what_comes_within_a_stream_holds_up_nobody(zart_database: str) -> None:
+    """Nobody sends it here anew: a dispatcher is told where to go once the notice is over."""
+    loop, stack = asyncio.get_running_loop(), contextlib.ExitStack()
+    notice = 2.0
+    server = stack.enter_context(serving(zart_database, drain_notice=notice))
+    async with aio_channel(server.address) as channel:
+        stream = Stream(channel)
+        await stream.ask(extend=EXTEND)
+        began = loop.time()
+        stopping = asyncio.create_task(asyncio.to_thread(stack.close))
+        while 0 not in stream.told:
+            await stream.ask(extend=EXTEND)
+        assert loop.time() - began < MOST_NOTICES * notice
+        await stream.call.done_writing()
+        await stopping
 
 
 async def test_who_waits_by_design_holds_up_nobody() -> None:

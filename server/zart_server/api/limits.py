@@ -37,15 +37,15 @@ class Room:
     def __init__(self, limit: float) -> None:
         self._left = limit
         self.inside = 0
-        self.entered = 0  # calls so far
+        self.routed = 0  # calls so far that were sent here, not to another server
 
-    def enter(self) -> None:
-        """Take a place. Raises ServerBusy."""
+    def enter(self, *, is_routed: bool = True) -> None:
+        """Take a place. Raises ServerBusy. What comes within a stream is not routed by itself."""
         if self._left <= 0:
             raise ServerBusy
         self._left -= 1
         self.inside += 1
-        self.entered += 1
+        self.routed += is_routed
 
     def leave(self) -> None:
         """Return the place back."""
@@ -70,12 +70,13 @@ class Limits:
 
         For a server that stops, once it has said so: whoever still calls has not been told yet, and
         gRPC cancels what comes in at the very moment of the stop, so that its outcome is unknown.
-        Calls that wait by design are not counted: they end by themselves, and are repeated.
+        Calls that wait by design are not counted: they end by themselves, and are repeated. Nor is
+        what comes within a stream, which is told where to go once this is over.
         """
         for _ in range(MOST_NOTICES):
-            before = self._calls.entered
+            before = self._calls.routed
             await asyncio.sleep(notice)
-            if self._calls.entered == before:
+            if self._calls.routed == before:
                 return
 
     def room_for(self, method: str) -> Room:

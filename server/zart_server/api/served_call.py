@@ -91,7 +91,7 @@ class ServedCall:
     async def outcome(self, run: Callable[[], Awaitable[T]]) -> T | status_pb2.Status:
         """Admit a call that came within a stream; return its answer, or the status of its error."""
         try:
-            await self._enter()
+            await self._enter(within_stream=True)
             answer = await run()
         except BaseException as error:
             status = await self._told(error)
@@ -141,10 +141,10 @@ class ServedCall:
             self._is_done = True
             self._count("done")
 
-    async def _enter(self) -> None:
+    async def _enter(self, *, within_stream: bool = False) -> None:
         door = self._entry.door
         room = door.limits.room_for(self.method)
-        room.enter()
+        room.enter(is_routed=not within_stream)
         self._room = room
         if door.access is not None:
             await self._admit(door.access)
