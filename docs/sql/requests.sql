@@ -24,8 +24,7 @@ WHERE caller = $1
     AND request_id = $3;
 
 -- store/requests.py: purge_requests
--- Delete up to ``limit`` requests older than 7 days; give how many.
+-- Delete the first ``limit`` requests since a time that are older than 7 days.
 -- Locks: requests.
-DELETE
-FROM zart.requests
-WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE created_at < statement_timestamp() - interval '7 days' LIMIT $1 FOR UPDATE SKIP LOCKED));
+WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE created_at < statement_timestamp() - interval '7 days' AND created_at >= COALESCE($1::timestamptz, '-infinity') ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING created_at) SELECT count(*), max(created_at)
+FROM gone;

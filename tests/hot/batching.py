@@ -17,6 +17,7 @@ from zart_server.domain.batches import (
     Selection,
 )
 from zart_server.domain.model import StepStatus
+from zart_server.domain.operations import Refusal
 from zart_server.engine.operations.create_batch import create_batch
 from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.counting import count_items
@@ -84,6 +85,19 @@ async def working_on_a_batch_of_steps(tx: Explained) -> None:
     outcomes = await count_outcomes(tx.tx, key, BatchKind.RETRY_STEP)
     assert outcomes.scheduled + outcomes.paused == _ITEMS
     assert await count_dead_again(tx.tx, key, BatchKind.RETRY_STEP, 0, 5 * _ITEMS) == (0, 0)
+
+
+@scenario(5 * _ITEMS)
+async def listing_what_was_refused(tx: Explained) -> None:
+    batch_id = await created(tx, BatchKind.RETRY_STEP, *_IDS)
+    [key] = (await batches_at_work(tx.tx, 0, 100)).keys
+    items = await pending_items(tx.tx, key, 0, _ITEMS)
+    refusal = Refusal("STEP_NOT_DEAD", "FAILED_PRECONDITION", "it is not DEAD", {})
+    await write_results(tx.tx, key, [(item, refusal) for item in items])
+    row = await read_batch(tx.tx, batch_id)
+    assert row is not None
+    page = await list_items(tx.tx, row, (BatchItemStatus.REFUSED,), (), None, 100)
+    assert len(page.items) == _ITEMS
 
 
 @scenario(5 * _ITEMS)

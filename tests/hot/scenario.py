@@ -39,7 +39,7 @@ def scenario(
 ) -> Callable[[Run], Run]:
     """Add a function to the list: it asks for at most so many of something.
 
-    ``first`` is what its transaction begins with, such as ``db.BY_TIME``; ``whole`` a table that it
+    ``first`` is what its transaction begins with, such as a setting; ``whole`` a table that it
     is to read from end to end; ``apart`` names the functions that it calls for counts of another
     size, which another scenario judges.
     """

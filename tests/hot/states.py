@@ -82,7 +82,7 @@ _BEGIN = f"""
     FROM generate_series({{first}}, {{first}} + {MANY // 4}) n;
     INSERT INTO zart.operation_attempts (status, kind, execution_id, triggered_by, reason,
         request_id, incident, rule_id, batch_id, breaker_id, principal)
-    SELECT 'refused', 'resume', 'x-' || n, {_NAMES}
+    SELECT 'refused', CASE WHEN n % 2 = 0 THEN 'resume' ELSE 'retry_step' END, 'x-' || n, {_NAMES}
     FROM generate_series({{first}}, {{first}} + {MANY // 4}) n;
     INSERT INTO zart.requests (caller, rpc, request_id, fingerprint)
     SELECT '', 'Restart', n::text, ''

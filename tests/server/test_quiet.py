@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import pytest
 from streaming import Stream
 from waiting import GIVE_UP
 
@@ -20,12 +21,11 @@ EXTEND = pb.ExtendLeasesRequest(dispatcher_id="d")
 async def test_it_waits_while_calls_come_in_and_then_no_longer() -> None:
     limits = Limits(10, 10)
     waiting = asyncio.create_task(limits.until_quiet(0.03))
-    room, calls = limits.room_for(METHOD), 0
+    calls = 0
     loop = asyncio.get_running_loop()
     told = loop.time() + 0.08  # two notices and a half
     while loop.time() < told:
-        room.enter()
-        room.leave()
+        limits.enter(METHOD).leave()
         calls += 1
         await asyncio.sleep(0)
         assert not waiting.done() or calls == 0
@@ -37,11 +37,23 @@ async def test_it_waits_while_calls_come_in_and_then_no_longer() -> None:
 async def test_it_does_not_wait_for_ever() -> None:
     limits = Limits(10, 10)
     waiting = asyncio.create_task(limits.until_quiet(0.01))
-    room = limits.room_for(METHOD)
     while not waiting.done():
-        room.enter()
-        room.leave()
+        limits.enter(METHOD).leave()
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("method", ["ReportTasks", "ExtendLeases", "GetStepResults"])
+async def test_what_a_dispatcher_tells_of_its_work_holds_up_nobody(method: str) -> None:
+    """It does so over the connection that it has, until that ends: however long this waits."""
+    limits = Limits(10, 10)
+    loop = asyncio.get_running_loop()
+    began, notice = loop.time(), 0.2
+    waiting = asyncio.create_task(limits.until_quiet(notice))
+    while not waiting.done():
+        limits.enter(f"/zart.v1.DispatchService/{method}").leave()
+        await asyncio.sleep(0)
+    notices = (loop.time() - began) / notice
+    assert notices < MOST_NOTICES
 
 
 async def test_what_comes_within_a_stream_holds_up_nobody(zart_database: str) -> None:
@@ -66,5 +78,5 @@ async def test_who_waits_by_design_holds_up_nobody() -> None:
     waiting = asyncio.create_task(limits.until_quiet(60))
     waiting.cancel()
     quick = asyncio.create_task(limits.until_quiet(0.0))
-    limits.room_for("/zart.v1.DispatchService/LeaseTasks").enter()
+    limits.enter("/zart.v1.DispatchService/LeaseTasks")
     await asyncio.wait_for(quick, GIVE_UP)

@@ -22,6 +22,12 @@ _WAITING = frozenset({
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 })  # fmt: skip
+# What a dispatcher calls for as long as it has work, over the connection that it has.
+_KEPT_UP = frozenset({
+    "/zart.v1.DispatchService/ReportTasks",
+    "/zart.v1.DispatchService/ExtendLeases",
+    "/zart.v1.DispatchService/GetStepResults",
+})  # fmt: skip
 MOST_NOTICES = 5
 _UNCOUNTED = "/grpc.health.v1.Health/Check"  # a busy server is not a dead one
 
@@ -37,15 +43,13 @@ class Room:
     def __init__(self, limit: float) -> None:
         self._left = limit
         self.inside = 0
-        self.routed = 0  # calls so far that were sent here, not to another server
 
-    def enter(self, *, is_routed: bool = True) -> None:
-        """Take a place. Raises ServerBusy. What comes within a stream is not routed by itself."""
+    def enter(self) -> None:
+        """Take a place. Raises ServerBusy."""
         if self._left <= 0:
             raise ServerBusy
         self._left -= 1
         self.inside += 1
-        self.routed += is_routed
 
     def leave(self) -> None:
         """Return the place back."""
@@ -59,6 +63,7 @@ class Limits:
     def __init__(self, calls: int, waiting_calls: int) -> None:
         self._calls = Room(calls)
         self._waiting = Room(waiting_calls)
+        self._routed = 0  # calls so far that somebody may have sent to another server
         self._by_method = dict.fromkeys(_WAITING, self._waiting) | {_UNCOUNTED: Room(math.inf)}
 
     def inside(self) -> dict[str, int]:
@@ -70,15 +75,19 @@ class Limits:
 
         For a server that stops, once it has said so: whoever still calls has not been told yet, and
         gRPC cancels what comes in at the very moment of the stop, so that its outcome is unknown.
-        Calls that wait by design are not counted: they end by themselves, and are repeated. Nor is
-        what comes within a stream, which is told where to go once this is over.
+        Not counted is what is repeated whatever becomes of it, and goes on until the connection
+        ends: calls that wait by design, and what dispatchers tell of their work, each in a call or
+        within a stream.
         """
         for _ in range(MOST_NOTICES):
-            before = self._calls.routed
+            before = self._routed
             await asyncio.sleep(notice)
-            if self._calls.routed == before:
+            if self._routed == before:
                 return
 
-    def room_for(self, method: str) -> Room:
-        """Return where a call has to find a place."""
-        return self._by_method.get(method, self._calls)
+    def enter(self, method: str, *, within_stream: bool = False) -> Room:
+        """Take a place for a call in the room that it is to leave. Raises ServerBusy."""
+        room = self._by_method.get(method, self._calls)
+        room.enter()
+        self._routed += room is self._calls and not within_stream and method not in _KEPT_UP
+        return room

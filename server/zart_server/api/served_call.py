@@ -143,9 +143,7 @@ class ServedCall:
 
     async def _enter(self, *, within_stream: bool = False) -> None:
         door = self._entry.door
-        room = door.limits.room_for(self.method)
-        room.enter(is_routed=not within_stream)
-        self._room = room
+        self._room = door.limits.enter(self.method, within_stream=within_stream)
         if door.access is not None:
             await self._admit(door.access)
 

@@ -31,8 +31,6 @@ from zart_server.store.sessions import Session
 
 _CLOSE_WAIT = 1.0  # seconds
 _ROLLBACK = 1.0
-# What is found by time needs bitmaps, which hot statements do without (``Database.open``).
-BY_TIME = "SET LOCAL enable_bitmapscan = on;"
 _BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
 
 

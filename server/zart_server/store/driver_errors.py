@@ -91,6 +91,8 @@ def translate(error: BaseException) -> Exception | None:
 
 
 def _from_postgres(error: asyncpg.PostgresError, sqlstate: str) -> Exception | None:
+    if isinstance(error, asyncpg.InvalidCachedStatementError):  # a migration came in between
+        return StoreConflict()
     is_repeat = sqlstate == "23505" and error.constraint_name in _INSERTED_ONCE
     if is_repeat or sqlstate in _CONFLICT:
         return StoreConflict()

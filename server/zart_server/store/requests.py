@@ -92,14 +92,24 @@ async def complete_response(connection: Connection, key: RequestKey, response: b
     )
 
 
-async def purge_requests(connection: Connection, limit: int) -> int:
-    """Delete up to ``limit`` requests older than 7 days; give how many."""
-    return await connection.execute(
-        "DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests"
-        " WHERE created_at < statement_timestamp() - interval '7 days'"
-        " LIMIT $1 FOR UPDATE SKIP LOCKED))",
+async def purge_requests(
+    connection: Connection, since: datetime | None, limit: int
+) -> tuple[int, datetime | None]:
+    """Delete the first ``limit`` requests since a time that are older than 7 days.
+
+    Return how many there were, and the time of the last one, None if there was none. The next piece
+    begins there: what is deleted stays in its way for as long as anybody's snapshot is open.
+    """
+    row = await connection.fetchrow(
+        "WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid"
+        " FROM zart.requests WHERE created_at < statement_timestamp() - interval '7 days'"
+        " AND created_at >= COALESCE($1::timestamptz, '-infinity')"
+        " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING created_at)"
+        " SELECT count(*), max(created_at) FROM gone",
+        since,
         limit,
     )
+    return (row[0], row[1]) if row else (0, None)
 
 
 def _columns(keys: Sequence[RequestKey]) -> tuple[list[str], list[str], list[str]]:

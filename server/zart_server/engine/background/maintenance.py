@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
@@ -28,7 +29,7 @@ from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.resume import expire
 from zart_server.store.changes import SOON
-from zart_server.store.db import BY_TIME, Database
+from zart_server.store.db import Database
 from zart_server.store.definitions import touch_asked
 from zart_server.store.due import DueLane
 from zart_server.store.leases import ExpiredLease
@@ -86,6 +87,7 @@ class Maintenance(BackgroundLoop):
         self.looked_at = time.monotonic()  # when a look was last over
         self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
         self._rests_until = 0.0  # from looks for due tasks; by time.monotonic
+        self._purged_until: datetime | None = None
         self._next = {"watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     async def stop(self) -> None:
@@ -201,8 +203,10 @@ class Maintenance(BackgroundLoop):
                     break
         if now >= self._next["purge"]:
             self._next["purge"] = now + _PURGE_EVERY
-            async with self._db.transaction(first=BY_TIME) as tx:
-                gone = await purge_requests(tx, _PURGE)
+            async with self._db.autocommit() as connection:
+                gone, last = await purge_requests(connection, self._purged_until, _PURGE)
+            # From the beginning after the last piece: others may have locked some of them.
+            self._purged_until = last if gone == _PURGE else None
             if gone == _PURGE:  # a piece a minute is less than a hundred starts a second leave
                 ended = asyncio.get_running_loop().time()
                 rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
