@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import grpc
@@ -12,13 +13,16 @@ from gateway.scripted import RESUME, Scripted, post
 from gateway.sending import Http, gateway_to
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
 from grpc_status import rpc_status
 from rig import CHAIN, Rig
 from waiting import eventually, for_ever
 
+from zart.gateway import open_pages
 from zart.json_log import JsonFormatter
-from zart.testing.server import ServerUnderTest
+from zart.testing.server import ServerUnderTest, serving
 from zart.v1 import admin_service_pb2 as pb
+from zart_server.api.health import Health
 
 
 def test_the_servers_refusal_is_passed_on_whole(http_: Http) -> None:
@@ -204,6 +208,47 @@ async def test_ready_is_what_the_server_says(
     await eventually(is_told)
     unready = http_.get("/readyz")
     assert (unready.status, unready.json["code"]) == (503, code_pb2.UNAVAILABLE)
+
+
+async def test_it_is_ready_while_one_of_its_servers_serves(
+    zart_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drain of one made all gateways unready at once: who sends requests to them had none."""
+    monkeypatch.setattr(open_pages, "_SHARED_FOR", 0.0)
+    told: list[tuple[Health, int]] = []
+    check = Health.Check
+
+    async def noted(health: Health, request: Any, context: Any) -> Any:
+        answer = await check(health, request, context)
+        told.append((health, answer.status))
+        return answer
+
+    monkeypatch.setattr(Health, "Check", noted)
+    with contextlib.ExitStack() as stack:
+        one, other = (stack.enter_context(serving(zart_database)) for _ in range(2))
+        http_ = stack.enter_context(gateway_to(f"ipv4:{one.address},{other.address}"))
+
+        async def status() -> int:
+            return (await asyncio.to_thread(http_.get, "/readyz")).status
+
+        async def both_are_asked() -> bool:
+            return await status() == 200 and len({health for health, _ in told}) == 2
+
+        await eventually(both_are_asked)
+        one.loop.call_soon_threadsafe(one.running.health.leave)
+        not_serving = (one.running.health, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+        async def is_refused() -> bool:
+            assert await status() == 200
+            return not_serving in told
+
+        await eventually(is_refused)
+        other.loop.call_soon_threadsafe(other.running.health.leave)
+
+        async def is_told() -> bool:
+            return await status() == 503
+
+        await eventually(is_told)
 
 
 def test_a_defect_is_a_500_with_an_id_and_nothing_else(

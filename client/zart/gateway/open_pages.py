@@ -24,6 +24,7 @@ from zart.networks import network_of
 
 _LOOK_TIMEOUT = 3.0  # seconds
 _SHARED_FOR = 1.0  # seconds
+_ASKED_AGAIN = 8  # times, one server after the other as a rule: other calls take their turns, too
 _PROBES = 256  # that wait at once
 _READERS = 32  # of the document at once
 _PART = 64 * 1024  # bytes of the document: no more is written before some are taken
@@ -63,26 +64,42 @@ class Ready:
         return self._look
 
     async def _ask(self) -> Response:
+        loop = asyncio.get_running_loop()
         try:
-            answers = await asyncio.gather(
-                *(
-                    self._health.Check(
-                        health_pb2.HealthCheckRequest(service=service),
-                        metadata=NOBODY,
-                        timeout=_LOOK_TIMEOUT,
-                    )
-                    for service in self._services
-                )
-            )
+            failing = await self._not_served(loop.time() + _LOOK_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             return response_of(status_of_call(error))
         finally:
-            self._until = asyncio.get_running_loop().time() + _SHARED_FOR
-        for service, answer in zip(self._services, answers, strict=True):
-            if answer.status != _SERVING:
-                message = f"{service} is not serving"
-                return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
+            self._until = loop.time() + _SHARED_FOR
+        if failing is not None:
+            message = f"{failing} is not serving"
+            return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
         return JSONResponse({"status": "SERVING"})
+
+    async def _not_served(self, until: float) -> str | None:
+        """Return a service that no server serves, as far as they are asked; None: all are served.
+
+        The channel deals calls out among the servers. One that is about to stop says NOT_SERVING
+        a while before, and others have its calls then: whoever hears that asks the next.
+        """
+        asked = [self._is_served(service, until) for service in self._services]
+        served = await asyncio.gather(*asked)
+        for service, is_served in zip(self._services, served, strict=True):
+            if not is_served and not await self._is_served_elsewhere(service, until):
+                return service
+        return None
+
+    async def _is_served_elsewhere(self, service: str, until: float) -> bool:
+        for _ in range(_ASKED_AGAIN):
+            if await self._is_served(service, until):
+                return True
+        return False
+
+    async def _is_served(self, service: str, until: float) -> bool:
+        request = health_pb2.HealthCheckRequest(service=service)
+        left = max(0.001, until - asyncio.get_running_loop().time())
+        answer = await self._health.Check(request, metadata=NOBODY, timeout=left)
+        return bool(answer.status == _SERVING)
 
 
 class Document:
