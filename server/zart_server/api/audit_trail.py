@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 _MOST_WAITING = 2_000
 _AT_ONCE = 200
 _PATIENCE = 5.0  # seconds
+_GIVEN_UP = 2.0  # seconds in which a write that is given up has come to its end
 
 
 class AuditTrail:
@@ -94,11 +95,26 @@ class AuditTrail:
             async with asyncio.timeout(_PATIENCE), self._db.autocommit() as connection:
                 await record_attempts(connection, attempts)
         except (ZartError, TimeoutError) as error:
-            UNRECORDED.labels("lost").inc(len(attempts))
-            why, count = type(error).__name__, len(attempts)
-            _log.warning("%d refused or planned operations are not on record: %s", count, why)
+            _lose(len(attempts), type(error).__name__)
+        except asyncio.CancelledError:
+            _lose(len(attempts), "the server stops")
+            raise
 
     async def drain(self) -> None:
-        """Wait until what was noted is written, or lost."""
-        if self._writing is not None:
-            await self._writing
+        """Wait until what was noted is written, for some seconds; what is not by then is lost."""
+        if self._writing is None:
+            return
+        _, late = await asyncio.wait([self._writing], timeout=_PATIENCE)
+        if not late:
+            return
+        if self._waiting:
+            _lose(len(self._waiting), "the server stops")
+            self._waiting.clear()
+        for writing in late:
+            writing.cancel()
+        await asyncio.wait(late, timeout=_GIVEN_UP)
+
+
+def _lose(count: int, why: str) -> None:
+    UNRECORDED.labels("lost").inc(count)
+    _log.warning("%d refused or planned operations are not on record: %s", count, why)

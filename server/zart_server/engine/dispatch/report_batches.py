@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported
-from zart_server.domain.errors import StoreConflict, ZartError
+from zart_server.domain.errors import ShuttingDown, StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
 from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 _BATCH = 1000
 _CHARACTERS = 8 * 1024 * 1024  # of results and errors
 _ATTEMPTS = 5
+_LAST_WAIT = 5.0  # seconds that a stop gives to what is being recorded
+_ROLLED_BACK = 2.0  # seconds in which what is given up has come to its end
 
 
 class ReportBatches:
@@ -40,22 +42,51 @@ class ReportBatches:
         self._waiting: list[ReportCall] = []
         self._worker: asyncio.Task[None] | None = None
         self._stragglers: set[asyncio.Task[None]] = set()
+        self._calls: set[ReportCall] = set()  # that are not answered
+        self._is_over = False
 
     async def record(self, outcomes: Sequence[Outcome]) -> Reported:
         """Record outcomes; the answer comes after their commit."""
         if not outcomes:
             return Reported([], [])
+        if self._is_over:
+            raise ShuttingDown
         call = ReportCall.of(outcomes)
+        self._calls.add(call)
         self._waiting.append(call)
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="reports")
-        return await call.done
+        try:
+            return await call.done
+        finally:
+            self._calls.discard(call)
 
     async def stop(self) -> None:
-        """Wait until all outcomes are recorded."""
-        while self._worker is not None or self._stragglers:
-            running = [*self._stragglers, *([self._worker] if self._worker else [])]
-            await asyncio.wait(running)
+        """Wait until all outcomes are recorded, or for some seconds.
+
+        What is left then waits for a run that somebody has locked, or for the database: their
+        dispatchers repeat it, to another server.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LAST_WAIT
+        while (running := self._running()) and (left := until - loop.time()) > 0:
+            await asyncio.wait(running, timeout=left)
+        if running:
+            _log.warning("the last reports are not recorded in time; their dispatchers repeat them")
+            await self._give_up(running)
+
+    async def _give_up(self, running: Collection[asyncio.Task[None]]) -> None:
+        """Answer all calls, and roll back what is under way for them."""
+        self._is_over, self._waiting = True, []
+        for call in self._calls:
+            if not call.done.done():
+                call.done.set_exception(ShuttingDown())
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_ROLLED_BACK)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        return [*self._stragglers, *([self._worker] if self._worker else [])]
 
     async def _work(self) -> None:
         try:
