@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import logging
 import os
-from collections.abc import MutableMapping
+import threading
+from collections.abc import Iterator, MutableMapping
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +22,8 @@ from opentelemetry.trace import (
     Tracer,
 )
 
+_log = logging.getLogger("zart.tracing")
+_LAST_SPANS = 2.0  # seconds
 _EXPORTER = "OTEL_TRACES_EXPORTER"
 _PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -69,10 +75,29 @@ def tracer() -> Tracer | None:
 
 
 def flush() -> None:
-    """Export what has ended, before an end that runs no exit handlers."""
+    """Export what has ended, at the end of the process: for two seconds at most.
+
+    By itself the SDK would export batch after batch as Python ends, each with repeats.
+    """
     shutdown = getattr(trace.get_tracer_provider(), "shutdown", None)
-    if shutdown is not None:  # an SDK's
-        shutdown()
+    if shutdown is None:  # no SDK's
+        return
+    atexit.unregister(shutdown)
+    exporting = threading.Thread(target=shutdown, name="zart-last-spans", daemon=True)
+    exporting.start()
+    exporting.join(_LAST_SPANS)
+    if exporting.is_alive():
+        _log.warning("the last spans are lost: they are not exported within %g s", _LAST_SPANS)
+
+
+@contextlib.contextmanager
+def flushed(*, is_process: bool = True) -> Iterator[None]:
+    """Flush at the end of what is all that its process does, if it is."""
+    try:
+        yield
+    finally:
+        if is_process:
+            flush()
 
 
 def remote(traceparent: str) -> Span:

@@ -18,7 +18,7 @@ from zart import systemd
 from zart.hangups import heed_hangups
 from zart.listening import why_not
 from zart.metrics.failures import MetricsError
-from zart.tracing import trace_as_the_environment_says, tracer
+from zart.tracing import flushed, trace_as_the_environment_says, tracer
 from zart.version import installed_version
 from zart_server.api.access import AccessControl
 from zart_server.api.attempted import refusal_of
@@ -244,8 +244,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
         trace_as_the_environment_says("zart-server")
     except ValueError as error:
         raise StartError(str(error)) from None
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     heed_hangups(stop.set, lambda: None)  # all is about to be read
@@ -288,6 +287,7 @@ def _collect_garbage_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+@flushed()
 def main(settings: Settings, part: Supervised | None = None) -> int:
     """Run a server and return the exit code."""
     import uvloop  # noqa: PLC0415 - loaded by servers, not by tests

@@ -103,7 +103,7 @@ def gateway(
     })  # fmt: skip
     from zart.gateway.server import serve  # noqa: PLC0415 - for this command only
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
-    from zart.tracing import trace_as_the_environment_says  # noqa: PLC0415 - likewise
+    from zart.tracing import flushed, trace_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says()
     trace_as_the_environment_says("zart-gateway")
@@ -122,7 +122,8 @@ def gateway(
             insecure=credentials.insecure,
             metrics_listen=metrics_listen,
         )
-        asyncio.run(serve(settings))
+        with flushed(is_process=session.is_process):
+            asyncio.run(serve(settings))
     except GatewayError as error:
         session.err.line(f"zart: {error}")
         return 1

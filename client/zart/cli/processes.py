@@ -182,7 +182,7 @@ def dispatch(
     )
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
     from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
-    from zart.tracing import trace_as_the_environment_says  # noqa: PLC0415 - likewise
+    from zart.tracing import flushed, trace_as_the_environment_says  # noqa: PLC0415 - likewise
 
     log_as_the_environment_says(tracebacks=True)
     trace_as_the_environment_says("zart-dispatcher")
@@ -195,18 +195,19 @@ def dispatch(
         raise typer.Exit(1) from None
 
     try:
-        run_for_long(
-            dispatch_until_stopped(
-                tasks,
-                address=session.address,
-                concurrency=concurrency,
-                grace=grace,
-                health_listen=health_listen,
-                metrics_listen=metrics_listen,
-                stream=stream,
-                is_process=session.is_process,
+        with flushed(is_process=session.is_process):
+            run_for_long(
+                dispatch_until_stopped(
+                    tasks,
+                    address=session.address,
+                    concurrency=concurrency,
+                    grace=grace,
+                    health_listen=health_listen,
+                    metrics_listen=metrics_listen,
+                    stream=stream,
+                    is_process=session.is_process,
+                )
             )
-        )
     except (CannotListen, MetricsError) as error:
         session.err.line(f"zart: {error}")
         raise typer.Exit(1) from None
