@@ -45,7 +45,8 @@ class Row(NamedTuple):
 # Read by the client itself, for the command, dispatchers, gateways and programs of one's own.
 _CALLERS = (
     Row("ZART_ADDRESS", "HOST:PORT, or several: ipv4:A:1,B:2", "127.0.0.1:50051",
-        "where the server is; of a name with several addresses all are called in turn"),
+        "where the server is, if no `--address` is typed; of a name with several addresses"
+        " all are called in turn"),
     Row("ZART_TOKEN", "text", "–", "a static token or a JWT, shown with each call"),
     Row("ZART_TOKEN_FILE", "a file", "–", "a file that holds it, and may be replaced"),
     Row("ZART_TLS_CA", "a file, or `system`", "–",

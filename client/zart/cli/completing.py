@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import typer
+
+from zart.cli.given import typed
+
 if TYPE_CHECKING:
     from zart.sync_client import SyncClient
 
@@ -16,42 +20,47 @@ _MOST = 1_000  # looked at, the newest ones
 _HARMLESS = re.compile(r"[A-Za-z0-9_][\w.:@/+=,-]*", re.ASCII)
 
 
-def task_names(incomplete: str) -> list[str]:
+def task_names(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the tasks whose names begin so."""
-    return _known(incomplete, lambda client: (d.task_name for d in client.list_task_definitions()))
+    return _known(
+        ctx, incomplete, lambda client: (d.task_name for d in client.list_task_definitions())
+    )
 
 
-def execution_ids(incomplete: str) -> list[str]:
+def execution_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the newest executions whose ids begin so."""
     return _known(
+        ctx,
         incomplete,
         lambda client: (e.execution_id for e in client.list_executions(page_size=_MOST)),
     )
 
 
-def rule_ids(incomplete: str) -> list[str]:
+def rule_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the pause rules that stand and whose ids begin so."""
-    return _known(incomplete, lambda client: (r.rule_id for r in client.list_pause_rules()))
+    return _known(ctx, incomplete, lambda client: (r.rule_id for r in client.list_pause_rules()))
 
 
-def breaker_ids(incomplete: str) -> list[str]:
+def breaker_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the breakers whose ids begin so."""
-    return _known(incomplete, lambda client: (b.breaker_id for b in client.list_breakers()))
+    return _known(ctx, incomplete, lambda client: (b.breaker_id for b in client.list_breakers()))
 
 
-def batch_ids(incomplete: str) -> list[str]:
+def batch_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the newest batches whose ids begin so."""
     return _known(
-        incomplete, lambda client: (b.batch_id for b in client.list_batches(page_size=_MOST))
+        ctx, incomplete, lambda client: (b.batch_id for b in client.list_batches(page_size=_MOST))
     )
 
 
-def _known(incomplete: str, names: Callable[[SyncClient], Iterable[str]]) -> list[str]:
+def _known(
+    ctx: typer.Context, incomplete: str, names: Callable[[SyncClient], Iterable[str]]
+) -> list[str]:
     from zart.errors import ZartError  # noqa: PLC0415 - gRPC takes a while
     from zart.sync_client import connect_sync  # noqa: PLC0415 - likewise
 
     try:
-        with connect_sync(timeout=_PATIENCE) as client:
+        with connect_sync(typed(ctx, "address"), timeout=_PATIENCE) as client:
             found = list(islice(names(client), _MOST))
     except (ZartError, ValueError, OSError):  # a shell shows nothing then
         return []

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from zart.cli.given import typed
 from zart.cli.options import Address, MetricsListen, example, seconds_to_wait
 from zart.cli.session import Session
 from zart.credentials import Credentials
@@ -111,8 +112,8 @@ def gateway(
         credentials = Credentials.without_token()
         settings = Settings(
             listen=listen,
-            address=address or session.address,
-            timeout=timeout,
+            address=typed(ctx, "address") or address or session.address,
+            timeout=typed(ctx, "timeout") or timeout,
             max_calls=max_calls,
             hosts=[name.strip() for name in hosts.split(",") if name.strip()],
             tls_cert=tls_cert,

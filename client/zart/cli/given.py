@@ -1,4 +1,4 @@
-"""What somebody typed, option by option: as what each parameter is written, and which are empty."""
+"""What somebody typed, option by option: how each is written, which are empty, and which count."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ def refuse_empty(ctx: typer.Context, given: Mapping[str, Any], may_be: Collectio
         texts = value if isinstance(value, list | tuple) else [value]
         if any(isinstance(text, str) and not text.strip() for text in texts):
             raise typer.BadParameter("is empty", param_hint=shown(parameter))
+
+
+def typed(ctx: typer.Context, name: str) -> Any:  # noqa: ANN401 - as the option says
+    """Return what was typed for an option, behind the command or else before it.
+
+    None: nothing, or empty. What a variable of the environment says was not typed: a command's own
+    option reads it too, and must not go before what was typed for the same one before the command.
+    """
+    at: Any = ctx
+    while at is not None:
+        source = at.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and at.params.get(name):
+            return at.params[name]
+        at = at.parent
+    return None
 
 
 def options_with_value(ctx: typer.Context) -> frozenset[str]:

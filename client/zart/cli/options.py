@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
-from zart.cli.given import options_with_value, refuse_empty, shown
+from zart.cli.given import options_with_value, refuse_empty, shown, typed
 from zart.cli.session import Mutation, Plan, Session
 from zart.listening import host_and_port
 
@@ -258,8 +258,8 @@ def _with_options(
         }
         session.valued = options_with_value(ctx)
         for name in _COMMON:
-            value = given.pop(name)
-            if value is not None:
+            given.pop(name)  # what the environment says the session has by now
+            if (value := typed(ctx, name)) is not None:
                 setattr(session, name, value)
         if "request_id" in added:
             session.mutate(Mutation(**{name: given.pop(name) for name in _MUTATION}))

@@ -101,6 +101,8 @@ def say_unknown(session: Session, error: Exception) -> None:
         with contextlib.suppress(KeyboardInterrupt):  # who does not wait for it needs the rest
             if cause := what_it_speaks(address_of(session.address)):
                 why = f"{cause} ({why})"
+        if (asked := address_of(session.address)) not in why:
+            why = f"{why}, at {asked}"
     if session.is_json:
         code = code_pb2.UNKNOWN if isinstance(error, NotWritten) else code_pb2.UNAVAILABLE
         say_refused(
