@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from zart.cli.options import example, seconds_to_wait
+from zart.cli.given import typed
+from zart.cli.options import Output, example, seconds_to_wait
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -29,7 +30,7 @@ def health(
     process: Annotated[
         _Process, typer.Argument(metavar="[server|gateway|dispatcher]", help="Which it is.")
     ] = _Process.SERVER,
-    address: Annotated[
+    address: Annotated[  # noqa: ARG001 - read where it was typed, perhaps before the command
         str | None,
         typer.Option(
             "--address",
@@ -49,6 +50,7 @@ def health(
             "--timeout", min=0.001, help="Seconds to wait for an answer.", callback=seconds_to_wait
         ),
     ] = 3.0,
+    output: Output = None,
 ) -> int:
     """Tell whether a process can serve: exit 0 if so, else 1.
 
@@ -61,8 +63,10 @@ def health(
     from zart.health import NotServing, Probe  # noqa: PLC0415 - so it does
 
     session: Session = ctx.obj
-    at = address or _from_environment(process, session)
-    probe = Probe(Credentials.without_token(), server_name, timeout)
+    session.output = output or session.output
+    at = typed(ctx, "address") or _from_environment(process, session)
+    seconds = typed(ctx, "timeout") or timeout
+    probe = Probe(Credentials.without_token(), server_name, seconds)
     try:
         match process:
             case _Process.SERVER:
@@ -70,7 +74,7 @@ def health(
             case _Process.GATEWAY:
                 probe.over_http(_url(at, "/healthz" if live else "/readyz"))
             case _Process.DISPATCHER:
-                plain = Probe(Credentials(), timeout=timeout)
+                plain = Probe(Credentials(), timeout=seconds)
                 plain.over_grpc(at, [""] if live else [_dispatchers_service()])
     except NotServing as error:
         from zart.cli.other_protocol import what_it_speaks  # noqa: PLC0415 - brings in all of TLS
@@ -78,10 +82,23 @@ def health(
         asks = process is _Process.SERVER and error.in_time
         hint = what_it_speaks(at) if asks else ""
         why = f"{hint} ({error})" if hint else str(error)
-        session.err.line(f"zart: the {process} at {at} does not serve: {why}")
+        _say_why_not(session, f"the {process} at {at} does not serve: {why}")
         return NOT_SERVING
-    session.print("SERVING")
+    if session.is_json:
+        from grpc_health.v1.health_pb2 import HealthCheckResponse  # noqa: PLC0415 - as above
+
+        session.print_json(HealthCheckResponse(status=HealthCheckResponse.SERVING))
+    else:
+        session.print("SERVING")
     return 0
+
+
+def _say_why_not(session: Session, why: str) -> None:
+    from google.rpc import code_pb2  # noqa: PLC0415 - with the protos only
+
+    from zart.cli.problems import say_own  # noqa: PLC0415 - takes a while
+
+    say_own(session, why, code_pb2.UNAVAILABLE)
 
 
 def _from_environment(process: _Process, session: Session) -> str:
