@@ -145,5 +145,5 @@ def test_a_result_that_cannot_be_had_is_an_error(run: Run) -> None:
         ("GetStep", execution.GetStepResponse(step=step)),
     )
     assert (code, out) == (1, "")
-    assert err == "zart: the server has no result of 'a', a step of x:run:0\n"
+    assert err == "x:run:0 is COMPLETED\nzart: the server has no result of 'a', a step of x:run:0\n"
     assert [each.execution_id for each in requests] == ["x"] * 3

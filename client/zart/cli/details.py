@@ -9,7 +9,7 @@ from zart.calls.audit import list_rule_holds
 from zart.cli import render
 from zart.cli.session import Session
 from zart.cli.shell import command_line, no_options
-from zart.errors import ExecutionNotFound, UnknownMethod
+from zart.errors import ExecutionNotFound, Refused, UnknownMethod, Unreachable
 from zart.models import Attempt, AttemptStatus, ExecutionState, Run, Step, StepStatus
 
 _FAILED_STEPS = 20  # whose attempts are shown beside the others
@@ -72,6 +72,9 @@ def paused_since(session: Session, execution_id: str, step: Step) -> datetime | 
     try:
         _, found = session.send(list_rule_holds(execution_id))
     except (ExecutionNotFound, UnknownMethod):  # purged just now; a server that is older
+        return None
+    except (Refused, Unreachable, TimeoutError) as error:  # the step is shown all the same
+        session.tell(f"since when {step.step_name} is paused could not be looked up: {error}")
         return None
     since = [
         hold.held_from

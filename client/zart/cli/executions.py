@@ -26,7 +26,7 @@ from zart.cli.options import (
 from zart.cli.session import Session
 from zart.cli.values import json_value
 from zart.cli.watching import telling, watched
-from zart.cli.whole_results import with_result
+from zart.cli.whole_results import NOT_READ, result_after
 from zart.decoding import decode
 from zart.errors import ExecutionNotFound, RunFailed, RunNotFound
 from zart.models import (
@@ -132,11 +132,11 @@ def status(
             show_step(session, step, *texts, paused_since(session, execution_id, step))
         return
     message, state = session.send(execution.get_execution(execution_id, run_number=run))
-    with_result(session, message)
-    if session.is_json:
-        session.print_json(message)
-    else:
-        show_state(session, state, message.run.result_json)
+    with result_after(session, message) as result:
+        if session.is_json:
+            session.print_json(message)
+        else:
+            show_state(session, state, result)
 
 
 @app.command(epilog=example("watch order-7"))
@@ -147,19 +147,21 @@ def watch(session: Session, execution_id: ExecutionId, run: RunNumber = None) ->
     message: Any
     call = execution.watch_execution(execution_id, run_number=run)
     for message in watched(session, call, timeout=session.timeout):
-        state = decode(ExecutionState, with_result(session, message))
-        if session.is_json:
-            session.print_json(message, one_line=True)
-        else:
-            _show_changes(session, state, last, message.run.result_json)
+        state = decode(ExecutionState, message)
+        if not session.is_json:
+            _show_changes(session, state, last)
+        with result_after(session, message) as result:
+            if session.is_json:
+                session.print_json(message, one_line=True)
+            elif state.run.status is RunStatus.COMPLETED:
+                session.out.json(f"result: {result}")
+                session.out.flush()
         last = state.run
     if last is not None and last.status is not RunStatus.COMPLETED:
         raise RunFailed(last)
 
 
-def _show_changes(
-    session: Session, state: ExecutionState, last: Run | None, result_json: str
-) -> None:
+def _show_changes(session: Session, state: ExecutionState, last: Run | None) -> None:
     if last is None or (last.run_id, last.status) != (state.run.run_id, state.run.status):
         session.print(f"{state.run.run_id} is {state.run.status}")
     for step in state.steps:
@@ -168,8 +170,7 @@ def _show_changes(
             more = " · ".join(filter(None, (more, render.error_line(step.last_error))))
         attempt = f" (attempt {render.attempts_of(step)})" if step.attempt else ""
         session.print(f"  {step.step_name} {step.status}{attempt}{': ' if more else ''}{more}")
-    if state.run.status is RunStatus.COMPLETED:
-        session.out.json(f"result: {result_json}")
+    if state.run.result_omitted:  # which takes a while to read
         session.out.flush()
 
 
@@ -184,12 +185,18 @@ def wait(session: Session, execution_id: ExecutionId) -> None:
 def _show_end(session: Session, final: Any) -> None:  # noqa: ANN401 - a message known by its fields
     run = decode(ExecutionState, final).run
     if session.is_json:
-        session.print_json(with_result(session, _whole(session, final)))
+        whole = _whole(session, final)
+        with result_after(session, whole):
+            session.print_json(whole)
     if run.status is not RunStatus.COMPLETED:
         raise RunFailed(run)
     if not session.is_json:
-        session.out.json(with_result(session, final).run.result_json)
-        session.out.flush()
+        if run.result_omitted:
+            session.tell(f"{run.run_id} is {run.status}")
+        with result_after(session, final) as result:
+            if not result.startswith(NOT_READ):
+                session.out.json(result)
+                session.out.flush()
 
 
 def _whole(session: Session, final: Any) -> Any:  # noqa: ANN401 - messages known by their fields
