@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, timedelta
 from typing import Any
 
 import typer
 
 from zart.calls import admin
+from zart.calls.call import Call
 from zart.cli import render
 from zart.cli.bar import Bar
 from zart.cli.session import Session
 from zart.cli.watching import watched
 from zart.errors import Unavailable, Unreachable
-from zart.models import WatchedPauseRule, WatchUntil
+from zart.models import Paused, WatchedPauseRule, WatchUntil
 
 _NEVER_DRAINED = 4  # what was waited for ended in another way
 _RAN_OUT = 5
 _TO_HEAR = 10.0  # seconds until it is told that a rule is drained of which nothing is in flight
 
 
-def wait_drained(
+def run_and_wait(
+    session: Session, call: Call[Paused], show: Callable[[Paused], None], within: timedelta | None
+) -> None:
+    """Pause, and wait until the rule is drained; print the answer, for scripts as of then."""
+    message: Any
+    message, answer = session.send(call)
+    if not session.is_json:
+        show(answer)
+    last, code = _wait_drained(session, answer.rule_id, answer.running_steps, within)
+    if session.is_json:
+        if last.HasField("rule"):
+            message.rule.CopyFrom(last.rule)
+        session.print_json(message)
+    _end(session, last, code)
+
+
+def _wait_drained(
     session: Session, rule_id: str, running: int, within: timedelta | None
 ) -> tuple[Any, int]:
     """Watch a rule until it is drained; return its last message, and the exit code.
@@ -77,7 +95,7 @@ def _in_flight(rule: WatchedPauseRule) -> str:
     return text
 
 
-def end(session: Session, message: Any, code: int) -> None:  # noqa: ANN401 - a proto
+def _end(session: Session, message: Any, code: int) -> None:  # noqa: ANN401 - a proto
     """Say since when the rule is drained; exit with the code unless it is 0."""
     if not code and not session.is_json:
         session.print(f"drained   {render.when(message.rule.drained_at.ToDatetime(UTC))}")

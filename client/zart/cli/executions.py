@@ -78,7 +78,9 @@ def start(
         return
     messages = streams.run_sync(session.client, call, session.timeout, telling(session))
     with session.asking_for(call):
-        started = call.read(next(messages).started)
+        answer = next(messages).started
+    session.heed_replay(answer)
+    started = call.read(answer)
     if not session.is_json:
         show(started)
     else:  # to people only: scripts read JSON only, and the end has the id

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from zart.calls import admin, resuming
-from zart.calls.call import Call
 from zart.cli import render
 from zart.cli.completing import execution_ids, rule_ids
-from zart.cli.drained import end, wait_drained
+from zart.cli.drained import run_and_wait
 from zart.cli.options import Limit, TaskName, example, plans, reads
 from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Plan, Session
+from zart.cli.standing import tell_if_it_ended
 from zart.cli.values import counted, rate_of, span_of
 from zart.models import Paused, PauseRule, Resumed, WarningKind
 
@@ -88,28 +86,14 @@ def pause(
         session.print(*_pause_lines(answer))
         for warning in answer.warnings:
             session.tell(f"warning: {warning.message}")
+        tell_if_it_ended(session, answer)
 
     call = admin.pause(**asked, **session.plan.fields, **session.mutation.fields)
     within = span_of(wait_for, "--wait-for")
     if session.plan.dry_run or not (wait or within is not None):
         session.run(call, show)
     else:
-        _run_and_wait(session, call, show, within)
-
-
-def _run_and_wait(
-    session: Session, call: Call[Paused], show: Callable[[Paused], None], within: timedelta | None
-) -> None:
-    message: Any
-    message, answer = session.send(call)
-    if not session.is_json:
-        show(answer)
-    last, code = wait_drained(session, answer.rule_id, answer.running_steps, within)
-    if session.is_json:
-        if last.HasField("rule"):
-            message.rule.CopyFrom(last.rule)
-        session.print_json(message)
-    end(session, last, code)
+        run_and_wait(session, call, show, within)
 
 
 def _pause_lines(answer: Paused) -> list[str]:

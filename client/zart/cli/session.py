@@ -139,7 +139,15 @@ class Session:
         """Send a call; return its answer as it came, and as a dataclass."""
         with self.asking_for(call):
             message = self.client.send_raw(call)
+        self.heed_replay(message)
         return message, call.answer(message)
+
+    def heed_replay(self, answer: Any) -> bool:  # noqa: ANN401 - a message of any kind
+        """Tell of an answer that it is of then; what gRPC repeated by itself was done by this."""
+        if not (self.mutation.may_repeat and getattr(answer, "replayed", False)):
+            return False
+        self.tell("it was done before, by this request id; the answer is the one of then")
+        return True
 
     @contextlib.contextmanager
     def asking_for(self, call: Call[Any]) -> Iterator[None]:
