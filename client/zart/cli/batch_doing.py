@@ -12,6 +12,7 @@ from zart.calls.payload import UNSET
 from zart.cli.bar import Bar
 from zart.cli.batch_lines import batch_lines, counts_of, plan_lines
 from zart.cli.options import example, plans_filtered
+from zart.cli.planning import planned
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, rate_of
 from zart.cli.watching import watched
@@ -94,15 +95,20 @@ def _show_plan(session: Session) -> Any:  # noqa: ANN401 - shows an answer
 
 
 def _ask(session: Session, operation: BatchOperation, options: dict[str, Any]) -> str:
-    """Show what the batch would do, and ask; return the token of just that."""
+    """Show what the batch would do, and ask; return the token of just that.
+
+    A repeat stays as it was: without one.
+    """
     if not session.is_interactive:
         raise typer.BadParameter("nobody is there to be asked: say --yes, or give --plan-token")
     plan_options = options | {"request_id": ""}
-    _, planned = session.send(calls.create_batch(operation, **plan_options, validate_only=True))
-    for line in plan_lines(planned.plan) if planned.plan is not None else ():
+    shown = planned(session, calls.create_batch(operation, **plan_options, validate_only=True))
+    if shown is None:
+        return ""
+    for line in plan_lines(shown.plan) if shown.plan is not None else ():
         session.asking.line(line)
     session.confirm("do it?")
-    return planned.plan_token
+    return "" if session.mutation.may_repeat else shown.plan_token
 
 
 def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:

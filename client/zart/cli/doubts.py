@@ -18,7 +18,7 @@ from zart.cli.refusing import refuse
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import time_of
-from zart.models import InDoubtAttempt, ResolvedInDoubt
+from zart.models import AttemptStatus, InDoubtAttempt, OperationKind, ResolvedInDoubt
 
 app = typer.Typer()
 _COLUMNS = (
@@ -31,6 +31,7 @@ _COLUMNS = (
     Column("ENDED", rank=3),
     Column("DISPATCHER", rank=4, words=NAMES),
 )
+_UNCLEAR = {AttemptStatus.LOST, AttemptStatus.TIMED_OUT, AttemptStatus.ABANDONED}
 _FINDINGS = ("happened", "did-not-happen")
 
 
@@ -111,7 +112,8 @@ def resolve(
     if finding not in _FINDINGS:
         raise typer.BadParameter(" or ".join(_FINDINGS), param_hint="happened|did-not-happen")
     if run is None or attempt is None:
-        run, attempt = _only_one(session, execution_id, step_name, run, attempt)
+        find = _resolved_before if session.mutation.may_repeat else _only_one
+        run, attempt = find(session, execution_id, step_name, run, attempt)
 
     def show(answer: ResolvedInDoubt) -> None:
         item = answer.item
@@ -130,6 +132,31 @@ def resolve(
         **session.mutation.fields,
     )
     session.run(call, show)
+
+
+def _resolved_before(
+    session: Session, execution_id: str, step_name: str, run: int | None, attempt: int | None
+) -> tuple[int, int]:
+    """Find the attempt that a repeat resolved, in doubt no longer; else the one that is."""
+    mine = (step_name, session.mutation.request_id)
+    made = session.client.list_operations(
+        execution_id=execution_id, kind=OperationKind.RESOLVE_IN_DOUBT
+    )
+    runs = (each.run_number for each in made if (each.step_name, each.request_id) == mine)
+    of_run = next(runs, None)
+    if of_run is None:
+        return _only_one(session, execution_id, step_name, run, attempt)
+    number = of_run if run is None else run
+    if attempt is not None:
+        return number, attempt
+    step = session.client.get_step(execution_id, step_name, run_number=number)
+    ended = [
+        each.attempt for each in step.attempts if each.status in _UNCLEAR and not each.in_doubt
+    ]
+    if len(ended) == 1:
+        return number, ended[0]
+    one = ", ".join(f"--run {number} --attempt {n}" for n in ended) or "--run and --attempt"
+    raise typer.BadParameter(f"say which attempt it resolved: {one}", param_hint="--attempt")
 
 
 def _only_one(

@@ -11,6 +11,7 @@ from zart.cli import render
 from zart.cli.completing import execution_ids, rule_ids
 from zart.cli.drained import run_and_wait
 from zart.cli.options import Limit, TaskName, example, plans, reads
+from zart.cli.planning import planned
 from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
@@ -80,7 +81,7 @@ def pause(
         "must_match": not future,
     }
     if session.is_interactive and not (session.mutation.yes or session.plan):
-        _confirm_pause(session, session.client.send(admin.pause(**asked, validate_only=True)))
+        _confirm_pause(session, asked)
 
     def show(answer: Paused) -> None:
         session.print(*_pause_lines(answer))
@@ -121,8 +122,14 @@ def _pause_lines(answer: Paused) -> list[str]:
     return lines
 
 
-def _confirm_pause(session: Session, plan: Paused) -> None:
-    """Ask before everything is paused, and before a rule that there is already."""
+def _confirm_pause(session: Session, asked: dict[str, Any]) -> None:
+    """Ask before everything is paused, and before a rule that there is already.
+
+    Of a repeat that may be the rule which it made.
+    """
+    if session.mutation.may_repeat and not asked["everything"]:
+        return
+    plan = session.client.send(admin.pause(**asked, validate_only=True))
     equal = [w.message for w in plan.warnings if w.kind is WarningKind.EQUAL_RULE]
     if not plan.rule.everything and not equal:
         return
@@ -232,7 +239,9 @@ def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
 
     Rules that others make until there is an answer are not ended by it. A repeat stays as it was.
     """
-    plan = session.client.send(resuming.resume(**asked, validate_only=True))
+    plan = planned(session, resuming.resume(**asked, validate_only=True))
+    if plan is None:
+        return Plan()
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
     if doomed:
         _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
