@@ -12,16 +12,15 @@ import typer
 from zart.calls.audit import list_operations, list_rule_holds
 from zart.cli import render
 from zart.cli.completing import batch_ids
+from zart.cli.operation_rows import NOT_DONE, OPERATIONS, decided, operation_row
 from zart.cli.options import ExecutionId, Limit, example, reads
-from zart.cli.retention import kept_for
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import counted, names_of, time_of
+from zart.cli.values import names_of, time_of
 from zart.errors import ExecutionNotFound, UnknownMethod
 from zart.models import Operation, OperationKind, OperationStatus, RuleHold, RuleHolds
 
 app = typer.Typer()
-_NOT_DONE = (OperationStatus.PLANNED, OperationStatus.REFUSED)
 _SINCE = timedelta(days=7)  # where nothing else keeps the list short
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _COLUMNS = (
@@ -63,7 +62,7 @@ def history(
         session.run(list_rule_holds(execution_id), lambda found: _show_holds(session, found))
         return
     call = list_operations(execution_id=execution_id)
-    session.run_list(call, limit, render.OPERATIONS, render.operation_row)
+    session.run_list(call, limit, OPERATIONS, operation_row)
     if session.is_json:  # which has one list
         return
     # One that was purged has a history all the same; an older server does not know of holds.
@@ -186,7 +185,7 @@ def _row_at(now: datetime) -> Callable[[Operation], Sequence[str]]:
         return (
             render.age(o.created_at, now),
             o.kind,
-            o.status if o.status in _NOT_DONE else "",
+            o.status if o.status in NOT_DONE else "",
             _on(o),
             o.triggered_by,
             o.principal,
@@ -207,36 +206,7 @@ def _on(operation: Operation) -> str:
 
 
 def _why(operation: Operation) -> str:
-    """Write why it was refused, what of it nothing else tells, and the reason that was given."""
+    """Write why it was refused, what was decided, and the reason that was given."""
     refusal = operation.refusal
     told = f"{refusal.reason}: {refusal.message}" if refusal else ""
-    return " · ".join(
-        filter(None, (told, _of_release(operation), _of_retention(operation), operation.reason))
-    )
-
-
-def _of_release(operation: Operation) -> str:
-    """Write how a rule lets steps go from then on, and how many went."""
-    made, was = operation.made, operation.replaced
-    if made is None or operation.status in _NOT_DONE:
-        return ""
-    if made.canary:
-        return f"canary {made.canary}: {counted(made.released_steps, 'step')} let go"
-    if made.rate_per_second:
-        before = f", {was.rate_per_second:g}/s before" if was and was.rate_per_second else ""
-        return f"{made.rate_per_second:g}/s{before}"
-    return f"{counted(made.released_steps, 'step')} let go" if made.released_steps else ""
-
-
-def _of_retention(operation: Operation) -> str:
-    """Write what a purge removed, and for how long something is to be kept."""
-    made = operation.made
-    if made is None or operation.status in _NOT_DONE:
-        return ""
-    if operation.kind is OperationKind.SET_RETENTION:
-        return f"kept for {kept_for(made.keep_for)}"
-    if operation.kind is not OperationKind.PURGE:
-        return ""
-    if made.removed_operations:
-        return f"{made.removed_operations} operations"
-    return f"{made.removed_executions} executions"
+    return " · ".join(filter(None, (told, decided(operation), operation.reason)))

@@ -11,7 +11,6 @@ from zart.models import (
     Attempt,
     AttemptStatus,
     Execution,
-    Operation,
     PauseRule,
     Run,
     Step,
@@ -212,45 +211,6 @@ def scope_of(rule: PauseRule) -> str:
         ("step", rule.step_pattern),
     )
     return " ".join(f"{name}={value}" for name, value in parts if value is not None)
-
-
-OPERATIONS = (
-    Column("WHEN"),
-    Column("WHAT"),
-    Column("RUN", rank=4),
-    Column("STEP / RULE", rank=1),
-    Column("BY", rank=2),
-    Column("IDENTITY", rank=6),
-    Column("REASON", rank=3, words=TEXT),
-    Column("REPLACED", rank=5, words=TEXT),
-)
-
-
-def operation_row(o: Operation) -> Sequence[str]:
-    """Show who did what."""
-    return (
-        when(o.created_at),
-        o.kind,
-        "" if o.run_number is None else str(o.run_number),
-        o.step_name or o.rule_id,
-        o.triggered_by,
-        o.principal,
-        o.reason,
-        _replaced(o),
-    )
-
-
-def _replaced(operation: Operation) -> str:
-    replaced = operation.replaced
-    if replaced is None:
-        return ""
-    if replaced.step_status != "UNSPECIFIED":
-        error = error_line(replaced.step_error)
-        return f"{replaced.step_status}: {error}" if error else replaced.step_status.value
-    if replaced.status != "UNSPECIFIED":
-        what = f"run {replaced.run_number} {replaced.status}"
-        return f"{what}: {replaced.error}" if replaced.error else what
-    return ""
 
 
 TASKS = (
