@@ -59,13 +59,15 @@ MODULES = {
     "pausing": {
         "pause": "Withhold matching steps until resume or expiry.",
         "resume": "Delete pause rules: one, those with all of the given scope, or all.",
+    },
+    "rules": {
         "pause-list": (
-            "List pause rules, newest first: what each withholds, and what of it "
-            "is in flight still."
+            "List pause rules, newest first: what each withholds, what is in flight, "
+            "what it lets go."
         ),
         "rules": (
-            "List pause rules, newest first: what each withholds, and what of it "
-            "is in flight still."
+            "List pause rules, newest first: what each withholds, what is in flight, "
+            "what it lets go."
         ),
     },
     "releasing": {

@@ -105,6 +105,11 @@ RuleId = Annotated[
     str, typer.Argument(metavar="RULE_ID", help="Of a pause rule.", autocompletion=rule_ids)
 ]
 TaskName = typer.Option("--task-name", help="Of this task.", autocompletion=task_names)
+ScopeExecution = Annotated[
+    str | None,
+    typer.Option("--execution-id", help="Of this execution.", autocompletion=execution_ids),
+]
+ScopeTask = Annotated[str | None, TaskName]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {

@@ -8,9 +8,9 @@ import typer
 
 from zart.calls import admin, resuming
 from zart.cli import render
-from zart.cli.completing import execution_ids, rule_ids
+from zart.cli.completing import rule_ids
 from zart.cli.drained import run_and_wait
-from zart.cli.options import Limit, TaskName, example, plans, reads
+from zart.cli.options import ScopeExecution, ScopeTask, example, plans
 from zart.cli.planning import planned
 from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
@@ -22,11 +22,6 @@ from zart.models import Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
 
-ScopeExecution = Annotated[
-    str | None,
-    typer.Option("--execution-id", help="Of this execution.", autocompletion=execution_ids),
-]
-ScopeTask = Annotated[str | None, TaskName]
 ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
@@ -264,26 +259,3 @@ def _confirm_rules(
         closes = ", ".join(rule.breaker_id for rule in doomed if rule.breaker_id)
         closing = f" and close {closes}" if closes else ""
         session.confirm(f"delete {which}{closing}, for {steps}{more} paused steps?")
-
-
-@app.command("rules", epilog=example("rules --include-deleted"))
-@app.command("pause-list", epilog=example("pause-list --include-deleted"))
-@reads
-def pause_list(
-    session: Session,
-    execution_id: ScopeExecution = None,
-    task_name: ScopeTask = None,
-    step: Annotated[str | None, typer.Option("--step", help="With this very pattern.")] = None,
-    include_deleted: Annotated[
-        bool, typer.Option("--include-deleted", help="Resumed and expired ones, too.")
-    ] = False,
-    limit: Limit = 0,
-) -> None:
-    """List pause rules, newest first: what each withholds, and what of it is in flight still."""
-    call = admin.list_pause_rules(
-        execution_id=execution_id,
-        task_name=task_name,
-        step_pattern=step,
-        include_deleted=include_deleted,
-    )
-    session.run_list(call, limit, RULES, rule_row)

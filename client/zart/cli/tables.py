@@ -27,13 +27,15 @@ class Column:
 
     ``rank``: where not all fit, the one with the highest goes first; 0 stays. ``words``: its
     cells may take several lines, broken between words; those up to so many columns stay whole.
-    ``lines``: at most so many of them are shown on a terminal; 0: all.
+    ``lines``: at most so many of them are shown on a terminal; 0: all. ``narrow``: in fewer
+    columns its words are not worth it.
     """
 
     title: str
     rank: int = 0
     words: int = 0
     lines: int = 0
+    narrow: int = _NARROW
 
 
 class Table:
@@ -96,7 +98,9 @@ class Table:
         natural = max(self._natural[n], len(column.title))
         if not column.words:
             return natural
-        return min(natural, max(len(column.title), min(self._longest[n], column.words), _NARROW))
+        return min(
+            natural, max(len(column.title), min(self._longest[n], column.words), column.narrow)
+        )
 
     def _widths(self, shown: list[int]) -> list[int]:
         """Return each column its least width, and what is left to those that ask for more."""
