@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from zart.cli.batch_settings import selection_of, settings_of
 from zart.cli.render import when
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.models import Batch, BatchCounts, BatchItem, BatchOutcomes, BatchPlan, BatchStatus
@@ -82,6 +83,9 @@ def batch_lines(b: Batch) -> list[str]:
     """Tell all of a batch."""
     rate = "" if b.rate_per_second is None else f"{b.rate_per_second:g}/s"
     told = [
+        ("of", "" if b.selection is None else selection_of(b.selection)),
+        ("with", "" if b.operation is None else settings_of(b.operation)),
+        ("as of", when(b.as_of)),
         ("items", f"{b.counts.selected}: {counts_of(b.counts)}"),
         ("made", "" if b.outcomes is None else counts_of(b.outcomes)),
         ("rate", rate),
@@ -89,6 +93,7 @@ def batch_lines(b: Batch) -> list[str]:
         ("bears", "" if b.max_failures is None else f"fewer than {b.max_failures} failures"),
         ("error", b.error),
         ("created", when(b.created_at)),
+        ("started", when(b.started_at)),
         ("completed", when(b.completed_at)),
         ("expected", when(b.expected_end_at)),
         ("by", b.created_by),

@@ -66,6 +66,12 @@ def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
     return f"{found or path}: {_WORD.sub(lambda word: flag(word[0]) or word[0], what)}"
 
 
+def option_of(field: str, *, in_filter: bool = False) -> str:
+    """Return the option that fills a field: ``--of-rule`` for a filter's ``rule_id``."""
+    name = _IN_FILTERS.get(field, field) if in_filter else field
+    return f"--{PARAMETERS.get(name, name).replace('_', '-')}"
+
+
 def _flag(name: str, shown: Mapping[str, str]) -> str | None:
     parameters = PARAMETERS.get(name, name), _ELSE.get(name, "")
     return next((shown[one] for one in parameters if one in shown), TOGETHER.get(name))
