@@ -24,7 +24,6 @@ WHERE caller = $1
     AND request_id = $3;
 
 -- store/requests.py: purge_requests
--- Delete the first ``limit`` requests since a time that are older than 7 days.
+-- Delete the requests older than 7 days in so many blocks of the table from the ``first`` on.
 -- Locks: requests.
-WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE created_at < statement_timestamp() - interval '7 days' AND created_at >= COALESCE($1::timestamptz, '-infinity') ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING created_at) SELECT count(*), max(created_at)
-FROM gone;
+WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE ctid >= $1::tid AND ctid < $2::tid AND created_at < statement_timestamp() - interval '7 days' FOR UPDATE SKIP LOCKED))) SELECT pg_relation_size('zart.requests') > current_setting('block_size')::bigint * $3::bigint;

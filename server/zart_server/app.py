@@ -171,8 +171,7 @@ async def running(
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await mutations.drain()
-        await door.trail.drain()
-        await runtime.stop()
+        await asyncio.gather(door.trail.drain(), runtime.stop())
         await db.close()
 
 
@@ -287,13 +286,13 @@ def _collect_garbage_seldom() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-@flushed()
-def main(settings: Settings, part: Supervised | None = None) -> int:
-    """Run a server and return the exit code."""
+def main(settings: Settings, part: Supervised | None = None, *, is_process: bool = True) -> int:
+    """Run a server and return the exit code. ``is_process``: it is all that its process does."""
     import uvloop  # noqa: PLC0415 - loaded by servers, not by tests
 
     try:
-        uvloop.run(serve(settings, part))
+        with flushed(is_process=is_process):
+            uvloop.run(serve(settings, part))
     except (StartError, SettingsError) as error:
         print(f"zart: {error}", file=sys.stderr)  # noqa: T201 - the program's last words
         return 1

@@ -47,6 +47,7 @@ _NEEDS_DATABASE = (
 
 @app.command(epilog=example("serve --listen 127.0.0.1:50051"))
 def serve(
+    ctx: typer.Context,
     listen: Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT")] = None,
     database_url: DatabaseUrl = None,
     database_url_file: DatabaseUrlFile = None,
@@ -81,9 +82,12 @@ def serve(
         )
     except settings_module.SettingsError as error:
         raise typer.BadParameter(str(error)) from None
-    is_one = settings.processes == 1
-    run = _server("app").main if is_one else _server("supervisor").run_processes
-    code: int = run(settings)
+    code: int
+    if settings.processes == 1:
+        session: Session = ctx.obj
+        code = _server("app").main(settings, is_process=session.is_process)
+    else:
+        code = _server("supervisor").run_processes(settings)
     return code
 
 

@@ -92,24 +92,24 @@ async def complete_response(connection: Connection, key: RequestKey, response: b
     )
 
 
-async def purge_requests(
-    connection: Connection, since: datetime | None, limit: int
-) -> tuple[int, datetime | None]:
-    """Delete the first ``limit`` requests since a time that are older than 7 days.
+async def purge_requests(connection: Connection, first: int, count: int) -> bool:
+    """Delete the requests older than 7 days in so many blocks of the table from the ``first`` on.
 
-    Return how many there were, and the time of the last one, None if there was none. The next piece
-    begins there: what is deleted stays in its way for as long as anybody's snapshot is open.
+    Return whether there are blocks after them. Old ones are among those that came later into the
+    room of what was removed: no index by time is as small as a look at all blocks now and then.
     """
-    row = await connection.fetchrow(
+    is_more: bool = await connection.fetchval(
         "WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid"
-        " FROM zart.requests WHERE created_at < statement_timestamp() - interval '7 days'"
-        " AND created_at >= COALESCE($1::timestamptz, '-infinity')"
-        " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING created_at)"
-        " SELECT count(*), max(created_at) FROM gone",
-        since,
-        limit,
+        " FROM zart.requests WHERE ctid >= $1::tid AND ctid < $2::tid"
+        " AND created_at < statement_timestamp() - interval '7 days'"
+        " FOR UPDATE SKIP LOCKED)))"
+        " SELECT pg_relation_size('zart.requests') > current_setting('block_size')::bigint"
+        " * $3::bigint",
+        (first, 0),
+        (first + count, 0),
+        first + count,
     )
-    return (row[0], row[1]) if row else (0, None)
+    return is_more
 
 
 def _columns(keys: Sequence[RequestKey]) -> tuple[list[str], list[str], list[str]]:

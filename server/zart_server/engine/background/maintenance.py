@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import ZartError
@@ -51,9 +50,9 @@ _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
 _UNTOLD_EVERY = 2.0
 _UNTOLD_PIECES = 20
-_PURGE_EVERY = 60.0
-_PURGE = 5_000
-_PURGE_NEXT = 1.0  # seconds until the next piece, where there was a whole one; and
+_PURGE_EVERY = 600.0  # seconds from one look for old requests at all of them to the next
+_PURGE = 200  # blocks at a time: of some thousand requests, all of which may be old
+_PURGE_NEXT = 1.0  # seconds until the next piece, where there is more; and
 _PURGE_REST = 10  # times as long as that took: what waits for the turn is to notice little of it
 
 
@@ -87,7 +86,7 @@ class Maintenance(BackgroundLoop):
         self.looked_at = time.monotonic()  # when a look was last over
         self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
         self._rests_until = 0.0  # from looks for due tasks; by time.monotonic
-        self._purged_until: datetime | None = None
+        self._purged = 0  # blocks of the requests that were looked at for old ones, of all
         self._next = {"watches": 0.0, "untold": 0.0, "purge": 0.0}
 
     async def stop(self) -> None:
@@ -204,10 +203,9 @@ class Maintenance(BackgroundLoop):
         if now >= self._next["purge"]:
             self._next["purge"] = now + _PURGE_EVERY
             async with self._db.autocommit() as connection:
-                gone, last = await purge_requests(connection, self._purged_until, _PURGE)
-            # From the beginning after the last piece: others may have locked some of them.
-            self._purged_until = last if gone == _PURGE else None
-            if gone == _PURGE:  # a piece a minute is less than a hundred starts a second leave
+                is_more = await purge_requests(connection, self._purged, _PURGE)
+            self._purged = self._purged + _PURGE if is_more else 0
+            if is_more:
                 ended = asyncio.get_running_loop().time()
                 rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
                 self._next["purge"] = ended + min(rest, _PURGE_EVERY)

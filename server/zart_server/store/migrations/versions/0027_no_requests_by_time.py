@@ -1,4 +1,4 @@
-"""Old requests are found by their time."""
+"""Old requests are looked for block by block."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ down_revision = "0026"
 
 
 def upgrade() -> None:
-    """Have them looked up by a key."""
-    run_script("0027_requests_by_time.sql")
+    """Drop the index that found them by ranges of blocks."""
+    run_script("0027_no_requests_by_time.sql")
