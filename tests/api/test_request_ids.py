@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from batching import dead_steps
+from retaining import make_old
 from rig import CHAIN, Rig, eventually
 
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
+from zart_server.domain.plans import PlanToken
 from zart_server.store.retention.removing import OPEN_DOOR
 
 
@@ -49,6 +54,58 @@ async def test_a_different_request_under_the_same_id_is_refused(rig: Rig) -> Non
     with pytest.raises(errors.RequestIdReused):
         await rig.client.restart("x", request_id="r1", reason="other")
     assert len(await rig.client.list_runs("x")) == 2
+
+
+OTHER_PLAN = PlanToken(datetime.now(UTC), b"a restart", ()).to_text()
+
+
+async def test_a_batch_is_made_once_whichever_plan_a_repeat_has(rig: Rig) -> None:
+    await dead_steps(rig.client, 3)
+    which: Any = {"filter": zart.ExecutionFilter(step_statuses=["DEAD"])}
+    plan = await rig.client.create_batch(zart.RetryStep(), **which, validate_only=True)
+    which["request_id"] = "r1"
+    made = await rig.client.create_batch(zart.RetryStep(), **which, plan_token=plan.plan_token)
+    await dead_steps(rig.client, 2, "y")
+    del which["request_id"]
+    other = await rig.client.create_batch(zart.RetryStep(), **which, validate_only=True)
+    which["request_id"] = "r1"
+    assert other.plan_token != plan.plan_token
+    for token in (plan.plan_token, other.plan_token, OTHER_PLAN, ""):
+        again = await rig.client.create_batch(zart.RetryStep(), **which, plan_token=token)
+        assert again.replayed
+        assert again.batch == made.batch
+    assert len(await rig.client.list_batches()) == 1
+
+
+async def test_a_purge_is_done_once_whichever_plan_a_repeat_has(rig: Rig) -> None:
+    async def grow_old(execution_id: str) -> str:
+        await rig.start(execution_id, {"a": ()})
+        await rig.work()
+        await make_old(rig.db)
+        return (await rig.client.purge_executions(span, validate_only=True)).plan_token
+
+    span = timedelta(days=30)
+    first = await grow_old("x")
+    done = await rig.client.purge_executions(span, plan_token=first, request_id="r1")
+    assert done.removed_executions == 1
+    for token in (first, await grow_old("y"), OTHER_PLAN, ""):
+        again = await rig.client.purge_executions(span, plan_token=token, request_id="r1")
+        assert (again.replayed, again.tasks) == (True, done.tasks)
+    assert (await rig.client.get_execution("y")).execution.status == "COMPLETED"
+
+
+async def test_a_resume_is_done_once_whichever_plan_a_repeat_has(rig: Rig) -> None:
+    async def pause() -> str:
+        await rig.client.pause(task_name="t")
+        return (await rig.client.resume(task_name="t", validate_only=True)).plan_token
+
+    await rig.start("x", CHAIN)
+    first = await pause()
+    done = await rig.client.resume(task_name="t", plan_token=first, request_id="r1")
+    for token in (first, await pause(), OTHER_PLAN, ""):
+        again = await rig.client.resume(task_name="t", plan_token=token, request_id="r1")
+        assert (again.replayed, again.rules) == (True, done.rules)
+    assert len([rule async for rule in rig.client.list_pause_rules()]) == 1
 
 
 async def test_it_is_scoped_to_the_rpc(rig: Rig) -> None:

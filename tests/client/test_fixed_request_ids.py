@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from batching import dead_steps
@@ -76,7 +79,7 @@ async def _lost_again(rig: Rig) -> None:
 async def test_batch_of_which_nothing_is_left(rig: Rig, terminal: Terminal) -> None:
     await dead_steps(rig.client, 3)
     seen = repeated(terminal, "batch", "retry-step", "--task-name", "t", "--step", "a", answer="y")
-    assert "unless it was done before" in seen
+    assert "do it?" not in seen
     assert re.search("^items +3", seen, re.MULTILINE)
     assert len(await rig.client.list_batches()) == 1
 
@@ -88,14 +91,82 @@ async def test_batch_of_which_something_is_left(rig: Rig, terminal: Terminal) ->
     assert len(await rig.client.list_batches()) == 1
 
 
-async def test_what_is_nothing_is_sent_to_be_sure_and_refused(rig: Rig, terminal: Terminal) -> None:
+async def test_what_is_nothing_is_refused_unless_it_was_done_before(
+    rig: Rig, terminal: Terminal
+) -> None:
     line = ("batch", "retry-step", "--everything")
-    code, seen = terminal.run(*line, *ID, answer="y")
-    assert (code, "send it all the same?" in seen) == (1, True), seen
-    assert "NOTHING_SELECTED" in seen
-    assert terminal.run(*line, *ID, answer="n")[0] == 130
-    assert terminal.run(*line)[0] == 1  # which asks nothing
+    await rig.client.pause(task_name="u", request_id="r", must_match=False)  # by another call
+    code, seen = terminal.run(*line, *ID)  # which asks nothing
+    assert (code, "NOTHING_SELECTED" in seen) == (1, True), seen
+    assert terminal.run(*line)[0] == 1
     assert await rig.client.list_batches() == []
+
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+
+async def run_while(
+    terminal: Terminal, meanwhile: Meanwhile, *words: str, answer: str = "y"
+) -> tuple[int, str]:
+    """Run a command under the id, and do something while it asks."""
+    loop = asyncio.get_running_loop()
+
+    async def do() -> None:
+        await meanwhile()
+
+    asked = replace(
+        terminal, meanwhile=lambda: asyncio.run_coroutine_threadsafe(do(), loop).result()
+    )
+    return await asyncio.to_thread(asked.run, *words, *ID, answer=answer)
+
+
+async def test_a_batch_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal) -> None:
+    await dead_steps(rig.client, 3)
+    line = ("batch", "retry-step", "--task-name", "t", "--step", "a")
+    code, seen = await run_while(terminal, lambda: dead_steps(rig.client, 2, "y"), *line)
+    assert (code, BEFORE in seen) == (0, False), seen
+    assert re.search("^items +3", seen, re.MULTILINE)
+    code, seen = terminal.run(*line, *ID, answer="y")  # a plan of the two others
+    assert (code, BEFORE in seen) == (0, True), seen
+    assert len(await rig.client.list_batches()) == 1
+
+
+async def test_a_purge_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal) -> None:
+    await rig.start("x", {"a": ()})
+    await rig.work()
+    await make_old(rig.db)
+
+    async def another_is_over() -> None:
+        await rig.start("y", {"a": ()})
+        await rig.work()
+
+    await asyncio.sleep(1.1)
+    line = ("purge", "--older-than", "1s")
+    code, seen = await run_while(terminal, lambda: _after(another_is_over(), 1.5), *line)
+    assert (code, "1 removed" in seen) == (0, True), seen
+    assert (await rig.client.get_execution("y")).execution.status == "COMPLETED"
+
+
+async def _after(doing: Awaitable[None], seconds: float) -> None:
+    """Do something that is as old as this by then."""
+    await doing
+    await asyncio.sleep(seconds)
+
+
+async def test_a_resume_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal) -> None:
+    await rig.client.pause(task_name="t", must_match=False)
+
+    async def another() -> None:
+        await rig.client.pause(task_name="t", must_match=False)
+
+    line = ("resume", "--task-name", "t")
+    code, seen = await run_while(terminal, another, *line)
+    assert (code, "PLAN_CHANGED" in seen) == (1, True), seen
+    assert "deleted   2 rules" in terminal.run(*line, *ID, answer="y")[1]
+    await another()
+    code, seen = terminal.run(*line, *ID, answer="y")
+    assert (code, BEFORE in seen) == (0, True), seen
+    assert len([rule async for rule in rig.client.list_pause_rules()]) == 1
 
 
 async def test_purge(rig: Rig, terminal: Terminal) -> None:
@@ -109,6 +180,28 @@ async def test_pause_asks_of_no_rule_that_it_made(rig: Rig, terminal: Terminal) 
     await rig.start("x", CHAIN)
     repeated(terminal, "pause", "--task-name", "t")
     assert await done(rig) == ["PAUSE"]
+
+
+async def test_pause_asks_of_a_rule_that_somebody_else_made(rig: Rig, terminal: Terminal) -> None:
+    await rig.start("x", CHAIN)
+    await rig.client.pause(task_name="t", request_id="another")
+    line = ("pause", "--task-name", "t")
+    code, seen = terminal.run(*line, *ID, answer="n")
+    assert (code, "add a second rule?" in seen) == (130, True), seen
+    assert terminal.run(*line, *ID, answer="y")[0] == 0
+    code, seen = terminal.run(*line, *ID)  # asked no more: both rules stand
+    assert (code, BEFORE in seen) == (0, True), seen
+    assert len([rule async for rule in rig.client.list_pause_rules()]) == 2
+
+
+async def test_pause_of_what_is_no_longer_there(rig: Rig, terminal: Terminal) -> None:
+    await rig.start("x", {"a": ()})
+    line = ("pause", "--execution-id", "x")
+    assert terminal.run(*line, *ID)[0] == 0
+    await rig.client.cancel_execution("x")
+    assert "SCOPE_MATCHES_NOTHING" in terminal.run(*line)[1]
+    code, seen = terminal.run(*line, *ID)
+    assert (code, BEFORE in seen) == (0, True), seen
 
 
 async def test_pause_of_everything_is_asked_each_time(rig: Rig, terminal: Terminal) -> None:

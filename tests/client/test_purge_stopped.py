@@ -73,6 +73,9 @@ def test_a_repeat_says_what_is_not_in_its_total(
 ) -> None:
     code, _, err, _ = run(line, *answers(*made))
     assert (code, BEGUN in err) == (0, is_told)
+    # Of one that goes on deleting nobody is told that it was done.
+    is_of_then = "--request-id" in line and made[-1].replayed
+    assert ("it was done before" in err) == is_of_then
 
 
 def test_it_goes_on_where_nobody_reads_how_far_it_is(

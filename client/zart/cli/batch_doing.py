@@ -16,7 +16,7 @@ from zart.cli.planning import planned
 from zart.cli.session import Session
 from zart.cli.values import json_value, names_of, rate_of
 from zart.cli.watching import watched
-from zart.models import Batch, BatchPauseCause, BatchStatus, CreatedBatch
+from zart.models import Batch, BatchPauseCause, BatchStatus, CreatedBatch, OperationKind
 from zart.models.batch_operations import (
     SAME,
     BatchOperation,
@@ -95,20 +95,18 @@ def _show_plan(session: Session) -> Any:  # noqa: ANN401 - shows an answer
 
 
 def _ask(session: Session, operation: BatchOperation, options: dict[str, Any]) -> str:
-    """Show what the batch would do, and ask; return the token of just that.
-
-    A repeat stays as it was: without one.
-    """
+    """Show what the batch would do, and ask; return the token of just that."""
     if not session.is_interactive:
         raise typer.BadParameter("nobody is there to be asked: say --yes, or give --plan-token")
     plan_options = options | {"request_id": ""}
-    shown = planned(session, calls.create_batch(operation, **plan_options, validate_only=True))
+    call = calls.create_batch(operation, **plan_options, validate_only=True)
+    shown = planned(session, call, OperationKind.CREATE_BATCH)
     if shown is None:
         return ""
     for line in plan_lines(shown.plan) if shown.plan is not None else ():
         session.asking.line(line)
     session.confirm("do it?")
-    return "" if session.mutation.may_repeat else shown.plan_token
+    return shown.plan_token
 
 
 def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:

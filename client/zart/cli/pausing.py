@@ -11,14 +11,14 @@ from zart.cli import render
 from zart.cli.completing import rule_ids
 from zart.cli.drained import run_and_wait
 from zart.cli.options import ScopeExecution, ScopeTask, example, plans
-from zart.cli.planning import planned
+from zart.cli.planning import planned, was_done
 from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Plan, Session
 from zart.cli.standing import tell_if_it_ended
 from zart.cli.values import counted, rate_of, span_of
-from zart.models import Paused, PauseRule, Resumed, WarningKind
+from zart.models import OperationKind, Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
 
@@ -120,13 +120,13 @@ def _pause_lines(answer: Paused) -> list[str]:
 def _confirm_pause(session: Session, asked: dict[str, Any]) -> None:
     """Ask before everything is paused, and before a rule that there is already.
 
-    Of a repeat that may be the rule which it made.
+    A repeat adds none, so it is not asked of those.
     """
-    if session.mutation.may_repeat and not asked["everything"]:
+    plan = planned(session, admin.pause(**asked, validate_only=True), OperationKind.PAUSE)
+    if plan is None:
         return
-    plan = session.client.send(admin.pause(**asked, validate_only=True))
     equal = [w.message for w in plan.warnings if w.kind is WarningKind.EQUAL_RULE]
-    if not plan.rule.everything and not equal:
+    if not plan.rule.everything and (not equal or was_done(session, OperationKind.PAUSE)):
         return
     for line in (*_pause_lines(plan), *equal):
         session.asking.line(line)
@@ -232,15 +232,15 @@ def _check_anything_ended(session: Session, answer: Resumed) -> None:
 def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
     """Show what would be ended, and ask; return the plan of just that.
 
-    Rules that others make until there is an answer are not ended by it. A repeat stays as it was.
+    Rules that others make until there is an answer are not ended by it.
     """
-    plan = planned(session, resuming.resume(**asked, validate_only=True))
+    plan = planned(session, resuming.resume(**asked, validate_only=True), OperationKind.RESUME)
     if plan is None:
         return Plan()
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
     if doomed:
         _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
-    return Plan() if session.mutation.may_repeat else Plan(plan_token=plan.plan_token)
+    return Plan(plan_token=plan.plan_token)
 
 
 def _confirm_rules(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from zart.calls.call import Call
@@ -13,23 +14,45 @@ from zart.errors import (
     Refused,
     RuleNotActive,
     RulesAmbiguous,
+    ScopeMatchesNothing,
 )
+from zart.models import OperationKind
 
 T = TypeVar("T")
 # How a plan is refused of what was done: it left nothing to do.
-_NOTHING_LEFT = (NotFound, NothingPaused, NothingSelected, RuleNotActive, RulesAmbiguous)
+_NOTHING_LEFT = (
+    NotFound,
+    NothingPaused,
+    NothingSelected,
+    RuleNotActive,
+    RulesAmbiguous,
+    ScopeMatchesNothing,
+)
+# A server knows a request for 7 days: with an hour to spare it is answered, and not done anew.
+_KNOWN_FOR = timedelta(days=7) - timedelta(hours=1)
 
 
-def planned(session: Session, call: Call[T]) -> T | None:
-    """Return a plan; None for a repeat without one that is to be sent all the same.
+def planned(session: Session, call: Call[T], *kinds: OperationKind) -> T | None:
+    """Return a plan; None for a repeat of what was done, on record as one of these kinds.
 
-    Only the server knows whether a request was done before. Raises what the call does.
+    Without a plan no token says what is meant: what was not done before is not sent then. Raises
+    what the call does.
     """
     try:
         return session.client.send(call)
     except Refused as none:
-        if not (session.mutation.may_repeat and isinstance(none, _NOTHING_LEFT)):
+        if not isinstance(none, _NOTHING_LEFT) or not was_done(session, *kinds):
             raise
-        session.asking.line(f"{none.message}, unless it was done before")
-        session.confirm("send it all the same?")
         return None
+
+
+def was_done(session: Session, *kinds: OperationKind) -> bool:
+    """Return whether something of these kinds is on record under the request id that was given."""
+    mine = session.mutation
+    if not mine.may_repeat:
+        return False
+    since = datetime.now(UTC) - _KNOWN_FOR
+    made = session.client.list_operations(
+        kinds=kinds, triggered_by=mine.triggered_by, created_after=since
+    )
+    return any(each.request_id == mine.request_id for each in made)

@@ -142,10 +142,7 @@ def _tell(session: Session, message: Message, total: Purged) -> None:
 
 
 def _ask(session: Session, span: timedelta, options: dict[str, Any]) -> str:
-    """Show what would be removed, and ask; return the token of just that.
-
-    A repeat stays as it was: without one.
-    """
+    """Show what would be removed, and ask; return the token of just that."""
     if not session.is_interactive:
         raise typer.BadParameter("nobody is there to be asked: say --yes, or give --plan-token")
     planning = options | {"request_id": ""}
@@ -153,7 +150,7 @@ def _ask(session: Session, span: timedelta, options: dict[str, Any]) -> str:
     for line in _told(planned):
         session.asking.line(line)
     session.confirm("remove them? they do not come back")
-    return "" if session.mutation.may_repeat else planned.plan_token
+    return planned.plan_token
 
 
 def _size(count: int) -> str:

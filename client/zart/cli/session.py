@@ -144,7 +144,8 @@ class Session:
 
     def heed_replay(self, answer: Any) -> bool:  # noqa: ANN401 - a message of any kind
         """Tell of an answer that it is of then; what gRPC repeated by itself was done by this."""
-        if not (self.mutation.may_repeat and getattr(answer, "replayed", False)):
+        is_of_then = self.mutation.may_repeat and getattr(answer, "replayed", False)
+        if not is_of_then or getattr(answer, "next_page_token", False):  # more is done now
             return False
         self.tell("it was done before, by this request id; the answer is the one of then")
         return True

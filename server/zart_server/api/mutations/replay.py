@@ -39,7 +39,15 @@ async def request_of(message: Message, caller: Caller) -> Request | None:
 
 
 def _fingerprint(message: Message) -> bytes:
-    """Return what tells whether a repeat asks for the same."""
+    """Return what tells whether a repeat asks for the same.
+
+    A plan's token is no part of that: it guards the first call, and a repeat has one of its own.
+    """
+    if getattr(message, "plan_token", ""):
+        bare = type(message)()
+        bare.CopyFrom(message)
+        bare.ClearField("plan_token")
+        message = bare
     return hashlib.sha256(message.SerializeToString(deterministic=True)).digest()
 
 
