@@ -179,11 +179,7 @@ def dispatch(
     from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only
     from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - likewise
     from zart.dispatcher.health import CannotListen  # noqa: PLC0415 - likewise
-    from zart.dispatcher.loading import (  # noqa: PLC0415 - heavy
-        LoadError,
-        ModuleBroken,
-        load_tasks,
-    )
+    from zart.dispatcher.loading import LoadError, ModuleBroken, load_tasks  # noqa: PLC0415 - heavy
     from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
     from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
     from zart.tracing import flushed, trace_as_the_environment_says  # noqa: PLC0415 - likewise
