@@ -65,8 +65,10 @@ def collected() -> None:
 @pytest.fixture(autouse=True)
 def log_as_before() -> Iterator[None]:
     """Leave no handler behind that writes to what pytest has caught for one test alone."""
-    yield
     root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
     for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
         root.removeHandler(handler)
 

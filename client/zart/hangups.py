@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -25,6 +26,7 @@ def heed_hangups(stop: Callable[[], object], reread: Callable[[], object]) -> No
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
 
 
+@functools.cache  # as it is begun: by the second time the terminal may be closed
 def _is_at_terminal() -> bool:
     try:
         return os.isatty(_INPUT) and os.tcgetpgrp(_INPUT) == os.getpgrp()
