@@ -13,6 +13,7 @@ from client.at_terminal import Terminal
 from doubts import in_doubt
 from retaining import make_old
 from rig import CHAIN, Rig
+from waiting import eventually
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -131,6 +132,11 @@ async def test_a_batch_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal
     assert len(await rig.client.list_batches()) == 1
 
 
+OLDER = """
+    SELECT max(completed_at) < clock_timestamp() - interval '1.5 seconds' FROM zart.runs
+"""
+
+
 async def test_a_purge_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal) -> None:
     await rig.start("x", {"a": ()})
     await rig.work()
@@ -139,18 +145,12 @@ async def test_a_purge_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal
     async def another_is_over() -> None:
         await rig.start("y", {"a": ()})
         await rig.work()
+        await eventually(lambda: rig.db.fetchval(OLDER))
 
-    await asyncio.sleep(1.1)
     line = ("purge", "--older-than", "1s")
-    code, seen = await run_while(terminal, lambda: _after(another_is_over(), 1.5), *line)
+    code, seen = await run_while(terminal, another_is_over, *line)
     assert (code, "1 removed" in seen) == (0, True), seen
     assert (await rig.client.get_execution("y")).execution.status == "COMPLETED"
-
-
-async def _after(doing: Awaitable[None], seconds: float) -> None:
-    """Do something that is as old as this by then."""
-    await doing
-    await asyncio.sleep(seconds)
 
 
 async def test_a_resume_takes_no_more_than_was_shown(rig: Rig, terminal: Terminal) -> None:
