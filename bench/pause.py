@@ -33,7 +33,8 @@ COLUMNS = {
     "steps_per_second": "drain, steps/s",
 }
 MILLION = "one rule, 1 million steps"
-_BOOT = 1.5  # seconds, of a dispatcher
+_BOOT = 1.5  # seconds, of a dispatcher, where the machine does nothing else
+_AT_WORK = 60.0  # seconds, on any machine
 WITHOUT, WITH = "no rule", "10,000 rules"
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -106,7 +107,8 @@ async def _pauses(made: Product, client: zart.Client, count: int) -> AsyncIterat
 async def _paused(made: Product, client: zart.Client, window: float) -> dict[str, float]:
     async with made.db() as db:
         made.dispatch(CONCURRENCY)
-        await asyncio.sleep(_BOOT + window / 2)  # it drains both tasks by now
+        await _at_work(db)
+        await asyncio.sleep(window / 2)  # it drains both tasks by now
         begun = time.perf_counter()
         rule = (await client.pause(task_name="single", reason="bench")).rule
         paused = time.perf_counter()
@@ -116,7 +118,7 @@ async def _paused(made: Product, client: zart.Client, window: float) -> dict[str
         await _nothing_to_move(db)
         moved = time.perf_counter()
         made.dispatch(CONCURRENCY)
-        await asyncio.sleep(_BOOT)
+        await _at_work(db)
         settled = await _others(db, window)
         leased_after = await db.fetchval(
             "SELECT count(*) FROM zart_step_attempts a JOIN zart_executions e USING (execution_id)"
@@ -146,6 +148,13 @@ async def _paused(made: Product, client: zart.Client, window: float) -> dict[str
         "released_s": released - resumed,
         "others_releasing": releasing,
     }
+
+
+async def _at_work(db: Connection) -> None:
+    """Wait until a dispatcher that was just begun has completed something of the other task."""
+    async with asyncio.timeout(_AT_WORK):
+        while not await _others(db, _BOOT):
+            pass
 
 
 async def _others(db: Connection, seconds: float) -> float:

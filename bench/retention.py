@@ -40,6 +40,7 @@ SELECT COALESCE(EXTRACT(epoch FROM clock_timestamp() - min(completed_at)), 0)::f
     SELECT completed_at FROM zart.runs WHERE status = 'completed'
     ORDER BY run_key LIMIT 1000) r
 """
+_IS_ANY_COMPLETED = "SELECT EXISTS (SELECT FROM zart.runs WHERE status = 'completed')"
 # What was removed is what was started and is not there: the record of removals goes, too.
 _THERE = """
 SELECT count(*) AS runs, count(*) FILTER (WHERE status = 'completed') AS finished, count(*) FILTER (
@@ -89,8 +90,12 @@ async def _drained(
             made.dispatch(_CONCURRENCY)
             sizes: list[float] = []
             begun = time.monotonic()
-            while time.monotonic() - begun < seconds and not feeding.done():
+            is_any = (
+                False  # a dispatcher may take long to begin on a machine that does other things
+            )
+            while time.monotonic() - begun < seconds + (0 if is_any else 60) and not feeding.done():
                 await asyncio.sleep(run.size(5, 1))
+                is_any = is_any or await db.fetchval(_IS_ANY_COMPLETED)
                 size = float(await db.fetchval(_SIZES))
                 sizes.append(size)
                 now = round(time.monotonic() - begun, 1)

@@ -153,9 +153,11 @@ async def until_polled(server: ServerUnderTest, calls: int = 1) -> None:
 
 
 async def maintain(server: ServerUnderTest) -> None:
-    """Have the server's maintenance look once more, as it does each second."""
-    look = server.running.runtime.maintenance.turn()
-    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(look, server.loop))
+    """Have the server look once more for what is due, as it does each second."""
+    runtime = server.running.runtime
+    for loop in (runtime.lease_sweeps, runtime.rule_looks, runtime.maintenance):
+        looking = asyncio.run_coroutine_threadsafe(loop.turn(), server.loop)
+        await asyncio.wrap_future(looking)
 
 
 async def deafen(server: ServerUnderTest) -> None:

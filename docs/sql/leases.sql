@@ -65,13 +65,14 @@ WITH found AS MATERIALIZED (
     SELECT * FROM zart.leases WHERE lease_expires_at <= statement_timestamp()
         AND lease_expires_at >= COALESCE($2::timestamptz, '-infinity')
         AND lease_expires_at < COALESCE($3::timestamptz, 'infinity')
+        AND (run_key IN (SELECT unnest($4::text::bigint[]))) IS NOT TRUE
     ORDER BY lease_expires_at LIMIT $1
 ), looked AS MATERIALIZED (
     SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
     FROM (SELECT count(*) FROM found) f
 )
 SELECT statement_timestamp(), seconds, lease_expires_at, run_key, step_no, lease_token,
-    principal, dispatcher_id, timeout_seconds,
+    principal, dispatcher_id, timeout_seconds, lease_seconds,
     lease_expires_at >= started_at + (timeout_seconds + lease_seconds) * interval '1 second'
 FROM looked LEFT JOIN found ON true ORDER BY lease_expires_at;
 

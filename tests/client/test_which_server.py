@@ -123,6 +123,23 @@ def test_what_is_typed_goes_before_the_variable(line: str) -> None:
     }  # fmt: skip
 
 
+_SHARED = {"--address": "127.0.0.1:2", "--output": "json", "--timeout": "3"}
+
+
+@pytest.mark.parametrize("option", _SHARED)
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if not hasattr(COMMANDS[name], "commands")]
+)
+def test_what_a_command_has_no_use_for_is_refused_before_it_too(
+    capsys: pytest.CaptureFixture[str], name: str, option: str
+) -> None:
+    """Else ``zart --address HOST serve`` would serve here, and not say so."""
+    is_used = option in _options(COMMANDS[name])
+    assert main([option, _SHARED[option], name, "--no-such"]) == 2
+    told = capsys.readouterr().err
+    assert (f"{option}: `zart {name}` has no use for it" in told) is not is_used
+
+
 def test_no_other_option_of_before_the_command_has_a_variable() -> None:
     """Of one that has, the test above is to tell, too."""
     top: Any = main.__globals__["_command"]()

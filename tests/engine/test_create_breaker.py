@@ -52,7 +52,7 @@ async def test_they_are_listed_newest_first(rig: Rig) -> None:
 
 
 async def test_the_first_one_is_counted_for_at_once(rig: Rig, zart_server: ServerUnderTest) -> None:
-    """Not only from the next turn of maintenance on, which has to wait here."""
+    """Not only from the next look at what is due of rules on, which has to wait here."""
     runtime = zart_server.running.runtime
 
     async def is_idle() -> bool:
@@ -65,7 +65,7 @@ async def test_the_first_one_is_counted_for_at_once(rig: Rig, zart_server: Serve
     await eventually(is_asked_for)
     await rig.client.delete_breaker(before)
     await eventually(is_idle)
-    async with rig.locked("LOCK TABLE zart.leases IN ACCESS EXCLUSIVE MODE"):
+    async with rig.locked("LOCK TABLE zart.pause_canaries IN ACCESS EXCLUSIVE MODE"):
         await rig.until_waiting(1)
         await breaker(rig.client, min_failure_ratio=0.5)
         await eventually(is_asked_for)
@@ -83,7 +83,7 @@ async def test_the_first_one_is_counted_for_by_another_server_too(
         async def is_asked_for() -> bool:
             return bool(runtime.dispatch.completions)
 
-        await eventually(has_looked)  # and found none: nothing but maintenance begins it again
+        await eventually(has_looked)  # and found none: nothing but `RuleLooks` begin it again
         missing = asyncio.run_coroutine_threadsafe(runtime._notifications.stop(), other.loop)
         await asyncio.wrap_future(missing)
         await breaker(rig.client, min_failure_ratio=0.5)

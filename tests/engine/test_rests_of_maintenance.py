@@ -13,7 +13,8 @@ from rig import LONG, Rig, until_polled
 from waiting import eventually
 
 from zart.testing.server import ServerUnderTest
-from zart_server.engine.background.maintenance import _pause
+from zart_server.engine.background.maintenance import _until_due
+from zart_server.engine.background.rule_looks import _until_end
 from zart_server.engine.dispatch.due_soon import DueSoon
 from zart_server.store.changes import Changes
 
@@ -120,19 +121,25 @@ async def test_no_turn_is_hastened_by_tasks_of_which_calls_are_woken_anyway(
 
 
 @pytest.mark.parametrize(
-    ("due_in", "expires_in", "rest", "pause"),
+    ("due_in", "rest", "pause"),
     [
-        ([], None, 0.05, 1.0),
-        ([0.3, 0.2], None, 0.05, 0.2),
-        ([0.2, 0.001], None, 0.05, 0.05),
-        ([0.001], None, 0.002, 0.01),
-        ([0.001], 0.02, 0.05, 0.02),
-        ([0.3], 0.001, 0.05, 0.01),
-        ([], 5.0, 0.05, 1.0),
-        ([7.0], -1.0, 0.05, 1.0),
+        ([], 0.05, 1.0),
+        ([0.3, 0.2], 0.05, 0.2),
+        ([0.2, 0.001], 0.05, 0.05),
+        ([0.001], 0.002, 0.01),
+        ([7.0], 0.05, 1.0),
     ],
 )
-def test_due_tasks_wait_for_the_end_of_a_rest_and_the_end_of_a_rule_does_not(
-    due_in: list[float], expires_in: float | None, rest: float, pause: float
+def test_due_tasks_wait_for_the_end_of_a_rest(
+    due_in: list[float], rest: float, pause: float
 ) -> None:
-    assert _pause(due_in, expires_in, rest) == pause
+    assert _until_due(due_in, rest) == pause
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "pause"), [(None, 1.0), (5.0, 1.0), (0.02, 0.02), (0.001, 0.01), (-1.0, 1.0)]
+)
+def test_the_end_of_a_rule_is_looked_for_as_it_comes(
+    expires_in: float | None, pause: float
+) -> None:
+    assert _until_end(expires_in) == pause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ import pytest
 from waiting import eventually, until
 
 from zart_server.domain.errors import StoreUnavailable
+from zart_server.embedded.postgres import running
 from zart_server.store.connecting import Connector
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import translate
@@ -234,3 +235,34 @@ async def test_a_history_has_a_name_where_there_is_no_wal_to_be_asked_for(
         return await join_history(without_wal, is_first=False)
 
     assert (await of_wal()).endswith(f"-{name}")
+
+
+@pytest.fixture(scope="module")
+def with_roles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL in which roles can be made, which are of all its databases."""
+    folder = tmp_path_factory.mktemp("roles")
+    with running(folder, durable=False, attributes=["CREATEROLE"]) as own:
+        yield own.url
+
+
+async def test_what_is_not_to_be_seen_is_taken_to_be_at_work(with_roles: str) -> None:
+    """As where ``ALTER ROLE … SET role`` makes sessions another role's than the one they are of."""
+    watch = Liveness(with_roles, Watched().waiting, lost)
+    looking = await Connector(with_roles, Session("watch")).connect()
+    busy = await Connector(with_roles, Session("busy")).connect()
+    pid = busy.get_server_pid()
+    try:
+        await looking.execute("CREATE ROLE other; GRANT other TO CURRENT_USER; SET ROLE other")
+        assert await looking.fetchval(
+            "SELECT state IS NULL FROM pg_stat_activity WHERE pid = $1", pid
+        )
+        assert await watch._at_work(looking, [pid]) == {pid}
+        await busy.close()
+
+        async def is_gone() -> bool:
+            return await watch._at_work(looking, [pid]) == set()
+
+        await eventually(is_gone)
+    finally:
+        busy.terminate()
+        looking.terminate()

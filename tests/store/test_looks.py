@@ -133,9 +133,9 @@ async def test_a_lease_that_ended_before_the_mark_is_found(store: Database) -> N
     await queue(store, 1, 1)
     await leased(store, LowWater(), 1)
     async with store.autocommit() as tx:
-        assert await expired.look(tx) == []
+        assert (await expired.look(tx)).leases == []
         await tx.execute(LATE.format("1 hour"))
-        assert len(await expired.look(tx)) == 1
+        assert len((await expired.look(tx)).leases) == 1
 
 
 async def test_a_lease_that_cannot_be_swept_yet_is_found_again(store: Database) -> None:
@@ -146,7 +146,7 @@ async def test_a_lease_that_cannot_be_swept_yet_is_found_again(store: Database) 
         await expired.look(tx)
         await tx.execute(LATE.format("1 second"))
         for _ in range(3):
-            assert len(await expired.look(tx)) == 2
+            assert len((await expired.look(tx)).leases) == 2
 
 
 async def test_the_past_is_gone_through_without_gaps_in_pieces_that_are_quick() -> None:

@@ -48,6 +48,22 @@ def typed(ctx: typer.Context, name: str) -> Any:  # noqa: ANN401 - as the option
     return None
 
 
+def refuse_unused(ctx: typer.Context) -> None:
+    """Refuse what was typed before a command that has no such option. Raises BadParameter.
+
+    ``zart --address HOST serve`` would serve here, on a database that is named elsewhere.
+    """
+    group: Any = ctx.command
+    command = group.commands.get(ctx.invoked_subcommand)
+    if command is None or hasattr(command, "commands"):  # those of a group are asked in their turn
+        return
+    known = {parameter.name for parameter in command.params}
+    for parameter in group.params:
+        if parameter.name not in known and typed(ctx, parameter.name) is not None:
+            told = f"`zart {ctx.invoked_subcommand}` has no use for it"
+            raise typer.BadParameter(told, param_hint=shown(parameter))
+
+
 def options_with_value(ctx: typer.Context) -> frozenset[str]:
     """Return the options behind which a value stands: the command's, and of what it is part of."""
     found: set[str] = set()

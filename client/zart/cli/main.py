@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.commands import Commands
+from zart.cli.given import refuse_unused
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import OutputLost, ReaderLeft, open_what_is_closed
 from zart.cli.session import ChannelFactory, Session
@@ -58,6 +59,7 @@ def _options(
     timeout: Timeout = None,
     show_version: Version = False,  # noqa: ARG001 - its callback ends the command
 ) -> None:
+    refuse_unused(ctx)
     session: Session = ctx.obj
     session.address = address
     session.output = output or "table"

@@ -23,7 +23,7 @@ from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, host_and_port
 
 _log = logging.getLogger("zart.dev")
-_READY = 30.0  # seconds
+_PATIENCE = 30.0  # seconds, after which it is told that a child is not ready
 _DISPATCHER_GRACE = 1.0
 _STOP = 2.0
 _STOP_GATEWAY = 6.0  # the five seconds that its calls have, and one
@@ -194,11 +194,14 @@ class Stack:
         ready = asyncio.create_task(answers)
         ended = asyncio.create_task(process.wait())
         try:
-            await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_READY)
+            while not (ended.done() or ready.done()):
+                await asyncio.wait(
+                    {ready, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_PATIENCE
+                )
+                if not (ended.done() or ready.done()):  # an old schema, say, with many rows
+                    _log.warning("the %s does not answer on %s yet: it is at work", name, address)
             if ended.done():
                 raise StackError(f"the {name} did not start{self._hint(name)}")
-            if not ready.done():
-                raise StackError(f"the {name} does not answer on {address}{self._hint(name)}")
         finally:
             ready.cancel()
             ended.cancel()

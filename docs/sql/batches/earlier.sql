@@ -8,7 +8,7 @@ SELECT pg_stat_clear_snapshot();
 -- Locks: nothing.
 SELECT EXISTS (
     SELECT FROM pg_stat_activity
-    WHERE datname = current_database() AND usename = current_user
+    WHERE datname = current_database()
         AND application_name LIKE 'zart-%' AND pid <> pg_backend_pid()
         AND (backend_xid IS NOT NULL AND xact_start < $1
                 OR state = 'active' AND query_start < $1));

@@ -49,9 +49,9 @@ class OfTheProcess(Collector):
         )
         yield gauge(
             "zart_maintenance_lag_seconds",
-            "Since maintenance, which looks each second, was last done",
+            "Since what is due was last looked for, each second: of the look that lags most",
             [],
-            {(): time.monotonic() - self._runtime.maintenance.looked_at},
+            {(): time.monotonic() - self._runtime.looked_at},
         )
 
     def _dispatch(self) -> Iterator[Metric]:

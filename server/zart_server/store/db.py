@@ -58,6 +58,11 @@ def _terminate(raw: Raw) -> None:
         raw.terminate()
 
 
+# As the ``first`` of background work for one of several: others are not to wait as long as a call
+# may, where somebody holds a row of it, nor those who wait for what it has locked by then.
+BRIEFLY = "SET LOCAL lock_timeout = 1000;"
+
+
 class Database:
     """A pool of connections to one database."""
 

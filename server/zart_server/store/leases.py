@@ -49,6 +49,7 @@ class ExpiredLease:
     lease: LeaseKey
     dispatcher_id: str
     timeout_seconds: float
+    lease_seconds: float
     is_overdue: bool
 
 
@@ -186,33 +187,35 @@ async def expired_leases(
     limit: int,
     since: datetime | None = None,
     before: datetime | None = None,
+    without: Sequence[int] = (),
 ) -> ExpiredLeases:
-    """Return leases past their end, which is within these times, oldest first; locks nothing."""
+    """Return leases past their end, which is within these times, oldest first; locks nothing.
+
+    None of the runs ``without``.
+    """
     rows = await connection.fetch(
         f"""
         WITH found AS MATERIALIZED (
             SELECT * FROM zart.leases WHERE lease_expires_at <= statement_timestamp()
                 AND lease_expires_at >= COALESCE($2::timestamptz, '-infinity')
                 AND lease_expires_at < COALESCE($3::timestamptz, 'infinity')
+                AND (run_key IN (SELECT unnest($4::text::bigint[]))) IS NOT TRUE
             ORDER BY lease_expires_at LIMIT $1
         ), looked AS MATERIALIZED (
             SELECT EXTRACT(epoch FROM clock_timestamp() - statement_timestamp())::float8 AS seconds
             FROM (SELECT count(*) FROM found) f
         )
         SELECT statement_timestamp(), seconds, lease_expires_at, run_key, step_no, lease_token,
-            principal, dispatcher_id, timeout_seconds,
+            principal, dispatcher_id, timeout_seconds, lease_seconds,
             lease_expires_at >= {_LONGEST}
         FROM looked LEFT JOIN found ON true ORDER BY lease_expires_at
         """,
         limit,
         since,
         before,
+        numbers(without),
     )
-    leases = [
-        ExpiredLease(LeaseKey(*row[3:7]), row[7], row[8], row[9])
-        for row in rows
-        if row[3] is not None
-    ]
+    leases = [ExpiredLease(LeaseKey(*row[3:7]), *row[7:]) for row in rows if row[3] is not None]
     return ExpiredLeases(rows[0][0], rows[0][1], rows[0][2], leases)
 
 

@@ -35,7 +35,8 @@ _DOWN = 3.0  # without any connection: whoever waits is told
 
 # A statement that is being sent to a client, or whose next part a client owes, is active too, and
 # no timeout of PostgreSQL's ends it. Once is no proof: it may have worked until a moment ago. It
-# hangs if the next look finds it so, within the same statement.
+# hangs if the next look finds it so, within the same statement. What is not to be seen, as where
+# track_activities is off, or sessions have the role of another, is taken to be at work.
 _LOOK = f"""
     SELECT pid, query_start, is_at_work, is_stuck, CASE WHEN is_stuck AND EXISTS (
             SELECT FROM unnest($2::int[], $3::timestamptz[]) b(pid, query_start)
@@ -43,11 +44,11 @@ _LOOK = f"""
         THEN pg_terminate_backend(pid) END AS is_ended
     FROM (
         SELECT pid, query_start,
-            is_recent OR state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'
-                AS is_at_work,
+            COALESCE(is_recent OR state = 'active' AND wait_event_type IS DISTINCT FROM 'Client',
+                true) AS is_at_work,
             NOT is_recent AND state = 'active' AND wait_event_type = 'Client'
                 AND xact_start IS NOT NULL
-                AND usename = current_user AND application_name LIKE 'zart-%' AS is_stuck
+                AND pg_has_role(usesysid, 'USAGE') AND application_name LIKE 'zart-%' AS is_stuck
         FROM pg_stat_activity CROSS JOIN LATERAL (SELECT state_change
             > clock_timestamp() - {IDLE_IN_TRANSACTION} * interval '1 second' AS is_recent) r
         WHERE datname = current_database() AND pid <> pg_backend_pid()

@@ -2,7 +2,7 @@
 
 What succeeds costs nothing here; for breakers with a ratio ``TellingCompleted`` tells it.
 Without any breaker nothing is looked at: CreateBreaker begins it on its server, on the others
-maintenance, which looks each second.
+``RuleLooks``, which look each second.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from zart_server.store.breaking.counts import (
 )
 from zart_server.store.breaking.probes import find_probes
 from zart_server.store.breaking.states import DueBreaker, find_due
-from zart_server.store.db import Database
+from zart_server.store.db import BRIEFLY, Database
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds
@@ -107,7 +107,7 @@ class Breakers(BackgroundLoop):
             if status is not None:
                 _log.warning("breaker %s is %s by its probes", name, status)
         elif probes.missing:
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(first=BRIEFLY) as tx:
                 await let_probes_go(tx, probes, name)
 
     async def _look(self) -> list[tuple[Reached, StepError | None]]:

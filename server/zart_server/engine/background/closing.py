@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from zart_server.store.db import Database
+from zart_server.store.db import BRIEFLY, Database
 from zart_server.store.pausing.closing import close_leased, find_leased
 from zart_server.store.pausing.rules import share_pause_lock
 
@@ -47,7 +47,7 @@ class Closing:
             took = time.monotonic() - begun
             closed = 0
             for first in range(0, len(leased), _CLOSED):
-                async with self._db.transaction() as tx:
+                async with self._db.transaction(first=BRIEFLY) as tx:
                     await share_pause_lock(tx)
                     closed += await close_leased(tx, rule_key, leased[first : first + _CLOSED])
             is_more = len(leased) == _FOUND and closed > 0

@@ -1,8 +1,7 @@
 """Finds out when nothing that a rule withholds is in flight any more, and keeps count until then.
 
 All leases are looked at once a second, on each server, as long as there is a rule of which
-something may be in flight; else nothing is asked for. Maintenance, which looks after rules anyway,
-begins it.
+something may be in flight; else nothing is asked for. ``RuleLooks`` begins it.
 """
 
 from __future__ import annotations

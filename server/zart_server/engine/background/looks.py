@@ -1,4 +1,4 @@
-"""The looks that maintenance takes each second: for leases past their end, and for due tasks.
+"""The looks that are taken each second: for leases past their end, and for due tasks.
 
 Each begins at a mark, so its cost depends on the rows that are there, not on those deleted before.
 ``LookingBack`` finds a row that stands before the mark all the same; ``_Back`` has two of them, as
@@ -8,8 +8,9 @@ one of all the past may take long.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from zart_server.engine.background.looking_back import (
     LAST_SECONDS,
@@ -40,6 +41,13 @@ class _Back:
                 yield back, piece
 
 
+class Expired(NamedTuple):
+    """Leases past their end, and for how long the one behind the mark is that ended first."""
+
+    leases: list[ExpiredLease]
+    overdue: timedelta | None
+
+
 class ExpiredLooks:
     """Looks for leases past their end."""
 
@@ -49,20 +57,21 @@ class ExpiredLooks:
         self._mark: datetime | None = None
         self._back = _Back(back)
 
-    async def look(self, connection: Connection) -> list[ExpiredLease]:
-        """Return leases past their end, oldest first."""
-        mark = self._mark
-        found = await expired_leases(connection, self.MOST, mark)
-        self._mark = min(found.first or found.now, found.now - _LATE)
-        if mark is not None:
-            self._mark = max(mark, self._mark)
+    async def look(self, connection: Connection, without: Collection[int] = ()) -> Expired:
+        """Return leases past their end, oldest first, but none of some runs."""
+        mark, passed = self._mark, list(without)
+        found = await expired_leases(connection, self.MOST, mark, None, passed)
+        if not passed:  # else theirs may stand before the first
+            self._mark = min(found.first or found.now, found.now - _LATE)
+            if mark is not None:
+                self._mark = max(mark, self._mark)
         leases = found.leases
         for back, piece in self._back.pieces(mark):
-            missed = await expired_leases(connection, self.MOST, *piece)
+            missed = await expired_leases(connection, self.MOST, *piece, passed)
             if len(missed.leases) < self.MOST:
                 back.looked(piece, missed.seconds)
             leases = list(dict.fromkeys(missed.leases + leases))  # both may look at one
-        return leases
+        return Expired(leases, None if found.first is None else found.now - found.first)
 
 
 class DueLooks:

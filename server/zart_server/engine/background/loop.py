@@ -27,6 +27,7 @@ class BackgroundLoop(abc.ABC):
         self._first = first
         self._kicked = asyncio.Event()
         self._is_stopping = False
+        self._has_defect = False  # in this turn
         self._task: asyncio.Task[None] | None = None
 
     @abc.abstractmethod
@@ -56,12 +57,14 @@ class BackgroundLoop(abc.ABC):
     async def one_of_several(self, work: Awaitable[_T]) -> _T | None:
         """Await what is done for one of several that are not to wait for one another.
 
-        Return None, and tell the log, if it has to wait itself.
+        Return None, and tell the log, if it has to wait itself, or fails. After a defect the next
+        turn is a second later, at the earliest.
         """
         try:
             return await work
-        except ZartError as error:
-            _log.warning("%s has to wait: %s", self._name, error.message)
+        except Exception as error:  # noqa: BLE001 - told; it is nothing to the others
+            self._tell(error)
+            self._has_defect |= not isinstance(error, ZartError)
             return None
 
     async def each(self, parts: Iterable[Callable[[], Awaitable[None]]]) -> None:
@@ -95,8 +98,11 @@ class BackgroundLoop(abc.ABC):
                 async with asyncio.timeout(pause):
                     await self._kicked.wait()
             self._kicked.clear()
+            self._has_defect = False
             try:
                 pause = await self.turn()
+                if self._has_defect:
+                    pause = _AGAIN if pause is None else max(pause, _AGAIN)
             except Exception as error:  # noqa: BLE001 - told in full; the loop must go on
                 pause = _AGAIN
                 self._tell(error)

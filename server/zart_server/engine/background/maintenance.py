@@ -1,42 +1,28 @@
-"""Maintenance, without a call: ends expired leases and rules, and wakes long polls for due tasks.
+"""Maintenance, without a call: wakes long polls for due tasks, and keeps what is noted in order.
 
 Safe to run on every replica: each piece of work is a guarded transaction that skips the rows that
-another replica has locked.
+another replica has locked. What one part waits for, the others need not.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 
-from zart_server.domain.dispatch import Lost, Outcome
-from zart_server.domain.errors import ZartError
-from zart_server.domain.model import ReportStatus
-from zart_server.engine.background.breakers import Breakers
-from zart_server.engine.background.drains import Drains
-from zart_server.engine.background.looks import DueLooks, ExpiredLooks
+from zart_server.engine.background.looks import DueLooks
 from zart_server.engine.background.loop import BackgroundLoop
-from zart_server.engine.background.pause_sweeps import PauseSweeps
-from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.untold_deaths import tell_untold_deaths
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
 from zart_server.engine.dispatch.due_soon import DueSoon
-from zart_server.engine.dispatch.outcome_batch import find_batch
-from zart_server.engine.dispatch.record_in_general import record_in_general
-from zart_server.engine.operations.resume import expire
 from zart_server.store.changes import SOON
 from zart_server.store.db import Database
 from zart_server.store.definitions import touch_asked
 from zart_server.store.due import DueLane
-from zart_server.store.leases import ExpiredLease
-from zart_server.store.pausing.rules import pauses_due
-from zart_server.store.queue import task_id_of
 from zart_server.store.requests import purge_requests
 
-_log = logging.getLogger(__name__)
 _TICK = SOON  # seconds between two looks, unless something is known to be due earlier
 _SHORTEST = 0.01
 # Seconds from when a task is due of which this server wakes calls by itself until a look all the
@@ -45,7 +31,6 @@ _ALL_THE_SAME = 0.25
 # Looks for due tasks take a tenth of the time: where many steps back off, some task is due at each
 # moment. No rest is longer: a turn that had to wait tells nothing of what looks cost.
 _REST, _LONGEST_REST = 9, 0.1  # times as long as the last turn took; seconds
-_BEHIND = 0.05  # seconds between two looks while more leases have expired than one ends
 _ASKED_EVERY = 5.0
 _WATCHES_EVERY = 5.0
 _UNTOLD_EVERY = 2.0
@@ -60,28 +45,14 @@ class Maintenance(BackgroundLoop):
     """The maintenance loop of one server."""
 
     def __init__(
-        self,
-        db: Database,
-        dispatch: Dispatch,
-        due_soon: DueSoon,
-        watches: Watches,
-        sweeps: PauseSweeps,
-        drains: Drains,
-        releases: Releases,
-        breakers: Breakers,
+        self, db: Database, dispatch: Dispatch, due_soon: DueSoon, watches: Watches
     ) -> None:
         super().__init__("maintenance", first=0.0)
         self._db = db
-        self._releases = releases
-        self._breakers = breakers
-        self._sweeps = sweeps
-        self._drains = drains
         self._dispatch = dispatch
         self._due_soon = due_soon
         self._watches = watches
-        self._expiring: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
-        self._expired = ExpiredLooks()
         self._due = DueLooks(dispatch.low_water)
         self.looked_at = time.monotonic()  # when a look was last over
         self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
@@ -93,9 +64,6 @@ class Maintenance(BackgroundLoop):
         """End the loop; work under way is rolled back, and another replica does it."""
         for timer in self._timers:
             timer.cancel()
-        if self._expiring is not None:
-            self._expiring.cancel()
-            await asyncio.gather(self._expiring, return_exceptions=True)
         await super().stop()
 
     def kick_in(self, seconds: float) -> None:
@@ -118,68 +86,36 @@ class Maintenance(BackgroundLoop):
         began = time.monotonic()
         self._rests_until = began + _LONGEST_REST  # what is due meanwhile is for the next turn
         names = self._dispatch.long_polls.task_names()
-        lanes = sorted(names | self._dispatch.low_water.task_names())
-        async with self._db.autocommit() as connection:
-            expired = await self._expired.look(connection)
-            pauses = await pauses_due(connection)
-            due = await self._due.look(connection, lanes) if lanes else []
-        later = _later(due, names, self._due_soon)
-        self._dispatch.long_polls.wake(
-            {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
+        later: list[float] = []
+        await self.each(
+            [
+                partial(self._look_for_due, names, later),
+                partial(self._note_asked, names),
+                self._poll_watches,
+                self._tell_untold_deaths,
+                self._purge_requests,
+            ]
         )
-        if pauses.is_work_left:
-            self._sweeps.kick()
-        if pauses.is_any_undrained:
-            self._drains.kick()
-        if pauses.is_any_releasing:
-            self._releases.kick()
-        if pauses.is_any_breaker:
-            self._breakers.begin()
-        if expired:
-            await self._sweep(expired)
-        if pauses.expires_in is not None and pauses.expires_in <= 0:
-            self._begin_to_expire()
-        await self._now_and_then(names)
         self.looked_at = time.monotonic()
         rest = min(_REST * (self.looked_at - began), _LONGEST_REST)
         self._rests_until = self.looked_at + rest
-        if len(expired) >= ExpiredLooks.MOST:
-            return _BEHIND
-        return _pause(later, pauses.expires_in, rest)
+        return _until_due(later, rest)
 
-    def _begin_to_expire(self) -> None:
-        """Delete expired rules in a task of its own, as that may wait long for the pause lock."""
-        if self._expiring is None or self._expiring.done():
-            self._expiring = asyncio.create_task(self._expire(), name="expiry")
+    async def _look_for_due(self, names: set[str], later: list[float]) -> None:
+        """Wake the long polls for what is due; ``later`` gets in how many seconds to look again."""
+        lanes = sorted(names | self._dispatch.low_water.task_names())
+        if not lanes:
+            return
+        async with self._db.autocommit() as connection:
+            due = await self._due.look(connection, lanes)
+        later += _later(due, names, self._due_soon)
+        self._dispatch.long_polls.wake(
+            {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
+        )
 
-    async def _expire(self) -> None:
-        try:
-            async with self._db.autocommit() as connection:
-                await expire(connection)
-            self.kick()
-        except ZartError as error:
-            _log.warning("the end of pause rules has to wait: %s", error.message)
-        except Exception:  # noqa: BLE001 - told in full; it is tried again
-            _log.exception("the end of pause rules failed; it is tried again")
-
-    async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
-        """End expired leases as LOST or TIMED_OUT, unless they are extended or reported first."""
-        outcomes = []
-        for item in expired:
-            run_key, step_no, token, principal = item.lease
-            lost = Lost(item.dispatcher_id, item.is_overdue)
-            # The attempt's number is not part of the guard: the token is.
-            outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
-        async with self._db.transaction() as tx:
-            batch = await find_batch(tx, outcomes)
-            recorded = await record_in_general(tx, batch, swept=True)
-        self._dispatch.tally.swept(recorded)
-        swept = sum(status is ReportStatus.RECORDED for status in recorded.statuses.values())
-        if swept:
-            _log.info("swept %d expired leases", swept)
-
-    async def _note_asked(self, names: set[str], now: float) -> None:
+    async def _note_asked(self, names: set[str]) -> None:
         """Note which tasks are asked for: each few seconds, but one that was not before at once."""
+        now = _now()
         asked = self._dispatch.asked | names
         self._noted = {name: at for name, at in self._noted.items() if now - at < _ASKED_EVERY}
         if asked <= self._noted.keys():
@@ -189,26 +125,37 @@ class Maintenance(BackgroundLoop):
         self._dispatch.asked -= asked
         self._noted = dict.fromkeys(asked, now)
 
-    async def _now_and_then(self, names: set[str]) -> None:
-        now = asyncio.get_running_loop().time()
-        await self._note_asked(names, now)
-        if now >= self._next["watches"]:
-            self._next["watches"] = now + _WATCHES_EVERY
+    def _is_time(self, name: str, every: float) -> bool:
+        """Return whether something is to be done now, and note when it is next."""
+        now = _now()
+        is_time = now >= self._next[name]
+        if is_time:
+            self._next[name] = now + every
+        return is_time
+
+    async def _poll_watches(self) -> None:
+        if self._is_time("watches", _WATCHES_EVERY):
             await self._watches.poll()
-        if now >= self._next["untold"]:
-            self._next["untold"] = now + _UNTOLD_EVERY
+
+    async def _tell_untold_deaths(self) -> None:
+        if self._is_time("untold", _UNTOLD_EVERY):
             for _ in range(_UNTOLD_PIECES):
                 if not await tell_untold_deaths(self._db):
                     break
-        if now >= self._next["purge"]:
-            self._next["purge"] = now + _PURGE_EVERY
+
+    async def _purge_requests(self) -> None:
+        begun = _now()
+        if self._is_time("purge", _PURGE_EVERY):
             async with self._db.autocommit() as connection:
                 is_more = await purge_requests(connection, self._purged, _PURGE)
             self._purged = self._purged + _PURGE if is_more else 0
             if is_more:
-                ended = asyncio.get_running_loop().time()
-                rest = max(_PURGE_NEXT, _PURGE_REST * (ended - now))
-                self._next["purge"] = ended + min(rest, _PURGE_EVERY)
+                rest = max(_PURGE_NEXT, _PURGE_REST * (_now() - begun))
+                self._next["purge"] = _now() + min(rest, _PURGE_EVERY)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _later(due: Sequence[DueLane], names: Collection[str], due_soon: DueSoon) -> list[float]:
@@ -221,9 +168,6 @@ def _later(due: Sequence[DueLane], names: Collection[str], due_soon: DueSoon) ->
     ]
 
 
-def _pause(due_in: Sequence[float], expires_in: float | None, rest: float) -> float:
-    """Return the seconds until the next turn: due tasks wait for the end of a rest, rules not."""
-    pause = max(min(due_in, default=_TICK), _SHORTEST, rest)
-    if expires_in is not None and expires_in > 0:
-        pause = min(pause, max(expires_in, _SHORTEST))
-    return min(pause, _TICK)
+def _until_due(due_in: Sequence[float], rest: float) -> float:
+    """Return the seconds until the next turn, no less than a rest."""
+    return min(max(min(due_in, default=_TICK), _SHORTEST, rest), _TICK)

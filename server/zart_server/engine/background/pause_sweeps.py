@@ -10,12 +10,13 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from zart_server.domain.errors import StoreConflict
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_pieces import release_exempt, release_some
 from zart_server.engine.background.settle_pieces import LaneSweep, ReleasedSweep, SettleSweep
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.connection import Tx
-from zart_server.store.db import Database
+from zart_server.store.db import BRIEFLY, Database
 from zart_server.store.pausing.paused import PausedAt
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.settling import lanes_to_settle
@@ -38,7 +39,8 @@ _REST_RELEASING = 1.0
 class PauseSweeps(BackgroundLoop):
     """The pause sweep of one server. Servers may share a rule; each piece is done by one server.
 
-    Maintenance looks each second for work, and kicks it.
+    ``RuleLooks`` looks each second for work, and kicks it. Where somebody holds rows of a rule's
+    steps for long, these wait, and no other rule.
     """
 
     def __init__(self, db: Database) -> None:
@@ -47,6 +49,7 @@ class PauseSweeps(BackgroundLoop):
         self._history: str | None = None  # of the database, in which the sweeps have come so far
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
+        self._around: set[int] = set()  # the rules of which steps to be released were locked
 
     async def turn(self) -> float | None:
         """Go on with each rule that has work left, as long as this server moves something."""
@@ -57,18 +60,19 @@ class PauseSweeps(BackgroundLoop):
             del self._sweeps[ended]
         for rule_key in self._released.keys() - {item.rule_key for item in work}:
             del self._released[rule_key]
+        self._around &= {item.rule_key for item in work}
         has_moved = False
         # Releases first: a caller waits for resumed steps, none for tasks to be moved aside.
         for item in sorted(work, key=lambda item: item.work == "settle"):
             go_on = self._move_aside if item.work == "settle" else self._release_paused
-            has_moved |= await go_on(item)
+            has_moved |= bool(await self.one_of_several(go_on(item)))
         return _AGAIN if has_moved else None
 
     async def _move_aside(self, work: PauseWork) -> bool:
         """Pause queued tasks of a settling rule; claims pass them over meanwhile."""
         sweep = self._sweeps.get(work)
         if sweep is None:
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(first=BRIEFLY) as tx:
                 sweep = await _begin_sweep(tx, work)
             if sweep is None:
                 return True
@@ -94,7 +98,7 @@ class PauseSweeps(BackgroundLoop):
         """
         del self._sweeps[work]
         if not sweep.is_missed:
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(first=BRIEFLY) as tx:
                 if not self._forget_if_lost():
                     await end_settling(tx, work)
 
@@ -112,13 +116,17 @@ class PauseSweeps(BackgroundLoop):
 
     async def _release_paused(self, work: PauseWork) -> bool:
         """Queue what a rule withholds no longer, or leave it to another rule that matches it."""
-        for _ in range(_BATCHES):
-            async with self._piece(work.rule_key, _REST_RELEASING) as tx:
-                if tx is None:
-                    return False
-                is_more = await self._release_piece(tx, work)
-            if not is_more:
-                break
+        try:
+            for _ in range(_BATCHES):
+                async with self._piece(work.rule_key, _REST_RELEASING) as tx:
+                    if tx is None:
+                        return False
+                    is_more = await self._release_piece(tx, work)
+                if not is_more:
+                    break
+        except StoreConflict:
+            self._around.add(work.rule_key)  # from now on
+            raise
         return True
 
     async def _release_piece(self, tx: Tx, work: PauseWork) -> bool:
@@ -127,12 +135,14 @@ class PauseSweeps(BackgroundLoop):
         At the end of a pass the whole line is looked at for those that were passed over, and only
         then: while a snapshot is open that reads all that was released, too.
         """
+        around = work.rule_key in self._around
         if work.execution_id:
-            if await release_exempt(tx, work.rule_key, work.execution_id):
+            if await release_exempt(tx, work.rule_key, work.execution_id, around=around):
                 return True
             await share_pause_lock(tx)
         else:
-            end = await release_some(tx, work.rule_key, self._released.get(work.rule_key))
+            after = self._released.get(work.rule_key)
+            end = await release_some(tx, work.rule_key, after, around=around)
             if end is not None:
                 self._released[work.rule_key] = end
                 return True
@@ -147,7 +157,7 @@ class PauseSweeps(BackgroundLoop):
         Yields None if another server is at work for the rule.
         """
         begun = time.monotonic()
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(first=BRIEFLY) as tx:
             yield tx if await has_rule_to_itself(tx, rule_key) else None
         await asyncio.sleep((time.monotonic() - begun) * rest)
 

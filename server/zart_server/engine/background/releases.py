@@ -23,7 +23,7 @@ from zart_server.engine.operations.canary_line import (
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
 from zart_server.store.connection import Tx
-from zart_server.store.db import Database
+from zart_server.store.db import BRIEFLY, Database
 from zart_server.store.pausing.letting_go import (
     PromisedCanary,
     promise_canary,
@@ -50,7 +50,7 @@ _COUNT_WITHOUT_ROOM = 0.2
 
 
 class Releases(BackgroundLoop):
-    """The release sweep of one server. Maintenance looks each second for releases, and kicks it."""
+    """The release sweep of one server. ``RuleLooks`` look each second for releases, and kick it."""
 
     def __init__(self, db: Database) -> None:
         super().__init__("releasing paused steps", first=None)
@@ -132,7 +132,7 @@ class Releases(BackgroundLoop):
         """
         rule_key, last = canary.rule_key, canary.last_queue_no
         begun = time.monotonic()
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(first=BRIEFLY) as tx:
             if not await has_rule_to_itself(tx, rule_key):
                 return
             line = await lock_canaries(tx, rule_key, canary.steps, await read_rates(tx), last)
@@ -194,7 +194,7 @@ class Releases(BackgroundLoop):
         key = release.rule_key
         looked_at = _PIECE if key in self._mixed else count
         begin = self._marks.begin(key)
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(first=BRIEFLY) as tx:
             if not await has_rule_to_itself(tx, key):
                 return None
             line = await lock_line(tx, key, looked_at, release.now, begin)
@@ -216,7 +216,7 @@ class Releases(BackgroundLoop):
             return False
         has_line = True
         try:
-            async with self._db.transaction() as tx:
+            async with self._db.transaction(first=BRIEFLY) as tx:
                 if not await has_rule_to_itself(tx, key):
                     return False
                 if of_line:

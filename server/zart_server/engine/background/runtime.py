@@ -7,11 +7,13 @@ from zart_server.engine.background.batch_watches import BatchWatches
 from zart_server.engine.background.batches import Batches
 from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
+from zart_server.engine.background.lease_sweeps import LeaseSweeps
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.regrouping import Regrouping
 from zart_server.engine.background.releases import Releases
 from zart_server.engine.background.retention import Retention
+from zart_server.engine.background.rule_looks import RuleLooks
 from zart_server.engine.background.rule_watches import RuleWatches
 from zart_server.engine.background.state_watches import ReadShare
 from zart_server.engine.background.telling_completed import TellingCompleted
@@ -50,16 +52,9 @@ class Runtime:
         self.releases = Releases(db)
         self.telling = TellingCompleted(db, self.dispatch.completions)
         self.breakers = Breakers(db, self.telling)
-        self.maintenance = Maintenance(
-            db,
-            self.dispatch,
-            self.due_soon,
-            self.watches,
-            self.sweeps,
-            self.drains,
-            self.releases,
-            self.breakers,
-        )
+        self.rule_looks = RuleLooks(db, self.sweeps, self.drains, self.releases, self.breakers)
+        self.lease_sweeps = LeaseSweeps(db, tally)
+        self.maintenance = Maintenance(db, self.dispatch, self.due_soon, self.watches)
         self.batches = Batches(db, refusal_of)
         self.batch_watches = BatchWatches(reading)
         self.kept = kept
@@ -74,10 +69,18 @@ class Runtime:
         # Lanes of lost tasks are others' now: no claim is to go on in them.
         db.on_other_history = self.dispatch.low_water.begin_anew
 
+    @property
+    def looked_at(self) -> float:
+        """Since when a look of each kind was over: those of maintenance, leases and rules."""
+        loops = (self.maintenance, self.lease_sweeps, self.rule_looks)
+        return min(loop.looked_at for loop in loops)
+
     def start(self) -> None:
         """Start liveness checks, notifications, maintenance, the sweeps, breakers and batches."""
         self.db.liveness.start()
         self._notifications.start()
+        self.lease_sweeps.start()
+        self.rule_looks.start()
         self.maintenance.start()
         self.sweeps.start()
         self.drains.start()
@@ -99,6 +102,8 @@ class Runtime:
         """Record the reported outcomes, then end everything."""
         self.drain()
         await self.dispatch.stop()
+        await self.lease_sweeps.stop()
+        await self.rule_looks.stop()
         await self.maintenance.stop()
         await self.sweeps.stop()
         await self.drains.stop()
@@ -134,7 +139,7 @@ class Runtime:
         if changes.rules:
             self.watches.changed_all()  # a step is paused from the commit of its rule on
             self.rule_watches.look()
-            self.maintenance.kick()
+            self.rule_looks.kick()
             self.sweeps.kick()
             self.releases.kick()
         if changes.breakers:
@@ -153,8 +158,9 @@ class Runtime:
             self.maintenance.kick_in(changes.due_in)
 
     def _lost_count(self) -> None:
-        """Have all claims, watches and maintenance look: notifications may have been lost."""
+        """Have all claims, watches and looks begin anew: notifications may have been lost."""
         self.dispatch.low_water.begin_anew()
         self.watches.changed_all()
         self.rule_watches.look()
+        self.rule_looks.kick()
         self.maintenance.kick()

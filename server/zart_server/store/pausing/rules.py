@@ -188,7 +188,7 @@ async def find_rule(connection: Connection, rule_id: str) -> RuleRow | None:
 
 
 class PausesDue(NamedTuple):
-    """What maintenance has to see to: when the next rule expires, and whom it has to begin.
+    """What ``RuleLooks`` see to: when the next rule expires, and whom it has to begin.
 
     ``expires_in`` is in seconds, negative if a rule has expired already, None if none will.
     """

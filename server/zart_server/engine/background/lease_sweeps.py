@@ -1,0 +1,144 @@
+"""Sweeps leases past their end: their attempts are LOST, or TIMED_OUT.
+
+Safe to run on every replica: a sweep passes over the runs that another transaction has locked.
+Where somebody holds another row of a run for long, its leases wait, and no others: such runs are
+passed over for a while.
+
+A lease past its end is good until it is swept. Dispatchers that had no server to speak to, since
+the database was away, say, come back with outcomes and extensions: after such a time they are
+heard first, each for as long as its lease was to last, and for ten seconds at most.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from zart_server.domain.dispatch import Lost, Outcome
+from zart_server.domain.errors import OperationTimeout, StoreConflict
+from zart_server.domain.model import ReportStatus
+from zart_server.engine.background.looks import ExpiredLooks
+from zart_server.engine.background.loop import BackgroundLoop
+from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.record_in_general import record_in_general
+from zart_server.engine.dispatch.tally import Tally
+from zart_server.store.changes import SOON
+from zart_server.store.db import Database
+from zart_server.store.leases import ExpiredLease
+from zart_server.store.queue import task_id_of
+
+_log = logging.getLogger(__name__)
+_TICK = SOON  # seconds between two looks
+_BEHIND = 0.05  # likewise, while more leases have expired than one look finds
+# Enough for whoever changes rows of a run as we do; a person's session has them for minutes.
+_BRIEFLY = "SET LOCAL lock_timeout = 200;"
+_TRIES = 2.0  # seconds in which a turn looks for what it is that cannot be swept
+_PASSED_OVER, _LONGEST_PASSED_OVER = 0.5, 5.0  # seconds; each time twice as long
+_GAP = timedelta(seconds=5)  # without a look: nobody may have been there to speak to
+_HEARD = 10.0  # seconds, in which any dispatcher has found a server
+_HEARD_SELDOM = 60.0  # seconds from one such time to the next: sweeps must go on
+
+
+@dataclass(slots=True)
+class _PassedOver:
+    """A run whose leases could not be swept; by time.monotonic, and in seconds."""
+
+    until: float
+    wait: float
+
+
+class LeaseSweeps(BackgroundLoop):
+    """The sweep of expired leases of one server."""
+
+    def __init__(self, db: Database, tally: Tally) -> None:
+        super().__init__("sweeping expired leases", first=0.0)
+        self._db = db
+        self._tally = tally
+        self._looks = ExpiredLooks()
+        self._passed_over: dict[int, _PassedOver] = {}  # by run
+        self._heard_since = -math.inf  # when dispatchers could speak again, by time.monotonic
+        self._is_first = True
+        self.looked_at = time.monotonic()  # when a look was last over
+
+    async def turn(self) -> float:
+        """Sweep what has expired; return the seconds until the next look."""
+        now = time.monotonic()
+        without = [run for run, one in self._passed_over.items() if one.until > now]
+        async with self._db.autocommit() as connection:
+            found = await self._looks.look(connection, without)
+        self._note_gap(found.overdue)
+        self.looked_at = time.monotonic()
+        heard = self.looked_at - self._heard_since
+        expired = [one for one in found.leases if heard > min(_HEARD, one.lease_seconds)]
+        if expired:
+            await self._sweep(expired)
+        for run in self._passed_over.keys() - {one.lease.run_key for one in expired}:
+            if run not in without:  # it is swept, or has spoken
+                del self._passed_over[run]
+        return _BEHIND if len(expired) >= ExpiredLooks.MOST else _TICK
+
+    def _note_gap(self, overdue: timedelta | None) -> None:
+        """Note that nobody may have been there for a while, if no look was taken for as long.
+
+        A server that has just begun knows it by a lease that others would have swept.
+        """
+        now = time.monotonic()
+        is_gap = now - self.looked_at > _GAP.total_seconds()
+        if self._is_first:
+            is_gap = overdue is not None and overdue > _GAP
+        self._is_first = False
+        if is_gap and now - self._heard_since > _HEARD_SELDOM:
+            self._heard_since = now
+            _log.info("expired leases are swept once their dispatchers had time to speak")
+
+    async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
+        """End leases, unless they are extended or reported first; go around what is in the way."""
+        until = time.monotonic() + _TRIES
+        pieces, swept, blocked = [list(expired)], 0, set[int]()
+        while pieces:
+            piece = pieces.pop()
+            try:
+                ended, locked = await self._end(piece)
+            except (StoreConflict, OperationTimeout):
+                runs = sorted({one.lease.run_key for one in piece})
+                if len(runs) == 1:
+                    blocked.update(runs)
+                elif time.monotonic() < until:
+                    first = set(runs[: len(runs) // 2])
+                    pieces.append([one for one in piece if one.lease.run_key not in first])
+                    pieces.append([one for one in piece if one.lease.run_key in first])
+            else:
+                swept += ended
+                self._pass_over(locked)
+        self._pass_over(blocked)
+        if swept:
+            _log.info("swept %d expired leases", swept)
+        if blocked:
+            _log.warning("expired leases of %d runs wait: others hold rows of these", len(blocked))
+
+    async def _end(self, expired: Sequence[ExpiredLease]) -> tuple[int, set[int]]:
+        """End leases; return how many, and the runs that others have locked."""
+        outcomes = []
+        for item in expired:
+            run_key, step_no, token, principal = item.lease
+            lost = Lost(item.dispatcher_id, item.is_overdue)
+            # The attempt's number is not part of the guard: the token is.
+            outcomes.append(Outcome(task_id_of(run_key, step_no, 0), token, lost, principal))
+        async with self._db.transaction(first=_BRIEFLY) as tx:
+            batch = await find_batch(tx, outcomes)
+            recorded = await record_in_general(tx, batch, swept=True)
+        self._tally.swept(recorded)
+        locked = {expired[n].lease.run_key for n in recorded.stragglers}
+        return sum(one is ReportStatus.RECORDED for one in recorded.statuses.values()), locked
+
+    def _pass_over(self, runs: set[int]) -> None:
+        """Leave the leases of runs out of the next looks, the longer the more often that was so."""
+        now = time.monotonic()
+        for run in runs:
+            before = self._passed_over.get(run)
+            wait = _PASSED_OVER if before is None else min(2 * before.wait, _LONGEST_PASSED_OVER)
+            self._passed_over[run] = _PassedOver(now + wait, wait)
