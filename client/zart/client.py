@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -37,14 +36,14 @@ from zart.exporting import exporting
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
-from zart.models import Json, PauseRule, WatchUntil
+from zart.models import Json
 from zart.runs import Runs
 from zart.scripts import play, removed_meanwhile
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
 from zart.trace_context import traced
-from zart.waiting import last_of, within
+from zart.watches import Watches
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,16 +69,7 @@ def _listing(
     return like(build, method, "Listing[{}]")
 
 
-def _watching(
-    build: Callable[P, Call[T]],
-) -> Callable[Concatenate[Client, P], AsyncGenerator[T, None]]:
-    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
-        return self.watch(build(*args, **kwargs))
-
-    return like(build, method, "AsyncGenerator[{}, None]")
-
-
-class Client(Runs):
+class Client(Runs, Watches):
     """A connection to the server. Make one with ``connect()`` and use it as a context manager.
 
     A call has a deadline of ``timeout`` seconds, and raises a class of ``zart.errors``. What waits
@@ -185,17 +175,6 @@ class Client(Runs):
         """
         return Handle(self, execution_id)
 
-    async def watch(self, call: Call[T]) -> AsyncGenerator[T, None]:
-        """Send a call that watches; where the connection breaks it is taken up again.
-
-        Raises what the call does, and Unreachable where there never was an answer.
-        """
-        async with aclosing(streams.watch(self.channel, call)) as messages:
-            async for message in messages:
-                yield call.read(message)
-
-    watch_execution = _watching(execution.watch_execution)
-
     retry_step = _method(changes.retry_step)
     complete_step = _method(changes.complete_step)
     fail_step = _method(changes.fail_step)
@@ -212,16 +191,6 @@ class Client(Runs):
     get_pause_rule = _method(admin.get_pause_rule)
     verify_pause_rule = _method(admin.verify_pause_rule)
     list_pause_rules = _listing(admin.list_pause_rules)
-    watch_pause_rule = _watching(admin.watch_pause_rule)
-
-    async def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
-        """Wait until nothing that a pause rule withholds is in flight, and return the rule.
-
-        A rule that ends first has no ``drained_at``. Raises PauseRuleNotFound; after ``timeout``
-        seconds TimeoutError, or Unreachable or Unavailable if the watch broke and nobody can know.
-        """
-        async with within(timeout):
-            return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
 
     create_batch = _method(batch.create_batch)
     get_batch = _method(batch.get_batch)
@@ -231,7 +200,6 @@ class Client(Runs):
     pause_batch = _method(batch.pause_batch)
     resume_batch = _method(batch.resume_batch)
     cancel_batch = _method(batch.cancel_batch)
-    watch_batch = _watching(batch.watch_batch)
 
     create_breaker = _method(breaker.create_breaker)
     get_breaker = _method(breaker.get_breaker)

@@ -19,7 +19,7 @@ from zart.waiting import last_in, last_of, within
 
 
 class Runs:
-    """The half of ``Client`` that runs executions to their end."""
+    """The part of ``Client`` that runs executions to their end."""
 
     @overload
     async def run(
@@ -61,7 +61,7 @@ class Runs:
 
 
 class SyncRuns:
-    """The half of ``SyncClient`` that runs executions to their end."""
+    """The part of ``SyncClient`` that runs executions to their end."""
 
     @overload
     def run(
@@ -89,10 +89,12 @@ class SyncRuns:
         timeout: float | None = None,
         **options: Unpack[StartOptions],
     ) -> Any:
-        """Start an execution, wait until its run is finished and return its result, as ``Client``.
+        """Start an execution, as ``start`` does, wait until its run is finished, return its result.
 
-        Raises what ``start`` does, RunFailed, and TimeoutError after ``timeout`` seconds, or
-        Unreachable if no server has answered the start by then.
+        One call, which is faster than two. Raises what ``start`` does, RunFailed where the run
+        ended FAILED or CANCELLED, and TimeoutError after ``timeout`` seconds: the run goes on.
+        Unreachable in its place if no server has answered the start by then: it may have happened,
+        and the error has the ``request_id`` by which to ask again.
         """
         start = execution.start(task, payload, **options)
         until = None if timeout is None else time.monotonic() + timeout

@@ -52,23 +52,34 @@ class SendsSync(Protocol):
 
 
 async def watch(
-    channel: grpc.aio.Channel, call: Call[Any], again: Reconnecting | None = None
+    channel: grpc.aio.Channel,
+    call: Call[Any],
+    timeout: float | None = None,
+    again: Reconnecting | None = None,
 ) -> AsyncGenerator[Any]:
     """Send a call that watches, and yield its messages; a broken one is sent again.
 
-    ``again`` knows whether a server has answered before. Raises what the call does.
+    ``again`` knows whether a server has answered before. Raises what the call does. After
+    ``timeout`` seconds it raises what it last broke with, if it was told nothing since: what became
+    of things by then nobody knows. Else TimeoutError.
     """
     rpc = _method(channel, call)
     again = again or Reconnecting()
+    deadline = None if timeout is None else time.monotonic() + timeout
     with again.explaining():
         while True:
-            stream = rpc(call.request, **traced())
+            left = None if deadline is None else _left(deadline)
+            if left == 0:
+                raise _given_up(again, timeout)
+            stream = rpc(call.request, timeout=left, **traced())
             try:
                 async for message in stream:
                     again.answered()
                     yield message
             except grpc.RpcError as error:
-                await asyncio.sleep(again.delay_after(from_call(error)))
+                if _is_late(error, deadline):
+                    raise _given_up(again, timeout) from error
+                await asyncio.sleep(_rest(again.delay_after(from_call(error)), deadline))
             else:
                 return
             finally:
@@ -81,11 +92,7 @@ def watch_sync(
     timeout: float | None,
     again: Reconnecting | None = None,
 ) -> Iterator[Any]:
-    """Send a call that watches, as ``watch``.
-
-    After ``timeout`` seconds it raises what it last broke with, if it was told nothing since: what
-    became of things by then nobody knows. Else TimeoutError.
-    """
+    """Send a call that watches, as ``watch``."""
     rpc = _method(channel, call)
     again = again or Reconnecting()
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -101,8 +108,7 @@ def watch_sync(
         except grpc.RpcError as error:
             if _is_late(error, deadline):
                 raise _given_up(again, timeout) from error
-            delay = again.delay_after(from_call(error))
-            _rest(delay, deadline)
+            time.sleep(_rest(again.delay_after(from_call(error)), deadline))
         else:
             return
         finally:
@@ -148,7 +154,7 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         with again.explaining():
             await asyncio.sleep(again.delay_after(problem))
     following = execution.watch_execution(started.execution.execution_id)
-    async with aclosing(watch(client.channel, following, again)) as states:
+    async with aclosing(watch(client.channel, following, again=again)) as states:
         async for state in states:
             yield pb.RunExecutionResponse(state=state)
 
@@ -188,7 +194,7 @@ def run_sync(
         yield pb.RunExecutionResponse(started=started)
     else:
         again.answered()
-        _rest(again.delay_after(problem), deadline)
+        time.sleep(_rest(again.delay_after(problem), deadline))
     left = None if deadline is None else _left(deadline)
     following = execution.watch_execution(started.execution.execution_id)
     try:
@@ -212,8 +218,9 @@ def _left(deadline: float) -> float:
     return min(max(0.0, deadline - time.monotonic()), LONGEST)
 
 
-def _rest(delay: float, deadline: float | None) -> None:
-    time.sleep(delay if deadline is None else min(delay, _left(deadline)))
+def _rest(delay: float, deadline: float | None) -> float:
+    """Return the seconds of a delay that are left until then."""
+    return delay if deadline is None else min(delay, _left(deadline))
 
 
 def _is_late(error: Any, deadline: float | None) -> bool:  # noqa: ANN401 - a failed call, of any kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -36,14 +36,7 @@ from zart.errors import RunNotFound, StepNotFound, from_call
 from zart.exporting import exporting
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
-from zart.models import (
-    Batch,
-    ExecutionState,
-    Json,
-    PauseRule,
-    WatchedPauseRule,
-    WatchUntil,
-)
+from zart.models import Json
 from zart.runs import SyncRuns
 from zart.scripts import play_sync, removed_meanwhile
 from zart.step_context import Payload
@@ -51,7 +44,7 @@ from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups
 from zart.tasks import Result, Task
 from zart.trace_context import traced
-from zart.waiting import last_in
+from zart.watches import SyncWatches
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +66,7 @@ def _listing(
     return like(build, method, "SyncListing[{}]")
 
 
-class SyncClient(SyncRuns):
+class SyncClient(SyncRuns, SyncWatches):
     """A connection to the server; as ``Client``, its methods return when they are answered."""
 
     def __init__(
@@ -123,22 +116,6 @@ class SyncClient(SyncRuns):
         except grpc.RpcError as error:
             raise from_call(error, call.request) from error
         return answer
-
-    def watch_raw(self, call: Call[Any], *, timeout: float | None = None) -> Iterator[Message]:
-        """Send a call that watches, and return protos; a broken connection is taken up again.
-
-        Raises what the call does. After ``timeout`` seconds it raises what it broke with, if it was
-        told nothing since; else TimeoutError.
-        """
-        return streams.watch_sync(self.channel, call, timeout)
-
-    def watch_execution(
-        self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
-    ) -> Iterator[ExecutionState]:
-        """Watch a run: the whole state first, then what changed, until it is finished."""
-        call = execution.watch_execution(execution_id, run_number=run_number)
-        for message in self.watch_raw(call, timeout=timeout):
-            yield call.read(message)
 
     def export_execution(self, execution_id: str) -> str:
         """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
@@ -226,37 +203,6 @@ class SyncClient(SyncRuns):
     list_retention = _listing(retention.list_retention)
     purge_executions = _method(retention.purge_executions)
     get_stats = _method(retention.get_stats)
-
-    def watch_pause_rule(
-        self,
-        rule_id: str,
-        *,
-        until: WatchUntil | str = WatchUntil.ENDED,
-        timeout: float | None = None,
-    ) -> Iterator[WatchedPauseRule]:
-        """Watch a pause rule: as it is, then whenever it or a count changes, until it is so."""
-        call = admin.watch_pause_rule(rule_id, until=until)
-        for message in self.watch_raw(call, timeout=timeout):
-            yield call.read(message)
-
-    def watch_batch(
-        self,
-        batch_id: str,
-        *,
-        until: WatchUntil | str = WatchUntil.ENDED,
-        timeout: float | None = None,
-    ) -> Iterator[Batch]:
-        """Watch a batch: as it is, then whenever it is otherwise, until it is over."""
-        for message in self.watch_raw(batch.watch_batch(batch_id, until=until), timeout=timeout):
-            yield batch.watch_batch(batch_id).read(message)
-
-    def wait_drained(self, rule_id: str, *, timeout: float | None = None) -> PauseRule:
-        """Wait until nothing that a pause rule withholds is in flight, and return the rule.
-
-        A rule that ends first has no ``drained_at``. Raises PauseRuleNotFound; after ``timeout``
-        seconds TimeoutError, or Unreachable or Unavailable if the watch broke and nobody can know.
-        """
-        return last_in(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED, timeout=timeout))
 
     batch_start_executions = _method(execution.batch_start_executions)
     get_execution = _method(execution.get_execution)

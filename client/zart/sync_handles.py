@@ -45,11 +45,19 @@ class SyncHandle(Generic[Result]):
         return self.client.get_execution(self.execution_id)
 
     def run(self, *, timeout: float | None = None) -> Run:
-        """Wait until the current run has ended, in whatever status, and return it."""
+        """Wait until the current run has ended, in whatever status, and return it.
+
+        Raises TimeoutError after ``timeout`` seconds; if the watch broke, and told nothing since,
+        Unreachable or Unavailable in its place.
+        """
         return last_in(self.client.watch_execution(self.execution_id, timeout=timeout)).run
 
     def result(self, *, timeout: float | None = None) -> Result:
-        """Wait until the current run is finished and return its result. Raises RunFailed."""
+        """Wait until the current run is finished and return its result.
+
+        One of more than 4 MiB, which ``run`` leaves out, is read of its steps. Raises RunFailed
+        where it ended FAILED or CANCELLED, and what ``run`` does.
+        """
         until = None if timeout is None else time.monotonic() + timeout
         found: Result = result_of_sync(self.client.send_raw, self.run(timeout=timeout), until)
         return found

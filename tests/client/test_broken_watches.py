@@ -25,6 +25,7 @@ from zart.v1 import batch_service_pb2 as batch
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
 from zart.v1 import pause_rule_pb2 as rules
+from zart.waiting import last_of
 
 SAID = "no answer from the server, trying again"
 SOON = 2.0  # seconds: a first message is there by then, also on a slow machine
@@ -107,6 +108,8 @@ async def test_who_waited_for_a_server_that_went_away_is_told_so(
             waits: list[Callable[[], Awaitable[object]]] = [
                 lambda: client.handle("x").result(timeout=SOON),
                 lambda: client.wait_drained("pr-abcd1234", timeout=SOON),
+                lambda: last_of(client.watch_execution("x", timeout=SOON)),
+                lambda: last_of(client.watch_pause_rule("pr-abcd1234", timeout=SOON)),
                 lambda: client.run("t", timeout=SOON),
                 lambda: asyncio.to_thread(sync.handle("x").result, timeout=SOON),
                 lambda: asyncio.to_thread(sync.wait_drained, "pr-abcd1234", timeout=SOON),

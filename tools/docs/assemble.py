@@ -41,6 +41,8 @@ _METHODS = "Each call of the pages *Calls* is a method here, of the same name an
 API = {
     "zart.client": "The client for asyncio",
     "zart.sync_client": "The client for plain code",
+    "zart.runs": "Both clients: run",
+    "zart.watches": "Both clients: watch",
     "zart.calls.execution": "Calls: executions",
     "zart.calls.changes": "Calls: operations",
     "zart.calls.filtered": "Calls: lists by a filter",

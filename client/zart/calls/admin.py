@@ -159,7 +159,8 @@ def watch_pause_rule(
 ) -> Call[WatchedPauseRule]:
     """Watch a pause rule: as it is, then whenever it or a count changes, until it is so.
 
-    Raises PauseRuleNotFound.
+    With ``until`` DRAINED until nothing that it withholds is in flight, or it has ended. Raises
+    PauseRuleNotFound.
     """
     wanted = number_of(pb.WatchUntil, until, "until")
     request = pb.WatchPauseRuleRequest(rule_id=rule_id, until=wanted)
