@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from zart.errors import PauseViolated
+from zart.errors import PauseUnproven, PauseViolated
 from zart.models import RuleAttempt
 
 
@@ -30,10 +30,36 @@ class PauseReceipt:
     violations_is_lower_bound: bool
     is_complete: bool
 
+    def raise_unless_clean(self) -> None:
+        """Raise unless the receipt proves that the pause held: what a script goes on by.
+
+        PauseViolated if anything was leased that the rule withheld, else PauseUnproven, which says
+        why nobody can know.
+        """
+        self.raise_if_violated()
+        if not self.clean:
+            raise PauseUnproven(f"whether the pause held is not known: {self._doubt()}")
+
     def raise_if_violated(self) -> None:
         """Raise PauseViolated if anything was leased that the rule withheld.
 
-        A receipt that is not complete need not have a violation, and is not clean all the same.
+        It does not look at ``is_complete``: of a receipt that is not complete it says nothing,
+        though that proves nothing. Use ``raise_unless_clean`` to go on by.
         """
         if self.violations:
             raise PauseViolated(self.violations, is_lower_bound=self.violations_is_lower_bound)
+
+    def _doubt(self) -> str:
+        if self.is_complete:
+            return (
+                "the server does not call the receipt clean, for a reason that only newer ones know"
+            )
+        if self.checked_attempts:  # for an older server's rule nothing is counted
+            return (
+                "the receipt is not complete, for runs of that time were purged;"
+                f" the {self.checked_attempts} attempts that are left violate nothing"
+            )
+        return (
+            "the receipt is not complete, for runs of that time were purged,"
+            " or a server older than receipts added or ended the rule"
+        )

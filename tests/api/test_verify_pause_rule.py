@@ -9,7 +9,7 @@ from rig import CHAIN, LONG, Rig, eventually
 from waiting import GIVE_UP
 
 import zart
-from zart.errors import PauseRuleNotFound, PauseViolated
+from zart.errors import PauseRuleNotFound, PauseUnproven, PauseViolated
 from zart.testing.server import ServerUnderTest
 
 MOVED = """
@@ -47,6 +47,7 @@ async def test_a_receipt_tells_what_was_in_flight_and_what_came_before_and_after
     assert standing.last_before.ended_at is not None
     assert standing.first_after is None
     standing.raise_if_violated()
+    standing.raise_unless_clean()
 
     resumed = await rig.client.resume(rule_id=paused.rule_id)
     await rig.complete(await rig.lease_one("b"))
@@ -89,6 +90,8 @@ async def test_it_is_caught_if_something_was_leased_meanwhile(rig: Rig) -> None:
     with pytest.raises(PauseViolated, match=r"attempt 1 of x:run:0/a, by d") as caught:
         receipt.raise_if_violated()
     assert caught.value.attempts == (violation,)
+    with pytest.raises(PauseViolated, match=r"attempt 1 of x:run:0/a, by d"):
+        receipt.raise_unless_clean()
 
 
 async def test_what_was_exempt_or_released_when_it_was_leased_is_no_violation(rig: Rig) -> None:
@@ -195,6 +198,46 @@ async def test_what_was_purged_makes_a_receipt_incomplete(rig: Rig) -> None:
     }
     assert not found["everything"].clean
     found["everything"].raise_if_violated()
+    with pytest.raises(PauseUnproven, match=r"runs of that time were purged, or a server older"):
+        found["everything"].raise_unless_clean()
+
+
+async def test_what_is_left_of_what_was_purged_is_told(rig: Rig) -> None:
+    await rig.start("left", {"a": ()})
+    await rig.work()
+    paused = await rig.client.pause(task_name="t")
+    await rig.start("gone", {"a": ()})
+    await rig.client.cancel_execution("gone")
+    purged = "IN (SELECT execution_key FROM zart.executions WHERE execution_id = 'gone')"
+    await rig.db.execute(
+        "BEGIN; SET LOCAL zart.purge = 'on'; DELETE FROM zart.steps WHERE run_key IN"
+        f" (SELECT run_key FROM zart.runs WHERE execution_key {purged});"
+        f"DELETE FROM zart.runs WHERE execution_key {purged};"
+        "DELETE FROM zart.executions WHERE execution_id = 'gone'; COMMIT"
+    )
+    receipt = await rig.client.verify_pause_rule(paused.rule_id)
+    receipt.raise_if_violated()
+    with pytest.raises(PauseUnproven, match=r"were purged; the 1 attempts that are left violate"):
+        receipt.raise_unless_clean()
+
+
+def test_a_receipt_that_is_not_clean_for_a_reason_of_the_future_proves_nothing() -> None:
+    receipt = zart.PauseReceipt(
+        clean=False,
+        window_started_at=None,
+        window_ended_at=None,
+        checked_attempts=1,
+        in_flight_at_start=0,
+        exempt_attempts=0,
+        released_attempts=0,
+        last_before=None,
+        first_after=None,
+        violations=(),
+        violations_is_lower_bound=False,
+        is_complete=True,
+    )
+    with pytest.raises(PauseUnproven, match="does not call the receipt clean"):
+        receipt.raise_unless_clean()
 
 
 async def test_a_rule_of_an_older_server_cannot_be_judged(rig: Rig) -> None:
@@ -203,6 +246,11 @@ async def test_a_rule_of_an_older_server_cannot_be_judged(rig: Rig) -> None:
     receipt = await rig.client.verify_pause_rule(paused.rule_id)
     assert (receipt.clean, receipt.is_complete, receipt.checked_attempts) == (False, False, 0)
     assert receipt.window_started_at == paused.rule.created_at
+    receipt.raise_if_violated()
+    with pytest.raises(
+        PauseUnproven, match=r"a server older than receipts added or ended the rule"
+    ):
+        receipt.raise_unless_clean()
 
     ended = await rig.client.pause(task_name="t")
     await rig.db.execute(

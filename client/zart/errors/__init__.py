@@ -7,6 +7,7 @@
     ├── RunFailed              the run waited for ended FAILED or CANCELLED
     ├── StepSkipped            a handler asks for the result of a step that was skipped
     ├── PauseViolated          a receipt lists what was leased though a pause rule withheld it
+    ├── PauseUnproven          a receipt is not complete: whether the pause held is not known
     ├── NotPlanned             asked for a plan, an older server may have done it
     └── Refused                the server said no, and why
         ├── NotFound           something that the request names is not there
@@ -94,7 +95,14 @@ from zart.errors.steps import (
     StepNotFound,
     StepRunning,
 )
-from zart.errors.unrefused import NotPlanned, PauseViolated, RunFailed, StepSkipped, Unreachable
+from zart.errors.unrefused import (
+    NotPlanned,
+    PauseUnproven,
+    PauseViolated,
+    RunFailed,
+    StepSkipped,
+    Unreachable,
+)
 
 __all__ = [
     "BY_REASON",
@@ -119,6 +127,7 @@ __all__ = [
     "NothingToRerun",
     "OperationTimeout",
     "PauseRuleNotFound",
+    "PauseUnproven",
     "PauseViolated",
     "PayloadTooLarge",
     "PlanChanged",

@@ -48,6 +48,10 @@ class PauseViolated(ZartError):
         self.attempts = tuple(attempts)
 
 
+class PauseUnproven(ZartError):
+    """A receipt lists no violation, and is not clean all the same: nobody can know."""
+
+
 class NotPlanned(ZartError):
     """A plan was asked for, and the server's answer does not say that it is one.
 
