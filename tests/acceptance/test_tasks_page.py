@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 from dispatching import dispatching, registered
 from rig import Rig
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest
 
 PAGE = (Path(__file__).parents[2] / "docs/tasks.md").read_text()
+ORDERS, DISPATCH, START = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def example() -> zart.Task:
     """Return the task of the page."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     names: dict[str, zart.Task] = {}
-    exec(compile(code, "orders.py", "exec", dont_inherit=True), names)  # noqa: S102 - our page
+    exec(compile(ORDERS, "orders.py", "exec", dont_inherit=True), names)  # noqa: S102 - our page
     return names["order"]
 
 
@@ -46,3 +51,35 @@ def test_its_defaults_are_those_of_the_code() -> None:
     assert "3 attempts, after 1 s, then × 2 up to 60 s, with jitter" in PAGE
     assert (retry.max_attempts, retry.initial_backoff, retry.backoff_multiplier) == (3, 1.0, 2.0)
     assert retry.max_backoff == 60.0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_dispatcher_of_yours_runs_what_is_started_until_it_is_stopped(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path, number: signal.Signals
+) -> None:
+    for name, code in {"orders.py": ORDERS, "dispatch.py": DISPATCH, "start.py": START}.items():
+        (tmp_path / name).write_text(code)
+    environment = {**os.environ, "ZART_ADDRESS": zart_server.address}
+
+    async def begin(name: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, name, cwd=tmp_path, env=environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+
+    dispatcher = await begin("dispatch.py")
+    try:
+        await registered(rig, "order")
+        for _ in range(2):  # a repeat is answered with the one that there is
+            starting = await begin("start.py")
+            said = (await asyncio.wait_for(starting.communicate(), GIVE_UP))[0].decode()
+            assert starting.returncode == 0, said
+            assert said.splitlines()[-2:] == ["COMPLETED", "3"]
+    finally:
+        dispatcher.send_signal(number)
+        try:
+            said = (await asyncio.wait_for(dispatcher.communicate(), GIVE_UP))[0].decode()
+        finally:
+            if dispatcher.returncode is None:
+                dispatcher.kill()
+    assert dispatcher.returncode == 0, said

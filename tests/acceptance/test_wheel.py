@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,6 +17,7 @@ from waiting import GIVE_UP
 from zart.testing.server import ServerUnderTest
 
 ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 BIN = Path(sys.executable).parent
 
 # One of everything that the base install is for: the client, both ways, tasks and a dispatcher.
@@ -81,6 +84,49 @@ def test_the_licence_is_in_it(wheel: Path) -> None:
 def test_the_openapi_document_is_in_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as files:
         assert b'"openapi": "3.1.0"' in files.read("zart/gateway/openapi.json")
+
+
+def test_the_lines_of_the_readme_install_it(wheel: Path, tmp_path: Path) -> None:
+    """As far as that goes without an index: pip says what it would install, and from where."""
+    (block,) = re.findall(r"^## Install$.*?^```$(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tmp_path / "dist").mkdir()
+    shutil.copy(wheel, tmp_path / "dist")
+    instead = {
+        "make": f"make -C {ROOT} --dry-run --old-file .venv/.installed",
+        "pip": f"{sys.executable} -m pip --disable-pip-version-check",
+    }
+    for name, program in instead.items():
+        (tmp_path / name).write_text(f'#!/bin/sh\nPATH="${{PATH#*:}}"\nexec {program} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "PIP_DRY_RUN": "1",
+        "PIP_NO_INDEX": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-euc", block], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "hatchling build -d dist" in done.stdout
+    assert f"Processing ./dist/{wheel.name}" in done.stdout
+    assert "Would install zart-control" in done.stdout
+    assert "does not provide the extra" not in done.stderr
+
+
+def test_each_extra_that_is_named_is_one_and_pages_say_where_to_get_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "deploy/README.md"]
+    named = {
+        path: re.findall(r"zart-control\[([\w,]+)\]", path.read_text())
+        for path in [*pages, *(ROOT / "client").rglob("*.py"), *(ROOT / "server").rglob("*.py")]
+    }
+    extras = {extra for found in named.values() for each in found for extra in each.split(",")}
+    assert {"server", "gateway", "otel", "embedded"} <= extras
+    assert extras <= project["optional-dependencies"].keys()
+    for page in pages[1:]:
+        assert not named[page] or "README.md#install" in page.read_text(), page
 
 
 @pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
