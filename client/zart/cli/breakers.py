@@ -11,7 +11,8 @@ import typer
 from zart.calls import breaker as calls
 from zart.calls.payload import UNSET
 from zart.cli.completing import breaker_ids
-from zart.cli.options import Limit, TaskName, example, mutates, reads
+from zart.cli.filter_options import TaskName
+from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.render import error_line, when
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column

@@ -49,7 +49,8 @@ def in_doubt(
 ) -> None:
     """List the attempts that may have had their effect, though nobody reported it.
 
-    The filter's times of deaths are of the ends of attempts, also where their step is not dead.
+    The filter's step is the attempt's own, and its times of deaths are of the attempt's end, also
+    where that step is not dead.
     """
     if since is not None and wanted.dead_after is not None:
         raise typer.BadParameter("give --since or --dead-after", param_hint="--since")

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from zart.cli.completing import batch_ids, execution_ids, rule_ids, task_names
+from zart.cli.completing import execution_ids, rule_ids
+from zart.cli.filter_options import FILTER, TaskName
 from zart.cli.given import options_with_value, refuse_empty, shown, typed
 from zart.cli.session import Mutation, Plan, Session
 from zart.listening import host_and_port
@@ -104,12 +105,14 @@ ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID", autocompleti
 RuleId = Annotated[
     str, typer.Argument(metavar="RULE_ID", help="Of a pause rule.", autocompletion=rule_ids)
 ]
-TaskName = typer.Option("--task-name", help="Of this task.", autocompletion=task_names)
 ScopeExecution = Annotated[
     str | None,
     typer.Option("--execution-id", help="Of this execution.", autocompletion=execution_ids),
 ]
 ScopeTask = Annotated[str | None, TaskName]
+Lasting = Annotated[
+    str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
+]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many; 0: all.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
@@ -132,94 +135,6 @@ _PLAN: dict[str, tuple[Any, Any]] = {
 }
 
 
-Names = list[str] | None
-_FILTER: dict[str, tuple[Any, Any]] = {
-    "task_name": (Annotated[str, TaskName], ""),
-    "status": (Annotated[Names, typer.Option("--status", metavar="failed,running")], None),
-    "step_status": (
-        Annotated[
-            Names,
-            typer.Option("--step-status", metavar="dead", help="With a step in this state."),
-        ],
-        None,
-    ),
-    "step": (
-        Annotated[
-            str, typer.Option("--step", metavar="GLOB", help="With a dead step of this name.")
-        ],
-        "",
-    ),
-    "error_group": (
-        Annotated[
-            str,
-            typer.Option("--error-group", metavar="eg-…", help="It died of such an error."),
-        ],
-        "",
-    ),
-    "error_contains": (
-        Annotated[str, typer.Option("--error-contains", metavar="TEXT", help="Its error has it.")],
-        "",
-    ),
-    "dead_after": (
-        Annotated[
-            str | None,
-            typer.Option("--dead-after", metavar="TIME|AGE", help="It died at or after this."),
-        ],
-        None,
-    ),
-    "dead_before": (
-        Annotated[
-            str | None,
-            typer.Option("--dead-before", metavar="TIME|AGE", help="It died before this."),
-        ],
-        None,
-    ),
-    "created_after": (
-        Annotated[
-            str | None,
-            typer.Option("--created-after", metavar="TIME|AGE", help="At or after this."),
-        ],
-        None,
-    ),
-    "created_before": (
-        Annotated[
-            str | None, typer.Option("--created-before", metavar="TIME|AGE", help="Before this.")
-        ],
-        None,
-    ),
-    "id_prefix": (
-        Annotated[
-            str, typer.Option("--id-prefix", metavar="TEXT", help="Its id begins with this.")
-        ],
-        "",
-    ),
-    "started_by": (
-        Annotated[
-            str,
-            typer.Option(
-                "--started-by", metavar="WHO", help="Started by; needs --created-after within 7d."
-            ),
-        ],
-        "",
-    ),
-    "of_batch": (
-        Annotated[
-            str,
-            typer.Option(
-                "--of-batch", metavar="BATCH", help="Selected for it.", autocompletion=batch_ids
-            ),
-        ],
-        "",
-    ),
-    "of_rule": (
-        Annotated[
-            str, typer.Option("--of-rule", metavar="RULE", help="With a step that it withholds.")
-        ],
-        "",
-    ),
-}
-
-
 def reads(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function that takes a Session first; adds the common options."""
     return _with_options(command, _COMMON)
@@ -237,12 +152,12 @@ def plans(command: Callable[..., None]) -> Callable[..., None]:
 
 def reads_filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command of a function that takes an ExecutionFilter, ``wanted``; adds its options."""
-    return _with_options(command, {**_FILTER, **_COMMON})
+    return _with_options(command, {**FILTER, **_COMMON})
 
 
 def plans_filtered(command: Callable[..., None]) -> Callable[..., None]:
     """Make a command that changes what a filter matches, or plans that."""
-    return _with_options(command, {**_FILTER, **_PLAN, **_MUTATION, **_COMMON})
+    return _with_options(command, {**FILTER, **_PLAN, **_MUTATION, **_COMMON})
 
 
 def _with_options(
@@ -252,7 +167,7 @@ def _with_options(
     signature = inspect.signature(command)
     own = [p for p in list(signature.parameters.values())[1:] if p.name != "wanted"]
     # Who asks, why, and where: as not given. What a step is failed with, the server judges.
-    may_be_empty = {"message", *added} - _FILTER.keys() - _PLAN.keys()
+    may_be_empty = {"message", *added} - FILTER.keys() - _PLAN.keys()
 
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, **given: Any) -> None:  # noqa: ANN401 - typer checked them
@@ -273,7 +188,7 @@ def _with_options(
         if "error_group" in added:
             from zart.cli.filtering import ages_of, filter_of  # noqa: PLC0415 - with the protos only
 
-            options = {name: given.pop(name) for name in _FILTER}
+            options = {name: given.pop(name) for name in FILTER}
             given["wanted"] = filter_of(options)
             session.ages = ages_of(options, given["wanted"])
         command(session, **given)

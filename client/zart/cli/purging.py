@@ -13,7 +13,8 @@ import typer
 from google.protobuf.message import Message
 
 from zart.calls import retention as calls
-from zart.cli.options import TaskName, example, plans, reads
+from zart.cli.filter_options import TaskName
+from zart.cli.options import example, plans, reads
 from zart.cli.render import when
 from zart.cli.retention import warn_if_unknown
 from zart.cli.session import Session
