@@ -10,10 +10,11 @@ import typer
 from zart.calls import admin, execution
 from zart.cli import completing, render
 from zart.cli.options import RuleId, example, plans
+from zart.cli.planning import planned, was_done
 from zart.cli.refusing import refuse
 from zart.cli.session import Session
 from zart.cli.values import counted
-from zart.models import UpdatedPauseRule
+from zart.models import OperationKind, UpdatedPauseRule
 
 app = typer.Typer()
 
@@ -30,9 +31,9 @@ def exempt(
     undo: Annotated[bool, typer.Option("--undo", help="Match them again.")] = False,
 ) -> None:
     """Let steps of executions run though a pause rule matches them."""
-    if undo and not session.mutation.may_repeat:
+    if undo:
         _check_are_exempt(session, rule_id, execution_ids)
-    elif not undo:
+    else:
         _check_may_match(session, rule_id, execution_ids)
 
     def show(answer: UpdatedPauseRule) -> None:
@@ -76,7 +77,16 @@ def _check_may_match(session: Session, rule_id: str, execution_ids: Sequence[str
 
 
 def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
-    known = session.client.get_pause_rule(rule_id).exempt_execution_ids
+    """Refuse an id that the rule does not exempt, unless an earlier call of this request saw to it.
+
+    A plan is none of its calls.
+    """
+    rule = planned(session, admin.get_pause_rule(rule_id), OperationKind.UPDATE_PAUSE_RULE)
+    if rule is None:
+        return
+    known = rule.exempt_execution_ids
     others = [execution_id for execution_id in execution_ids if execution_id not in known]
-    if others:
+    if not others:
+        return
+    if session.plan.dry_run or not was_done(session, OperationKind.UPDATE_PAUSE_RULE):
         refuse(session, f"{rule_id} does not exempt {', '.join(others)}: nothing was done")

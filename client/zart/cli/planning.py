@@ -1,4 +1,4 @@
-"""Asks for the plan that is shown before somebody is asked; a repeat may have none left to show."""
+"""Asks for what a command looks at first, as a plan; for a repeat there may be nothing left."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KNOWN_FOR = timedelta(days=7) - timedelta(hours=1)
 
 
 def planned(session: Session, call: Call[T], *kinds: OperationKind) -> T | None:
-    """Return a plan; None for a repeat of what was done, on record as one of these kinds.
+    """Return a plan, or what else is looked at first; None for a repeat, on record as these kinds.
 
     Without a plan no token says what is meant: what was not done before is not sent then. Raises
     what the call does.
