@@ -53,6 +53,8 @@ async def known(rig: Rig) -> dict[str, str]:
         ("zart resume --rule-id p", ["RULE"]),
         ("zart verify ", ["RULE"]),
         ("zart exempt pr-x or", ["order-7"]),
+        ("zart pause-update p", ["RULE"]),
+        ("zart batch restart --execution-id or", ["order-7"]),
         ("zart breaker trip ", ["BREAKER"]),
         ("zart batch show b", ["BATCH"]),
         ("zart list --of-batch b", ["BATCH"]),

@@ -72,6 +72,10 @@ COMMANDS = {
     "fail-step": Typed("fail-step x a --message no --fence", "FailStep", _in_flight),
     "resume": Typed("resume --task-name t", "Resume", _paused),
     "exempt": Typed("exempt {rule} x --undo", "UpdatePauseRule", _exempt),
+    "pause-update": Typed("pause-update {rule} --forever", "UpdatePauseRule", _paused),
+    "batch of ids": Typed(
+        "batch restart --execution-id x-0 --execution-id x-2 --no-wait", "CreateBatch", _dead
+    ),
     "batch": Typed("batch restart --status failed --no-wait", "CreateBatch", _dead),
     "resolve": Typed("resolve x a happened", "ResolveInDoubt", in_doubt),
     "purge": Typed("purge --older-than 30d", "PurgeExecutions", _ended),
@@ -80,7 +84,7 @@ COMMANDS = {
 
 
 # A plan is asked for by the method of the deed.
-PLANS = {"resume": 1, "batch": 1, "purge": 1}
+PLANS = {"resume": 1, "batch": 1, "batch of ids": 1, "purge": 1}
 
 
 def printed_line(seen: str) -> str:
@@ -115,7 +119,7 @@ async def test_what_was_typed_and_lost_is_told_by_the_line(
     (request_id,) = re.findall(r"--request-id (\w+)", seen)
     done = [o.kind async for o in rig.client.list_operations() if o.request_id == request_id]
     assert len(done) == 1
-    assert len([b async for b in rig.client.list_batches()]) == (name == "batch")
+    assert len([b async for b in rig.client.list_batches()]) == (method == "CreateBatch")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,4 +1,4 @@
-"""The commands that make a batch: they show its plan, ask, and follow it."""
+"""The commands that make a batch, one for each operation."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from zart.calls import batch as calls
 from zart.calls.filters import ExecutionFilter
 from zart.calls.payload import UNSET
-from zart.cli.bar import Bar
-from zart.cli.batch_lines import batch_lines, counts_of, plan_lines
+from zart.cli.batch_making import create_batch
+from zart.cli.batch_selecting import Everything, ExecutionIds, IdsFrom, NoExecutionIds, NoIdsFrom
 from zart.cli.options import example, plans_filtered
-from zart.cli.planning import planned
 from zart.cli.session import Session
-from zart.cli.values import json_value, names_of, rate_of
-from zart.cli.watching import watched
-from zart.models import Batch, BatchPauseCause, BatchStatus, CreatedBatch, OperationKind
+from zart.cli.values import json_value, names_of
 from zart.models.batch_operations import (
     SAME,
-    BatchOperation,
     CancelExecution,
     CompleteStep,
     FailStep,
@@ -29,9 +24,7 @@ from zart.models.batch_operations import (
 )
 
 app = typer.Typer()
-_BADLY = 4  # it ended with refused items or dead steps, was cancelled, or paused at its failures
 
-Everything = Annotated[bool, typer.Option("--everything", help="All executions there are.")]
 Rate = Annotated[str | None, typer.Option("--rate", metavar="40/s", help="So many items a second.")]
 Canary = Annotated[
     int | None, typer.Option("--canary", min=1, max=10_000, help="Pause after so many items.")
@@ -50,94 +43,6 @@ InDoubt = Annotated[
 ]
 
 
-def _create(session: Session, operation: BatchOperation, given: dict[str, Any]) -> None:
-    """Plan the batch, ask, make it, and follow it."""
-    wanted: ExecutionFilter = given["wanted"]
-    is_everything = not wanted.to_message().ListFields()
-    if is_everything != given["everything"]:
-        raise typer.BadParameter("say which executions: by a filter, or --everything, not both")
-    options = {
-        "filter": None if is_everything else wanted,
-        "everything": is_everything,
-        "rate_per_second": rate_of(given["rate"], "--rate"),
-        "canary": given["canary"],
-        "max_failures": given["max_failures"],
-        **session.mutation.fields,
-    }
-    token = session.plan.plan_token
-    if session.plan.dry_run:
-        session.run(
-            calls.create_batch(operation, **options, **session.plan.fields), _show_plan(session)
-        )
-        return
-    if not token and not session.mutation.yes:
-        token = _ask(session, operation, options)
-    message, created = session.send(calls.create_batch(operation, **options, plan_token=token))
-    batch = created.batch
-    if batch is None:
-        raise LookupError("the server made no batch, and no plan")
-    if not given["no_wait"]:
-        message, batch = _follow(session, batch.batch_id)
-    if session.is_json:
-        session.print_json(message)
-    else:
-        session.print(*batch_lines(batch))
-    if not given["no_wait"] and _ended_badly(batch):
-        raise typer.Exit(_BADLY)
-
-
-def _show_plan(session: Session) -> Any:  # noqa: ANN401 - shows an answer
-    def show(answer: CreatedBatch) -> None:
-        if answer.plan is not None:
-            session.print(*plan_lines(answer.plan))
-
-    return show
-
-
-def _ask(session: Session, operation: BatchOperation, options: dict[str, Any]) -> str:
-    """Show what the batch would do, and ask; return the token of just that."""
-    if not session.is_interactive:
-        raise typer.BadParameter("nobody is there to be asked: say --yes, or give --plan-token")
-    plan_options = options | {"request_id": ""}
-    call = calls.create_batch(operation, **plan_options, validate_only=True)
-    shown = planned(session, call, OperationKind.CREATE_BATCH)
-    if shown is None:
-        return ""
-    for line in plan_lines(shown.plan) if shown.plan is not None else ():
-        session.asking.line(line)
-    session.confirm("do it?")
-    return shown.plan_token
-
-
-def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
-    """Watch a batch until it is over or paused; Ctrl-C leaves it going."""
-    call = calls.watch_batch(batch_id)
-    try:
-        with Bar(session.err) as bar:
-            for message in watched(session, call, bar=bar):
-                batch = call.read(message)
-                passed = batch.counts.done + batch.counts.refused
-                bar.show(counts_of(batch.counts), passed, batch.counts.selected)
-                if batch.status is BatchStatus.PAUSED:
-                    break
-    except KeyboardInterrupt:
-        session.warn(f"{batch_id} goes on: zart batch cancel {batch_id} ends it")
-        raise
-    if batch.status is BatchStatus.PAUSED:
-        session.tell(f"{batch_id} is paused: zart batch resume {batch_id} goes on")
-    return message, batch
-
-
-def _ended_badly(batch: Batch) -> bool:
-    is_wanted = isinstance(batch.operation, FailStep)
-    dead = 0 if batch.outcomes is None or is_wanted else batch.outcomes.dead
-    # What failed is counted when the server pauses it; the watch may not have been told of it yet.
-    is_stopped = (
-        batch.status is BatchStatus.CANCELLED or batch.pause_cause is BatchPauseCause.MAX_FAILURES
-    )
-    return is_stopped or bool(batch.counts.refused or dead)
-
-
 @app.command(
     "retry-step",
     epilog=example("batch retry-step --task-name order --step charge-card --rate 40/s"),
@@ -153,16 +58,18 @@ def retry_step(
         str | None, typer.Option("--input", help="Their input from now on: JSON, @FILE or -.")
     ] = None,
     accept_in_doubt: InDoubt = False,
+    execution_ids: ExecutionIds = None,
+    ids_from: IdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
     max_failures: MaxFailures = None,
     no_wait: NoWait = False,
 ) -> None:
-    """Revive the dead steps that a filter matches."""
+    """Revive the dead steps that a filter matches, or of named executions."""
     value = json_value(input, "--input")
     other: Any = SAME if value is UNSET else value
-    _create(session, RetryStep(max_attempts, accept_in_doubt, other), locals())
+    create_batch(session, RetryStep(max_attempts, accept_in_doubt, other), locals())
 
 
 @app.command("restart", epilog=example("batch restart --status failed --task-name order"))
@@ -175,16 +82,18 @@ def restart(
     ] = None,
     if_running: IfRunning = "fail",
     accept_in_doubt: InDoubt = False,
+    execution_ids: ExecutionIds = None,
+    ids_from: IdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
     max_failures: MaxFailures = None,
     no_wait: NoWait = False,
 ) -> None:
-    """Restart the executions that a filter matches."""
+    """Restart the executions that a filter matches, or named ones."""
     value = json_value(payload, "--payload")
     other: Any = SAME if value is UNSET else value
-    _create(session, Restart(other, _choice(if_running), accept_in_doubt), locals())
+    create_batch(session, Restart(other, _choice(if_running), accept_in_doubt), locals())
 
 
 @app.command("rerun", epilog=example("batch rerun --status failed --task-name order"))
@@ -206,13 +115,15 @@ def rerun(
     downstream: Annotated[bool, typer.Option("--downstream", hidden=True)] = False,
     if_running: IfRunning = "fail",
     accept_in_doubt: InDoubt = False,
+    execution_ids: ExecutionIds = None,
+    ids_from: IdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
     max_failures: MaxFailures = None,
     no_wait: NoWait = False,
 ) -> None:
-    """Rerun the executions that a filter matches."""
+    """Rerun the executions that a filter matches, or named ones."""
     # Scripts may still have the names that these options had.
     operation = Rerun(
         [*names_of(force, "--rerun"), *names_of(forced, "--force")],
@@ -221,7 +132,7 @@ def rerun(
         _choice(if_running),
         accept_in_doubt,
     )
-    _create(session, operation, locals())
+    create_batch(session, operation, locals())
 
 
 @app.command(
@@ -231,14 +142,16 @@ def rerun(
 def cancel_execution(
     session: Session,
     wanted: ExecutionFilter,
+    execution_ids: ExecutionIds = None,
+    ids_from: IdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
     max_failures: MaxFailures = None,
     no_wait: NoWait = False,
 ) -> None:
-    """Cancel the executions that a filter matches."""
-    _create(session, CancelExecution(), locals())
+    """Cancel the executions that a filter matches, or named ones."""
+    create_batch(session, CancelExecution(), locals())
 
 
 @app.command(
@@ -253,6 +166,8 @@ def complete_step(
     ] = None,
     skip: Annotated[bool, typer.Option("--skip", help="Skip them: without a result.")] = False,
     fence: Fence = False,
+    execution_ids: NoExecutionIds = None,
+    ids_from: NoIdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
@@ -264,7 +179,7 @@ def complete_step(
         raise typer.BadParameter("give --result or --skip")
     value = json_value(result, "--result")
     other: Any = SAME if value is UNSET else value
-    _create(session, CompleteStep(other, skip, fence), locals())
+    create_batch(session, CompleteStep(other, skip, fence), locals())
 
 
 @app.command(
@@ -277,6 +192,8 @@ def fail_step(
     wanted: ExecutionFilter,
     message: Annotated[str, typer.Option("--message", help="Why they are failed.")],
     fence: Fence = False,
+    execution_ids: NoExecutionIds = None,
+    ids_from: NoIdsFrom = None,
     everything: Everything = False,
     rate: Rate = None,
     canary: Canary = None,
@@ -284,7 +201,7 @@ def fail_step(
     no_wait: NoWait = False,
 ) -> None:
     """Fail the steps that a filter matches by hand."""
-    _create(session, FailStep(message, fence), locals())
+    create_batch(session, FailStep(message, fence), locals())
 
 
 def _choice(if_running: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -17,14 +18,15 @@ from zart.errors import (
     InternalError,
     NotPlanned,
     Refused,
+    RuleReleasing,
     RunFailed,
     ScopeMatchesNothing,
     Unavailable,
     Unreachable,
 )
 
-_DONE = "it was done; this goes on from there, and does it no second time:"
-_MAYBE_DONE = "whether it happened is unknown; this tells, and does it at most once:"
+_DONE = "it was done; this goes on from there, and does it no second time"
+_MAYBE_DONE = "whether it happened is unknown; this tells, and does it at most once"
 # Fields that commands fill in by what they show before they ask, and the options that do so.
 _FOUND_OUT = {
     "expected_run_number": "--expect-run",
@@ -84,12 +86,29 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
     problems = [
         in_flags(violation.field, violation.description, shown)
         for violation in bad.field_violations
-    ] or [status.message]
+    ] or [_by_its_field(info, status.message, shown)]
     reason = f" [{info.reason}]" if info.reason else ""
     for problem in problems:
         session.err.line(f"zart: {problem}{reason}")
+    if hint := _hint(info):
+        session.err.line(hint)
+
+
+def _by_its_field(info: error_details_pb2.ErrorInfo, what: str, shown: Mapping[str, str]) -> str:
+    """Write a message that begins with a field, as that of too many items does, by its option."""
+    field = info.metadata.get("field", "")
+    head, is_of_it, rest = what.partition(": ")
+    return in_flags(field, rest, shown) if field and is_of_it and head == field else what
+
+
+def _hint(info: error_details_pb2.ErrorInfo) -> str:
+    """Return what helps against a refusal; empty where its message says all there is to say."""
     if info.reason == ScopeMatchesNothing.reason:
-        session.err.line("nothing was paused; --future pauses what is not there yet")
+        return "nothing was paused; --future pauses what is not there yet"
+    if info.reason == RuleReleasing.reason:
+        rule_id = info.metadata.get("rule_id", "RULE_ID")
+        return f"{command_line(['zart', 'stop-release', rule_id])} has it withhold all again"
+    return ""
 
 
 def say_unknown(session: Session, error: Exception) -> None:
@@ -116,11 +135,10 @@ def say_unknown(session: Session, error: Exception) -> None:
     else:
         session.err.line(f"zart: {why}")
     if session.asked is None:
-        session.err.line("to try again:")
-    elif session.is_answered:
-        session.err.line(_DONE)
+        what = "to try again"
     else:
-        session.err.line(_MAYBE_DONE)
+        what = _DONE if session.is_answered else _MAYBE_DONE
+    session.err.line(f"{what}{session.again}:")
     session.err.verbatim(command_to_repeat(session))
 
 
@@ -129,7 +147,8 @@ def say_stopped(session: Session) -> None:
     if session.asked is None:
         session.err.line("stopped; nothing more was asked of the server")
         return
-    session.err.line(f"stopped; {_DONE if session.is_answered else _MAYBE_DONE}")
+    what = _DONE if session.is_answered else _MAYBE_DONE
+    session.err.line(f"stopped; {what}{session.again}:")
     session.err.verbatim(command_to_repeat(session))
 
 

@@ -88,6 +88,7 @@ class Session:
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
     valued: Collection[str] = ()  # the options behind which a value stands
     ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
+    again: str = ""  # what the line that repeats or applies the command needs beside itself
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
     interrupts: Interrupts = field(default_factory=Interrupts)
@@ -170,7 +171,7 @@ class Session:
         else:
             show(answer)
             if self.plan.dry_run:
-                self.print("nothing was done; this does it, or nothing:")
+                self.print(f"nothing was done; this does it, or nothing{self.again}:")
                 self.out.verbatim(self._line_that_applies(message))
         return answer
 
@@ -199,9 +200,8 @@ class Session:
     def _line_that_applies(self, plan: Any) -> str:  # noqa: ANN401 - an answer that is a plan
         """Return the command line that does what was planned."""
         before, arguments = self.parts
-        words: list[str] = []
-        for word in before:
-            words += ["--plan-token", plan.plan_token] if word == "--dry-run" else [word]
+        token = {"--dry-run": ["--plan-token", plan.plan_token]}
+        words = [each for word in before for each in token.get(word, [word])]
         return command_line([*words, *arguments])
 
     def run_list(
