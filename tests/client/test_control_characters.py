@@ -56,6 +56,7 @@ LINES = {
     "pause": ["pause", "--task-name", HOSTILE],
     "resume": ["resume", "--task-name", HOSTILE, "--yes"],
     "exempt": ["exempt", HOSTILE, HOSTILE],
+    "pause-update": ["pause-update", HOSTILE, "--for", "2h"],
     "pause-list": ["pause-list"],
     "breaker create": [
         "breaker",

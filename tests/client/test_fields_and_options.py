@@ -44,6 +44,7 @@ ASKS = {
     "rules": ["ListPauseRules", "GetPauseRule"],
     "stop-release": ["StopRelease"],
     "exempt": ["UpdatePauseRule"],
+    "pause-update": ["UpdatePauseRule", "GetPauseRule"],
     "breaker create": ["CreateBreaker"],
     "breaker list": ["ListBreakers"],
     "breaker show": ["GetBreaker"],
@@ -75,13 +76,14 @@ ASKS = {
     "audit": ["ListOperations"],
 }
 # What no command takes from whoever types it: it cannot be wrong.
-_MADE = {"page_token", "update_mask", "selection.execution_ids"}
+_MADE = {"page_token", "update_mask"}
 _MADE_BY = {
     "start": {"steps", "start.steps"},
     "wait": {"run_number"},
     "complete-step": {"skip"},
     "skip-step": {"skip", "result", "result_json"},
     "exempt": {"expires_at", "expires_in", "never_expires"},
+    "pause-update": {"add_exempt_execution_ids", "remove_exempt_execution_ids"},
     "export": {"page_size"},
     "audit": {"kind", "statuses"},  # --kind fills kinds; --refused and --all
 }
@@ -152,9 +154,6 @@ def test_each_field_that_may_be_wrong_is_told_as_an_option(line: str) -> None:
          "--input: is of no step"),
         ("pause --task-name t --for 1h --then-rate 200000/s", "Pause",
          "release_on_expiry.rate_per_second", "is 200000", "--then-rate: is 200000"),
-        ("exempt pr-1 x y --undo --request-id r", "UpdatePauseRule",
-         "remove_exempt_execution_ids[1]", "is in add_exempt_execution_ids as well",
-         "EXECUTION_ID... (number 2): is in EXECUTION_ID... as well"),
         ("retention set t 30d", "SetRetention", "task_name", "is empty", "TASK: is empty"),
         # What a command looks up first is told of what it was looked up by.
         ("exempt pr-1 x --undo", "GetPauseRule", "rule_id", "is empty", "RULE_ID: is empty"),

@@ -42,6 +42,7 @@ EACH_THAT_ASKS = dict(_commands())
 MORE = {
     "dispatch": ["one_task"],
     "pause": ["--task-name", "t"],
+    "pause-update": ["--forever"],
     "breaker create": ["--task-name", "t"],
     "breaker update": ["--failure-threshold", "2"],
     "batch retry-step": ["--task-name", "t"],

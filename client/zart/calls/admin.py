@@ -91,7 +91,8 @@ def update_pause_rule(
 ) -> Call[UpdatedPauseRule]:
     """Exempt executions from a pause rule, match them again, and set when it ends.
 
-    ``expires_in`` is in seconds or a timedelta. Raises PauseRuleNotFound, RuleNotActive,
+    ``expires_in`` is in seconds or a timedelta, from now on. Raises PauseRuleNotFound,
+    RuleNotActive, RuleReleasing for an end of a rule that is releasing, PlanChanged, NotPlanned,
     TooManyItems, InvalidField, and ValueError for more than one way to end.
     """
     if sum((expires_at is not None, expires_in is not None, never_expires)) > 1:

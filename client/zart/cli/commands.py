@@ -60,6 +60,9 @@ MODULES = {
         "pause": "Withhold matching steps until resume or expiry.",
         "resume": "Delete pause rules: one, those with all of the given scope, or all.",
     },
+    "pause_update": {
+        "pause-update": "Set when a pause rule ends.",
+    },
     "rules": {
         "pause-list": (
             "List pause rules, newest first: what each withholds, what is in flight, "

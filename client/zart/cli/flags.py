@@ -13,12 +13,13 @@ PARAMETERS = {
     "expected_attempt": "expect_attempt",
     "base_run_number": "base",
     "expected_run_number": "expect_run",
-    "expires_at": "lasting",
+    "expires_at": "until",
     "expires_in": "lasting",
     "force_rerun": "force",
     "include_batch_items": "batch_items",
     "input_json": "input",
     "must_match": "future",
+    "never_expires": "forever",
     "page_size": "limit",
     "payload_json": "payload",
     "rate_per_second": "rate",
@@ -35,6 +36,7 @@ PARAMETERS = {
 _ELSE = {
     "execution_id": "execution_ids",
     "execution_id_prefix": "execution_id",
+    "expires_at": "lasting",
     "older_than": "keep_for",
 }
 # Fields of a filter that are called as another option is.

@@ -10,7 +10,7 @@ from zart.calls import admin, resuming
 from zart.cli import render
 from zart.cli.completing import rule_ids
 from zart.cli.drained import run_and_wait
-from zart.cli.options import ScopeExecution, ScopeTask, example, plans
+from zart.cli.options import Lasting, ScopeExecution, ScopeTask, example, plans
 from zart.cli.planning import planned, was_done
 from zart.cli.refusing import refuse
 from zart.cli.releasing import follow_release, pace_of
@@ -33,9 +33,7 @@ def pause(
     task_name: ScopeTask = None,
     step: ScopeStep = None,
     everything: Annotated[bool, typer.Option("--everything", help="Every step there is.")] = False,
-    lasting: Annotated[
-        str | None, typer.Option("--for", metavar="2h", help="Ends by itself after this long.")
-    ] = None,
+    lasting: Lasting = None,
     then: Annotated[
         str | None,
         typer.Option("--then-rate", metavar="40/s", help="Then releases so many steps a second."),

@@ -14,6 +14,7 @@ from zart.calls.payload import UNSET, JsonText, Unset
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _LONGEST = timedelta(days=365_000)  # a Duration holds ten times that; nobody means it
+_TIMES = "2026-01-31, 2026-01-31T14:00Z or 2026-01-31T14:00:00+02:00"
 _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
@@ -87,14 +88,20 @@ def time_of(text: str | None, option: str) -> datetime | None:
             return datetime.now(UTC) - (span_of(text, option) or timedelta())
         except OverflowError:
             raise typer.BadParameter(f"{text!r} is too long ago", param_hint=option) from None
+    return _time(text, option, f"neither a time such as {_TIMES}, nor an age such as 2h")
+
+
+def time_to_come(text: str | None, option: str) -> datetime | None:
+    """Read a time as ``time_of`` does, but for an age: that is of the past."""
+    return None if text is None else _time(text, option, f"no time such as {_TIMES}")
+
+
+def _time(text: str, option: str, otherwise: str) -> datetime:
+    """Read a date, or one with the time of the day; ``otherwise`` says what it is if it is none."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither a time such as 2026-01-31, 2026-01-31T14:00Z or"
-            " 2026-01-31T14:00:00+02:00, nor an age such as 2h",
-            param_hint=option,
-        ) from None
+        raise typer.BadParameter(f"{text!r} is {otherwise}", param_hint=option) from None
     if _TOO_FINE.search(text):
         raise typer.BadParameter(f"{text!r} is finer than a microsecond", param_hint=option)
     found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
