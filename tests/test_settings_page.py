@@ -30,6 +30,8 @@ def test_it_has_bounds_and_defaults_as_they_are() -> None:
         str(Settings.model_fields["pool_size"].default),
     ]
     assert told["ZART_DATABASE_URL"] == ["text", "needed"]
+    assert told["ZART_CONCURRENCY"] == ["from 1", "16"]
+    assert told["ZART_LEASE"] == ["from 1 to 3600", "30"]
     assert told["ZART_MIGRATE"] == ["1 or 0", "1"]
     assert told["ZART_GATEWAY_LISTEN"] == ["HOST:PORT", "127.0.0.1:8080"]
     assert told["ZART_TRIGGERED_BY"][1] == "user@host"

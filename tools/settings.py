@@ -99,6 +99,15 @@ def bounds_of(metadata: Iterable[Any]) -> str:
     return " ".join(words)
 
 
+def range_of(option: Any) -> Iterator[annotated_types.BaseMetadata]:  # noqa: ANN401 - typer's
+    """Yield the bounds of an option: its own, or those of its type, whichever typer has."""
+    bounded = option if hasattr(option, "min") else option.type
+    if (least := getattr(bounded, "min", None)) is not None:
+        yield annotated_types.Ge(least)
+    if (most := getattr(bounded, "max", None)) is not None:
+        yield annotated_types.Le(most)
+
+
 def shown(default: object) -> str:
     """Return a default as it is written into a variable."""
     if isinstance(default, bool):
@@ -118,7 +127,7 @@ def of_the_command(name: str) -> Iterator[Row]:
             continue
         if not option.help:
             raise SystemExit(f"zart {name} {option.opts[0]}: say in its help what it means")
-        values = option.metavar or values_of(type(option.default), ())
+        values = option.metavar or values_of(type(option.default), range_of(option))
         meaning = f"`{option.opts[0]}`: {option.help.rstrip('.')}"
         is_told = isinstance(option.show_default, str)
         default = option.show_default if is_told else shown(option.default)

@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
 import pytest
 from acceptance.test_make_run import processes_of
 from ports import free_port
-from waiting import GIVE_UP, block_until, until
+from waiting import GIVE_UP, block_until, eventually, until
 
 import zart
 from zart.cli.stack import Stack, StackError
@@ -29,6 +31,18 @@ task = zart.Task("reloaded")
 @task.step()
 def answer(ctx: zart.StepContext) -> int:
     return {answer}
+"""
+
+ENDLESS = """
+import asyncio
+import zart
+
+task = zart.Task("endless")
+
+
+@task.step()
+async def wait(ctx):
+    await asyncio.Event().wait()
 """
 
 
@@ -161,6 +175,42 @@ async def test_a_reload_that_cannot_be_done_is_told(
         await until(is_noticed)
         with pytest.raises(StackError, match=r"files are watched no longer: .*/none/python"):
             await waiting
+
+
+async def test_its_dispatcher_heeds_variables_but_stops_as_soon_as_all_the_rest_is_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zart_database: str
+) -> None:
+    (tmp_path / "endless_tasks.py").write_text(ENDLESS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZART_DATABASE_URL", zart_database)
+    monkeypatch.setenv("ZART_LEASE", "300")
+    monkeypatch.setenv("ZART_GRACE", "60")
+    address = f"127.0.0.1:{free_port()}"
+    async with (
+        Stack(["endless_tasks"], listen=address, quiet=True),
+        zart.connect(address) as client,
+    ):
+
+        async def is_registered() -> bool:
+            return bool(await client.list_task_definitions())
+
+        async def is_at_work() -> bool:
+            return (await client.get_step("x", "wait")).status == "RUNNING"
+
+        await eventually(is_registered)
+        await client.start("endless", execution_id="x")
+        await eventually(is_at_work)
+        step = await client.get_step("x", "wait")
+        assert step.lease_expires_at is not None
+        assert step.attempts[-1].started_at is not None
+        lease = step.lease_expires_at - step.attempts[-1].started_at
+        assert timedelta(seconds=299) < lease < timedelta(seconds=301)
+    database = await asyncpg.connect(zart_database)
+    try:
+        # It had the time to say so: else it were killed, and the attempt at work on record.
+        assert await database.fetchval("SELECT status FROM zart_step_attempts") == "lost"
+    finally:
+        await database.close()
 
 
 def test_without_a_module_nothing_is_reloaded() -> None:

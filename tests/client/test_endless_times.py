@@ -35,6 +35,7 @@ TOO_EARLY, TOO_LATE = datetime.min.replace(tzinfo=EAST), datetime.max.replace(tz
         ("health --timeout inf", "--timeout"),
         ("gateway --timeout nan", "--timeout"),
         ("dispatch json --grace inf", "--grace"),
+        ("dispatch json --lease nan", "--lease"),
     ],
 )
 def test_a_time_or_timeout_that_no_clock_holds_ends_with_2(

@@ -50,6 +50,11 @@ FULL: dict[str, Any] = {
 INSECURE = {"database": {"secret": "zart-database"}, "insecure": True}
 
 
+def one_with(name: str, value: Any) -> dict[str, Any]:
+    """Return the values of one dispatcher, with one of its own."""
+    return {"dispatchers": [{"name": "one", "image": "i", "tasks": ["t"], name: value}]}
+
+
 def helm(*words: str, given: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run helm on the chart with values."""
     file = folder / "values.yaml"
@@ -267,6 +272,10 @@ def test_a_budget_of_disruptions_says_one_thing(
     [
         ({"metrics.podMonitor": True}, "networkPolicy.monitoring"),
         ({"server.settings": {"ZART_DRAIN_NOTICE": 9}}, "server.drainNotice"),
+        (one_with("settings", {"ZART_CONCURRENCY": 64}), "dispatchers.concurrency"),
+        (one_with("env", [{"name": "ZART_CONCURRENCY", "value": "64"}]), "dispatchers.concurrency"),
+        (one_with("settings", {"ZART_GRACE": 60}), "dispatchers.graceSeconds"),
+        (one_with("env", [{"name": "ZART_GRACE", "value": "60"}]), "dispatchers.graceSeconds"),
         ({"auth.jwks": {"url": "https://id.example.org", "issuer": "i"}}, "auth.jwks.audience"),
         ({"auth.jwks": {"url": "https://id.example.org", "audience": "a"}}, "auth.jwks.issuer"),
         ({"auth.jwks": {"issuer": "i", "audience": "a"}}, "auth.jwks.url"),

@@ -8,7 +8,8 @@ from typing import Any
 from shipped.chart import DOCUMENT, SCHEMA, TEMPLATES, VALUES
 from shipped.files import DEPLOY, check_command, compose
 
-from zart.cli import stack
+from zart.cli import leaving, stack
+from zart.dispatcher import service
 from zart.gateway import server as gateway
 from zart_server import supervisor
 from zart_server.api.limits import MOST_NOTICES
@@ -55,6 +56,24 @@ def test_whatever_stops_a_server_waits_for_all_that_it_may_take() -> None:
     (asked,) = re.findall(r"GracePeriodSeconds: \{\{ add (.*) \}\}$", template, re.MULTILINE)
     assert asked == f"(mul {MOST_NOTICES} .Values.server.drainNotice) $grace $operation 20"
     assert supervisor._LAST < 20
+
+
+def test_what_a_dispatcher_is_started_with_is_refused_as_a_variable() -> None:
+    """An option goes before its variable, which would be set for nothing."""
+    template = TEMPLATES["dispatchers.yaml"]
+    typed = re.findall(r"^ +- --(\w+)=", template, re.MULTILINE)
+    refused = re.findall(r'\{\{- if has "ZART_(\w+)" \$named \}\}', defined("zart.check"))
+
+    assert [name.lower() for name in refused] == typed == ["concurrency", "grace"]
+
+
+def test_whatever_stops_a_dispatcher_waits_for_its_handlers_and_their_outcomes() -> None:
+    unit = (DEPLOY / "systemd/zart-dispatcher@.service").read_text()
+    composed = compose()["services"]["dispatcher"]["stop_grace_period"]
+    most = 10 + service._CALL_TIMEOUT + 2 * leaving._CLEANUP + leaving._LOOP_AND_PYTHON
+
+    assert number(r"^TimeoutStopSec=(\d+)$", unit) > most
+    assert number(r"^(\d+)s$", composed) > most
 
 
 def test_pods_are_replaced_one_at_a_time_a_new_one_first() -> None:
@@ -226,7 +245,8 @@ def test_what_is_refused_is_named_by_its_value() -> None:
     named = {name for text in told for name in text.partition(":")[0].split(" and ")}
 
     jwks = {f"auth.jwks.{name}" for name in ("url", "issuer", "audience")}
-    given = {"networkPolicy.monitoring", "server.drainNotice", "dispatchers.tlsSecret"}
+    dispatchers = {f"dispatchers.{name}" for name in ("tlsSecret", "concurrency", "graceSeconds")}
+    given = {"networkPolicy.monitoring", "server.drainNotice", *dispatchers}
     assert jwks | given < named
     for name in (name for text in named for name in text.split(" or ")):
         assert allowed(name, SCHEMA)

@@ -80,6 +80,18 @@ def test_spans_go_where_one_variable_says(name: str) -> None:
     assert not told["OTEL_EXPORTER_OTLP_ENDPOINT"]  # unless it is set, nowhere
 
 
+def test_a_dispatcher_is_tuned_by_variables_of_which_none_has_to_be_set() -> None:
+    tuned = {"ZART_CONCURRENCY": "16", "ZART_LEASE": "30", "ZART_GRACE": "10"}
+    text = (DEPLOY / "systemd/dispatcher.env").read_text()
+    composed = OURS["dispatcher"]["environment"]
+    page = (ROOT / "docs/settings.md").read_text()
+
+    assert dict(re.findall(r"^#(ZART_\w+)=(.*)$", text, re.MULTILINE)) == tuned
+    for name, default in tuned.items():
+        assert composed[name] is None  # empty, which is as not given
+        assert re.search(rf"^\| `{name}` \| [^|]* \| {default} \|", page, re.MULTILINE)
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_container_runs_a_command_that_zart_takes(name: str) -> None:
     service = OURS[name]

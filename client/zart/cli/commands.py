@@ -109,9 +109,11 @@ MODULES = {
     "processes": {
         "serve": "Run a server on a database.",
         "migrate": "Bring a database's schema up to date.",
-        "dispatch": "Run the steps of tasks; the current folder is on the import path.",
         "dev": "Run PostgreSQL, server, gateway and dispatcher in one, with data in .zart/.",
         "protos": "Write the protos and a descriptor set, for tools without reflection.",
+    },
+    "dispatch": {
+        "dispatch": "Run the steps of tasks; the current folder is on the import path.",
     },
     "health": {
         "health": "Tell whether a process can serve: exit 0 if so, else 1.",

@@ -1,4 +1,4 @@
-"""The commands that run something: server, dispatcher, both; and the protos for other tools."""
+"""The commands that run a server, alone or with all the rest; and the protos for other tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from zart.cli.gateway import is_installed
-from zart.cli.options import HealthListen, MetricsListen, example, reads, seconds_to_wait
+from zart.cli.options import example
 from zart.cli.session import Session
 from zart.gateway.settings import DEFAULT_LISTEN
 
@@ -31,8 +31,6 @@ DatabaseUrlFile = Annotated[
         metavar="FILE", help="A file that holds it.",
     ),
 ]  # fmt: skip
-Targets = Annotated[list[str], typer.Argument(metavar="MODULE[:NAME]...")]
-Concurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Handlers at once.")]
 AuthTokens = Annotated[
     Path | None,
     typer.Option("--auth-tokens", metavar="FILE", help="Ask who calls: `zart token` makes it."),
@@ -147,70 +145,6 @@ def _server(name: str) -> Any:  # noqa: ANN401 - a module, unknown to the base i
         raise typer.BadParameter(
             f"the server is not installed ({error.name}): pip install 'zart-control[server]'"
         ) from None
-
-
-@app.command(epilog=example("dispatch tasks --concurrency 64"))
-@reads
-def dispatch(
-    session: Session,
-    targets: Targets,
-    concurrency: Concurrency = 16,
-    grace: Annotated[
-        float,
-        typer.Option(
-            "--grace",
-            min=0,
-            help="Seconds that handlers have at the end.",
-            callback=seconds_to_wait,
-        ),
-    ] = 10.0,
-    health_listen: HealthListen = None,
-    metrics_listen: MetricsListen = None,
-    stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream/--no-stream",
-            envvar="ZART_STREAM",
-            help="Lease and report over one stream, where it passes; else by calls.",
-        ),
-    ] = True,
-) -> None:
-    """Run the steps of tasks; the current folder is on the import path."""
-    from zart.cli.dispatching import dispatch_until_stopped  # noqa: PLC0415 - for this command only
-    from zart.cli.event_loop import run_for_long  # noqa: PLC0415 - likewise
-    from zart.dispatcher.health import CannotListen  # noqa: PLC0415 - likewise
-    from zart.dispatcher.loading import LoadError, ModuleBroken, load_tasks  # noqa: PLC0415 - heavy
-    from zart.logs import log_as_the_environment_says  # noqa: PLC0415 - likewise
-    from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
-    from zart.tracing import flushed, trace_as_the_environment_says  # noqa: PLC0415 - likewise
-
-    log_as_the_environment_says(tracebacks=True)
-    trace_as_the_environment_says("zart-dispatcher")
-    try:
-        tasks = load_tasks(targets)
-    except LoadError as error:
-        raise typer.BadParameter(str(error)) from None
-    except ModuleBroken as error:
-        session.err.verbatim(f"zart: {error}")
-        raise typer.Exit(1) from None
-
-    try:
-        with flushed(is_process=session.is_process):
-            run_for_long(
-                dispatch_until_stopped(
-                    tasks,
-                    address=session.address,
-                    concurrency=concurrency,
-                    grace=grace,
-                    health_listen=health_listen,
-                    metrics_listen=metrics_listen,
-                    stream=stream,
-                    is_process=session.is_process,
-                )
-            )
-    except (CannotListen, MetricsError) as error:
-        session.err.line(f"zart: {error}")
-        raise typer.Exit(1) from None
 
 
 @app.command(epilog=example("dev tasks --reload"))

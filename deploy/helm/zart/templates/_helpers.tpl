@@ -150,6 +150,18 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $one := .Values.dispatchers }}
+{{- $named := keys ($one.settings | default dict) }}
+{{- range $one.env }}
+{{- $named = append $named .name }}
+{{- end }}
+{{- if has "ZART_CONCURRENCY" $named }}
+{{- fail (printf "dispatchers.concurrency: say it here, not as ZART_CONCURRENCY of %s, which would not be heeded" $one.name) }}
+{{- end }}
+{{- if has "ZART_GRACE" $named }}
+{{- fail (printf "dispatchers.graceSeconds: say it here, not as ZART_GRACE of %s: pods have time to stop by it" $one.name) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.metrics.podMonitor .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) }}
 {{- fail "networkPolicy.monitoring: say where Prometheus calls from (metrics.podMonitor), or have networkPolicy.enabled: false where a policy of your own lets it in" }}
 {{- end }}
