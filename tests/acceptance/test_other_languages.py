@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from acceptance.languages import LANGUAGES, Language
 from dispatching import registered
-from rig import Rig, eventually
+from rig import QUICK, Rig, eventually
 from waiting import GIVE_UP, until
 
 import zart
@@ -60,6 +60,51 @@ async def test_executions_run_leases_are_kept_and_a_stop_tells_what_is_lost(
         "DEAD", "LOST", True,
     )  # fmt: skip
     assert [each.attempts[-1].status for each in await steps_of(rig, "quick")] == ["COMPLETED"] * 3
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
+async def test_a_step_is_repeated_whose_delay_the_server_does_not_take(
+    language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
+) -> None:
+    """A failure that is rejected is told again without its delay: it is not dead."""
+    folder = await asyncio.to_thread(language.built)
+    log = tmp_path / "log"
+    busy = 400 * 86_400  # seconds: more than a server takes
+    with language.running(folder, log, "dispatch", zart_server.address):
+        await registered(rig, language.task)
+        payload = {"number": 21, "millis": 0, "busy": busy}
+        handle = await rig.client.start(language.task, payload, execution_id="busy")
+        await handle.result(timeout=GIVE_UP)
+
+    first, second = (await rig.client.get_step("busy", "look-up")).attempts
+    assert first.error is not None
+    assert (first.status, first.error.type, first.error.message) == ("FAILED", "RetryLater", "busy")
+    assert second.status == "COMPLETED"
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
+async def test_a_result_that_is_too_large_is_a_failure_for_good(
+    language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
+) -> None:
+    """No repeat makes it smaller."""
+    folder = await asyncio.to_thread(language.built)
+    steps = [
+        zart.StepSpec("first", handler="ours"),
+        zart.StepSpec("second", handler="ours"),
+        zart.StepSpec("tell", ("first", "second"), retry=QUICK),  # what it is told of both
+    ]
+    with language.running(folder, tmp_path / "log", "dispatch", zart_server.address):
+        await registered(rig, language.task)
+        handle = await rig.client.start(language.task, execution_id="large", steps=steps)
+        ours = await rig.lease(task=language.task, handlers=["ours"])
+        assert await rig.complete(*ours, result="x" * 600_000) == ["RECORDED"] * 2
+        run = await handle.run(timeout=GIVE_UP)
+
+    assert run.status == "FAILED"
+    (attempt,) = (await rig.client.get_step("large", "tell")).attempts
+    assert attempt.error is not None
+    assert attempt.error.type == "OutcomeRejected"
+    assert "completed.result_json" in attempt.error.message
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from dispatching import dispatching, start
-from rig import Rig
+from rig import QUICK, Rig
 from waiting import GIVE_UP
 
 import zart
+from zart.dispatcher import outcomes
 from zart.dispatcher.in_hand import InHand, in_hand_of, seconds_of
-from zart.dispatcher.outcomes import completed, failed_with, is_rejection, rejected
+from zart.dispatcher.outcomes import completed, failed_with, is_rejection, rejected, released
 from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -200,3 +201,39 @@ def test_a_result_that_is_rejected_is_a_failure_for_good(in_hand: InHand) -> Non
     outcome = rejected(in_hand, completed(in_hand, "x"), "it cannot be stored")
     assert is_rejection(outcome)
     assert not outcome.failed.retryable
+
+
+def test_a_task_given_back_that_is_rejected_is_given_back_without_its_delay(
+    in_hand: InHand,
+) -> None:
+    given = released(in_hand, 5.0)
+    outcome = rejected(in_hand, given, "a year at most")
+    given.released.ClearField("retry_after")
+    assert outcome == given
+    assert outcome.released.not_begun
+
+    last = rejected(in_hand, outcome, "still not")
+    assert is_rejection(last)
+    assert last.failed.retryable
+
+
+async def test_a_step_is_repeated_whose_delay_a_server_does_not_take(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a later version might take less than this dispatcher knows of."""
+    monkeypatch.setattr(outcomes, "_LONGEST_DELAY", 2 * _YEAR)
+    task = zart.Task("t")
+
+    @task.step(name="a", retry=QUICK)
+    async def busy(ctx: zart.StepContext) -> int:
+        if ctx.attempt == 1:
+            raise zart.StepFailed("busy", retry_after=2 * _YEAR)
+        return ctx.attempt
+
+    async with dispatching(zart_server, task):
+        assert await (await start(rig, task)).result(timeout=GIVE_UP) == 2
+    first, _ = (await rig.client.get_step("x", "a")).attempts
+    assert first.error is not None
+    assert first.error.type == "StepFailed"
+    assert first.error.message.startswith("busy (its retry_after is left out")
+    assert "failed.retry_after" in first.error.message

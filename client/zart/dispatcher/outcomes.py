@@ -72,8 +72,12 @@ def rejected(in_hand: InHand, outcome: pb.TaskOutcome, why: str) -> pb.TaskOutco
     """Return the outcome that follows one which the server rejected, as it could not store it.
 
     A failure that was to be retried is still retried. If it said when, that may be why: it is told
-    again with its own error, and without that.
+    again with its own error, and without that. So is a task that is given back.
     """
+    if outcome.released.HasField("retry_after"):
+        again = _outcome(in_hand)
+        again.released.not_begun = outcome.released.not_begun
+        return again
     if outcome.failed.HasField("retry_after"):
         error = execution_pb2.StepError()
         error.CopyFrom(outcome.failed.error)

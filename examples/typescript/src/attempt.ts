@@ -1,14 +1,35 @@
 import { create, MessageInitShape } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs } from "@bufbuild/protobuf/wkt";
 
 import { LeasedTask, TaskOutcomeSchema } from "./gen/zart/v1/dispatch_service_pb.js";
 
 export type Ending = NonNullable<MessageInitShape<typeof TaskOutcomeSchema>["outcome"]>;
 
-export const failed = (type: string, message: string, retryable: boolean): Ending => ({
+// Says when to run the step again, as a service that is busy does; else that is after its backoff.
+export class RetryLater extends Error {
+  override name = "RetryLater";
+
+  constructor(
+    message: string,
+    readonly seconds: number,
+  ) {
+    super(message);
+  }
+}
+
+const failed = (type: string, message: string, retryable: boolean): Ending => ({
   case: "failed",
   value: { error: { type, message }, retryable },
 });
+
+// The outcome of a handler that threw: repeated after the backoff, or when the error says.
+export const threw = (thrown: unknown): Ending => {
+  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+  const { name: type, message } = error;
+  if (!(error instanceof RetryLater)) return failed(type, message, true);
+  const retryAfter = durationFromMs(error.seconds * 1000);
+  return { case: "failed", value: { error: { type, message }, retryable: true, retryAfter } };
+};
 
 // A leased task in hand, until its outcome is recorded.
 export class Attempt {
@@ -36,6 +57,17 @@ export class Attempt {
 
   outcome() {
     return create(TaskOutcomeSchema, { ...this.key, outcome: this.ending });
+  }
+
+  // Take another outcome than the one that the server rejected. What an error says of its repeat
+  // stands: only when that is to be, the server may not take. A result that it cannot store is lost.
+  rejected(why: string): void {
+    const told = this.ending?.case === "failed" ? this.ending.value : undefined;
+    if (told?.retryAfter !== undefined) {
+      this.ending = { case: "failed", value: { ...told, retryAfter: undefined } };
+    } else {
+      this.ending = failed("OutcomeRejected", why, told?.retryable ?? false);
+    }
   }
 
   // Stop the handler: nobody wants to know any more.

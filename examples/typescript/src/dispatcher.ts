@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Client } from "@connectrpc/connect";
 
-import { Attempt, Ending, failed, milliseconds } from "./attempt.js";
+import { Attempt, Ending, milliseconds, threw } from "./attempt.js";
 import { DispatchService, LeasedTask, ReportStatus } from "./gen/zart/v1/dispatch_service_pb.js";
 
 const SLOTS = 16; // handlers at work at once
@@ -97,8 +97,7 @@ export class Dispatcher {
       } else if (signal.aborted) {
         if (attempt.ending === undefined) this.inHand.delete(attempt); // it is lost
       } else {
-        const known = error instanceof Error ? error : new Error(String(error));
-        this.end(attempt, failed(known.name, known.message, true));
+        this.end(attempt, threw(error));
       }
     }
   }
@@ -134,8 +133,7 @@ export class Dispatcher {
 
   private conclude(attempt: Attempt, result: { status: ReportStatus; error: string }): void {
     if (result.status === ReportStatus.REJECTED) {
-      // As too large: the lease stands.
-      attempt.ending = failed("OutcomeRejected", result.error, false);
+      attempt.rejected(result.error); // the lease stands
       return;
     }
     if (result.status === ReportStatus.LEASE_LOST) {

@@ -3,6 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 
+import { RetryLater } from "./attempt.js";
 import { Handler } from "./dispatcher.js";
 import { LeasedTask } from "./gen/zart/v1/dispatch_service_pb.js";
 import { IfInDoubt } from "./gen/zart/v1/in_doubt_pb.js";
@@ -13,6 +14,7 @@ export const TASK = "order-typescript";
 interface Order {
   number: number;
   millis: number; // how long the card service takes
+  busy?: number; // for how many seconds who is asked first wants to be left alone
 }
 
 // The graph: what runs after what, and how it is repeated.
@@ -41,7 +43,11 @@ const orderOf = (task: LeasedTask) => JSON.parse(task.payloadJson ?? "null") as 
 // The code, by the names that steps call it by. What a handler waits for ends with its signal: its
 // lease is lost, its time is up, or the dispatcher stops.
 export const handlers: Record<string, Handler> = {
-  "look-up": (task) => ({ user: orderOf(task).number * 2 }),
+  "look-up": (task) => {
+    const { number, busy } = orderOf(task);
+    if (busy && task.attempt === 1) throw new RetryLater("busy", busy);
+    return { user: number * 2 };
+  },
   charge: async (task, signal) => {
     const key = idempotencyKey(task); // for whoever charges: the same in every attempt
     await setTimeout(orderOf(task).millis, undefined, { signal });

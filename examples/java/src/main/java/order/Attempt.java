@@ -34,10 +34,18 @@ final class Attempt {
         }
     }
 
-    /** Takes another outcome than the one that the server rejected. */
+    /**
+     * Takes another outcome than the one that the server rejected. What an error says of its repeat
+     * stands: only when that is to be, the server may not take. A result that it cannot store is lost.
+     */
     synchronized void rejected(String why) {
+        TaskFailed told = outcome.getFailed(); // of a result: none, not retryable
         outcome = null;
-        end(failed("OutcomeRejected", why, false));
+        if (told.hasRetryAfter()) {
+            end(TaskOutcome.newBuilder().setFailed(told.toBuilder().clearRetryAfter()));
+        } else {
+            end(failed("OutcomeRejected", why, told.getRetryable()));
+        }
     }
 
     synchronized TaskOutcome outcome() {
@@ -85,7 +93,17 @@ final class Attempt {
         }
     }
 
-    static TaskOutcome.Builder failed(String type, String message, boolean retryable) {
+    /** The outcome of a handler that threw: repeated after the backoff, or when the error says. */
+    static TaskOutcome.Builder failed(Exception error) {
+        TaskOutcome.Builder told =
+                failed(error.getClass().getSimpleName(), String.valueOf(error.getMessage()), true);
+        if (error instanceof RetryLater later) {
+            told.getFailedBuilder().setRetryAfter(Duration.newBuilder().setSeconds(later.seconds));
+        }
+        return told;
+    }
+
+    private static TaskOutcome.Builder failed(String type, String message, boolean retryable) {
         StepError error = StepError.newBuilder().setType(type).setMessage(message).build();
         return TaskOutcome.newBuilder()
                 .setFailed(TaskFailed.newBuilder().setError(error).setRetryable(retryable));

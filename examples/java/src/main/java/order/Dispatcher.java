@@ -125,8 +125,7 @@ final class Dispatcher {
                 forget(attempt); // nobody wants to know
                 return;
             } else {
-                attempt.end(Attempt.failed(
-                        error.getClass().getSimpleName(), String.valueOf(error.getMessage()), true));
+                attempt.end(Attempt.failed(error));
             }
         } finally {
             attempt.isRunBy(null);
@@ -195,7 +194,7 @@ final class Dispatcher {
         for (int i = 0; i < results.size(); i++) {
             Attempt attempt = some.get(i);
             if (results.get(i).getStatus() == ReportStatus.REPORT_STATUS_REJECTED) {
-                attempt.rejected(results.get(i).getError()); // as too large: the lease stands
+                attempt.rejected(results.get(i).getError()); // the lease stands
                 ended.release();
                 continue;
             }

@@ -12,8 +12,11 @@ import zart.v1.RetryPolicy;
 import zart.v1.StepSpec;
 import zart.v1.TaskDefinition;
 
-/** An order: its graph, and the code of its steps. {@code millis}: how long the card service takes. */
-record Order(int number, long millis) {
+/**
+ * An order: its graph, and the code of its steps. {@code millis}: how long the card service takes;
+ * {@code busy}: for how many seconds who is asked first wants to be left alone, none if 0.
+ */
+record Order(int number, long millis, long busy) {
     static final String TASK = "order-java";
 
     static final TaskDefinition DEFINITION = TaskDefinition.newBuilder()
@@ -46,8 +49,12 @@ record Order(int number, long millis) {
         return key.isEmpty() ? task.getRunId() + "/" + task.getStepName() : key;
     }
 
-    private static Object lookUp(LeasedTask task) {
-        return Map.of("user", of(task).number() * 2);
+    private static Object lookUp(LeasedTask task) throws RetryLater {
+        Order order = of(task);
+        if (order.busy() > 0 && task.getAttempt() == 1) {
+            throw new RetryLater("busy", order.busy());
+        }
+        return Map.of("user", order.number() * 2);
     }
 
     private static Object charge(LeasedTask task) throws InterruptedException {
