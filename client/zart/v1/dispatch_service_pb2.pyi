@@ -41,7 +41,10 @@ class _ReportStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportSt
     the outcome is kept as its late_outcome, and changes nothing.
     """
     REPORT_STATUS_REJECTED: _ReportStatus.ValueType  # 4
-    """The outcome itself is bad (see error); nothing was recorded and the lease stands."""
+    """The outcome itself is bad (see error); nothing was recorded and the lease stands. The same again
+    is rejected again: tell another one. Of a bad result tell a failure that is not retryable and says
+    why; of a bad retry_after the same outcome without it.
+    """
 
 class ReportStatus(_ReportStatus, metaclass=_ReportStatusEnumTypeWrapper):
     """What became of one reported outcome."""
@@ -57,7 +60,10 @@ REPORT_STATUS_LEASE_LOST: ReportStatus.ValueType  # 3
 the outcome is kept as its late_outcome, and changes nothing.
 """
 REPORT_STATUS_REJECTED: ReportStatus.ValueType  # 4
-"""The outcome itself is bad (see error); nothing was recorded and the lease stands."""
+"""The outcome itself is bad (see error); nothing was recorded and the lease stands. The same again
+is rejected again: tell another one. Of a bad result tell a failure that is not retryable and says
+why; of a bad retry_after the same outcome without it.
+"""
 Global___ReportStatus: _TypeAlias = ReportStatus  # noqa: Y015
 
 @_typing.final
@@ -129,16 +135,16 @@ class LeaseTasksRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     dispatcher_id: _builtins.str
-    """Who asks, in the dispatcher's words. At most 255 bytes."""
+    """Who asks, in the dispatcher's words. 1 to 255 bytes, no control characters."""
     max_tasks: _builtins.int
     """At most this many, 1 to 1,000."""
     @_builtins.property
     def task_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of which tasks; at least one, at most 1,000."""
+        """Of which tasks; at least one, at most 1,000, each a name of 1 to 255 bytes."""
 
     @_builtins.property
     def handlers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For which handlers, at most 10,000. Empty: any."""
+        """For which handlers, at most 10,000, each a name of 1 to 255 bytes. Empty: any."""
 
     @_builtins.property
     def wait(self) -> _duration_pb2.Duration:
@@ -347,7 +353,9 @@ class GetStepResultsRequest(_message.Message):
     """Its token."""
     @_builtins.property
     def step_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whose results, direct dependencies only."""
+        """Whose results, direct dependencies only; at most 10,000. The results and their names have at most
+        15 MiB together: those of 8 steps always fit.
+        """
 
     def __init__(
         self,
@@ -418,15 +426,16 @@ class ReportTasksRequest(_message.Message):
     OUTCOMES_FIELD_NUMBER: _builtins.int
     LEASE_NEXT_FIELD_NUMBER: _builtins.int
     dispatcher_id: _builtins.str
-    """Who reports. At most 255 bytes."""
+    """Who reports. 1 to 255 bytes, no control characters."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskOutcome]:
-        """At most 1,000."""
+        """At most 1,000, and as a message of at most 16 MiB: fewer at a time where results are large."""
 
     @_builtins.property
     def lease_next(self) -> Global___LeaseNext:
         """Unset: what the outcomes make ready is queued. Set: it is leased to the caller at once, in the
-        same transaction, as far as it fits this wish and no pause rule withholds it.
+        same transaction, as far as it fits this wish and no pause rule withholds it. A bad wish fails the
+        whole call.
         """
 
     def __init__(
@@ -455,14 +464,14 @@ class LeaseNext(_message.Message):
     MAX_TASKS_FIELD_NUMBER: _builtins.int
     LEASE_DURATION_FIELD_NUMBER: _builtins.int
     max_tasks: _builtins.int
-    """At most so many, 1 to 1,000."""
+    """At most so many, 1 to 1,000; and those that have 4 MiB of payloads, inputs and results together."""
     @_builtins.property
     def task_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Whose tasks. At least one, at most 1,000."""
+        """Whose tasks. At least one, at most 1,000, each a name of 1 to 255 bytes."""
 
     @_builtins.property
     def handlers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which handlers, at most 10,000; empty: any."""
+        """Which handlers, at most 10,000, each a name of 1 to 255 bytes; empty: any."""
 
     @_builtins.property
     def lease_duration(self) -> _duration_pb2.Duration:
@@ -554,7 +563,10 @@ class TaskCompleted(_message.Message):
 
     RESULT_JSON_FIELD_NUMBER: _builtins.int
     result_json: _builtins.str
-    """The result as exact JSON text; empty means null. At most 1 MiB."""
+    """The result as exact JSON text; empty means null. At most 1 MiB, nested at most 64 deep, without
+    NaN, numbers beyond a double's range (integers may have any number of digits), U+0000 and halves of
+    surrogate pairs; else the outcome is REJECTED.
+    """
     def __init__(
         self,
         *,
@@ -581,11 +593,13 @@ class TaskFailed(_message.Message):
     """Whether a repeat may cure it. False: the step is dead."""
     @_builtins.property
     def error(self) -> _execution_pb2.StepError:
-        """What went wrong."""
+        """What went wrong. No error is rejected: a long one is cut, to 16 KiB, and U+0000 is replaced."""
 
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """Not leased again before this long from now, at most 366 days. Unset: the retry policy's backoff."""
+        """Not leased again before this long from now, 0 to 366 days; else the outcome is REJECTED. Unset:
+        the retry policy's backoff.
+        """
 
     def __init__(
         self,
@@ -633,7 +647,9 @@ class TaskReleased(_message.Message):
     """
     @_builtins.property
     def retry_after(self) -> _duration_pb2.Duration:
-        """Not leased again before this long from now, at most 366 days. Unset: at once."""
+        """Not leased again before this long from now, 0 to 366 days; else the outcome is REJECTED. Unset:
+        at once.
+        """
 
     def __init__(
         self,
@@ -735,7 +751,7 @@ class ExtendLeasesRequest(_message.Message):
     DISPATCHER_ID_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
     dispatcher_id: _builtins.str
-    """Who asks. At most 255 bytes."""
+    """Who asks. 1 to 255 bytes, no control characters."""
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeaseRef]:
         """At most 1,000."""

@@ -109,6 +109,8 @@ class DispatchServiceServicer(object):
     def ReportTasks(self, request, context):
         """Records outcomes, each by itself: one that is bad never fails the others. Idempotent: the
         same token again answers ALREADY_RECORDED and the first outcome stands.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id, or in lease_next), RESOURCE_EXHAUSTED
+        (TOO_MANY_ITEMS: outcomes, or in lease_next); then nothing is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +118,7 @@ class DispatchServiceServicer(object):
 
     def ExtendLeases(self, request, context):
         """Extends leases by the time they were taken for. Idempotent.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

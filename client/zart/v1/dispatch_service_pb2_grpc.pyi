@@ -57,9 +57,13 @@ class DispatchServiceStub:
     ReportTasks: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReportTasksRequest, _dispatch_service_pb2.ReportTasksResponse]
     """Records outcomes, each by itself: one that is bad never fails the others. Idempotent: the
     same token again answers ALREADY_RECORDED and the first outcome stands.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id, or in lease_next), RESOURCE_EXHAUSTED
+    (TOO_MANY_ITEMS: outcomes, or in lease_next); then nothing is recorded.
     """
     ExtendLeases: _grpc.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExtendLeasesRequest, _dispatch_service_pb2.ExtendLeasesResponse]
-    """Extends leases by the time they were taken for. Idempotent."""
+    """Extends leases by the time they were taken for. Idempotent.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
+    """
     DispatchTasks: _grpc.StreamStreamMultiCallable[_dispatch_service_pb2.DispatchTasksRequest, _dispatch_service_pb2.DispatchTasksResponse]
     """Carries LeaseTasks, ReportTasks and ExtendLeases of one dispatcher in one call: each request is
     judged, done and answered as the call of its kind is, answers come as they are ready. Identity
@@ -100,9 +104,13 @@ class DispatchServiceAsyncStub(DispatchServiceStub):
     ReportTasks: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ReportTasksRequest, _dispatch_service_pb2.ReportTasksResponse]  # type: ignore[assignment]
     """Records outcomes, each by itself: one that is bad never fails the others. Idempotent: the
     same token again answers ALREADY_RECORDED and the first outcome stands.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id, or in lease_next), RESOURCE_EXHAUSTED
+    (TOO_MANY_ITEMS: outcomes, or in lease_next); then nothing is recorded.
     """
     ExtendLeases: _aio.UnaryUnaryMultiCallable[_dispatch_service_pb2.ExtendLeasesRequest, _dispatch_service_pb2.ExtendLeasesResponse]  # type: ignore[assignment]
-    """Extends leases by the time they were taken for. Idempotent."""
+    """Extends leases by the time they were taken for. Idempotent.
+    Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
+    """
     DispatchTasks: _aio.StreamStreamMultiCallable[_dispatch_service_pb2.DispatchTasksRequest, _dispatch_service_pb2.DispatchTasksResponse]  # type: ignore[assignment]
     """Carries LeaseTasks, ReportTasks and ExtendLeases of one dispatcher in one call: each request is
     judged, done and answered as the call of its kind is, answers come as they are ready. Identity
@@ -164,6 +172,8 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dispatch_service_pb2.ReportTasksResponse, _abc.Awaitable[_dispatch_service_pb2.ReportTasksResponse]]:
         """Records outcomes, each by itself: one that is bad never fails the others. Idempotent: the
         same token again answers ALREADY_RECORDED and the first outcome stands.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id, or in lease_next), RESOURCE_EXHAUSTED
+        (TOO_MANY_ITEMS: outcomes, or in lease_next); then nothing is recorded.
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +182,9 @@ class DispatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dispatch_service_pb2.ExtendLeasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dispatch_service_pb2.ExtendLeasesResponse, _abc.Awaitable[_dispatch_service_pb2.ExtendLeasesResponse]]:
-        """Extends leases by the time they were taken for. Idempotent."""
+        """Extends leases by the time they were taken for. Idempotent.
+        Errors: INVALID_ARGUMENT (INVALID_FIELD: dispatcher_id), RESOURCE_EXHAUSTED (TOO_MANY_ITEMS).
+        """
 
     @_abc_1.abstractmethod
     def DispatchTasks(

@@ -397,7 +397,9 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class StepError(_message.Message):
-    """What went wrong in a step, as its dispatcher told it. Cut at 16 KiB together."""
+    """What went wrong in a step, as its dispatcher told it. Cut at 16 KiB together: the details first, then
+    the message.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

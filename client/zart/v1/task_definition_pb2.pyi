@@ -39,7 +39,7 @@ class TaskDefinition(_message.Message):
     """Counts the different contents registered under this name, from 1. Set by the server."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepSpec]:
-        """The graph, at most 10,000 steps with 100,000 dependencies together, without cycles. Order is
+        """The graph, 1 to 10,000 steps with 100,000 dependencies together, without cycles. Order is
         kept.
         """
 
@@ -85,7 +85,7 @@ class StepSpec(_message.Message):
     step_name: _builtins.str
     """Names the step; unique within its graph. At most 255 bytes, no control characters."""
     handler: _builtins.str
-    """Names the code that a dispatcher runs. Empty: step_name."""
+    """Names the code that a dispatcher runs. At most 255 bytes, no control characters. Empty: step_name."""
     input_json: _builtins.str
     """The input as exact JSON text. Responses always use this one."""
     if_in_doubt: _in_doubt_pb2.IfInDoubt.ValueType
@@ -94,7 +94,7 @@ class StepSpec(_message.Message):
     """
     @_builtins.property
     def depends_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names the steps that must complete before this one is ready."""
+        """Names the steps that must complete before this one is ready, each once."""
 
     @_builtins.property
     def input(self) -> _struct_pb2.Value:
@@ -107,7 +107,7 @@ class StepSpec(_message.Message):
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may run, from the call of its handler: the dispatcher stops it then, and
-        the server ends it one lease later at the latest. Unset: 10 minutes.
+        the server ends it one lease later at the latest. 1 ms to 366 days. Unset: 10 minutes.
         """
 
     def __init__(
@@ -145,14 +145,14 @@ class RetryPolicy(_message.Message):
     max_attempts: _builtins.int
     """How many attempts may count before the step is dead, 1 to 1,000,000. 0: 3."""
     backoff_multiplier: _builtins.float
-    """What the wait is multiplied by from attempt to attempt, at least 1. 0: 2."""
+    """What the wait is multiplied by from attempt to attempt, 1 to 1,000,000. 0: 2."""
     @_builtins.property
     def initial_backoff(self) -> _duration_pb2.Duration:
-        """The wait before the second attempt, before jitter. Unset: 1 second."""
+        """The wait before the second attempt, before jitter, 0 to 366 days. Unset: 1 second."""
 
     @_builtins.property
     def max_backoff(self) -> _duration_pb2.Duration:
-        """The longest wait, before jitter. Unset: 60 seconds."""
+        """The longest wait, before jitter, 0 to 366 days. Unset: 60 seconds."""
 
     def __init__(
         self,
