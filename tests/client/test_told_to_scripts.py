@@ -121,7 +121,7 @@ def test_which_of_several_attempts_in_doubt_is_meant_is_asked_of_scripts_by_a_st
 
 
 # They run something, and answer nothing in JSON.
-PROCESSES = {"processes.py", "gateway.py"}
+PROCESSES = {"dispatch.py", "gateway.py", "processes.py"}
 
 
 def test_what_commands_say_on_standard_error_asks_whether_a_script_reads_it() -> None:
