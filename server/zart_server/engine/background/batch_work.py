@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import Batch, BatchKind, BatchPauseCause, BatchStatus
-from zart_server.domain.errors import InvalidField, NotFound, TooManyItems, ZartError
+from zart_server.domain.errors import InvalidField, NotFound, TooManyItems
 from zart_server.domain.operations import OperationKind, Refusal
 from zart_server.domain.pacing import seconds_until_next, whole_steps
 from zart_server.engine.background.batch_judging import Judged, failures_left, is_unjudged
@@ -30,6 +30,10 @@ from zart_server.store.batches.states import (
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.operation_attempts import record_attempts
+
+# Locked executions and runs are passed over; rows of their queue, leases and steps are waited for.
+# All other batches wait meanwhile, and whoever wants what the piece has locked.
+_BRIEFLY = "SET LOCAL lock_timeout = 250;"  # milliseconds
 
 Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
 
@@ -73,24 +77,25 @@ class Progress(NamedTuple):
 class Asked(NamedTuple):
     """What is wanted of a piece: items after one, at most so many; or so many executions prepared.
 
-    ``judged`` says whether there are too many failures. ``refusal_for``: a defect, for which the
-    item ``defect_of`` is refused if it is alone, or a batch cancelled that is being prepared.
+    ``judged`` says whether there are too many failures. ``refusal``: the item ``refused_item`` is
+    refused for that if it is alone, or a batch cancelled that is being prepared.
     """
 
     after: int
     limit: int
     executions: int
     judged: Judged | None
-    refusal_for: Refusal | None = None
-    defect_of: int | None = None
+    refusal: Refusal | None = None
+    refused_item: int | None = None
 
 
 class ItemFailed(Exception):
-    """An item failed as nothing should, alone in its piece. What was raised is its cause."""
+    """An item failed, alone in its piece, for a ``why`` that is no refusal."""
 
-    def __init__(self, item_no: int) -> None:
+    def __init__(self, item_no: int, why: Exception) -> None:
         super().__init__(f"item {item_no}")
         self.item_no = item_no
+        self.why = why
 
 
 async def work_on(
@@ -98,16 +103,16 @@ async def work_on(
 ) -> Progress | None:
     """Do one piece; None if another server is at work on the batch, or it is over.
 
-    Raises ItemFailed.
+    Raises ItemFailed where a piece of one item failed in any way, else what made it fail.
     """
     tried: list[PendingItem] = []
     try:
-        async with db.transaction() as tx:
+        async with db.transaction(first=_BRIEFLY) as tx:
             taken = await take_batch(tx, batch_key)
             if taken is None:
                 return None
-            if not taken.row.is_prepared and asked.refusal_for is not None:
-                await _cancel(tx, taken, asked.refusal_for.message)
+            if not taken.row.is_prepared and asked.refusal is not None:
+                await _cancel(tx, taken, asked.refusal.message)
                 return Progress(is_over=True)
             if not taken.row.is_prepared:
                 is_last = await prepare_piece(tx, taken.row, asked.executions, refusal_of)
@@ -118,11 +123,9 @@ async def work_on(
     except (TooManyItems, InvalidField, NotFound) as error:  # it cannot be prepared
         await _give_up(db, batch_key, error.message)
         return Progress(is_over=True)
-    except ZartError:
-        raise
     except Exception as error:
         if len(tried) == 1:
-            raise ItemFailed(tried[0].item_no) from error
+            raise ItemFailed(tried[0].item_no, error) from error
         raise
 
 
@@ -194,8 +197,8 @@ async def _results(
     tx: Tx, taken: Taken, items: Sequence[PendingItem], asked: Asked, refusal_of: RefusalOf
 ) -> list[Result]:
     """Do the operation to items, and return those with which that is over."""
-    if asked.refusal_for is not None and [item.item_no for item in items] == [asked.defect_of]:
-        return [(items[0], asked.refusal_for)]
+    if asked.refusal is not None and [item.item_no for item in items] == [asked.refused_item]:
+        return [(items[0], asked.refusal)]
     batch = taken.row.batch
     done = await do_items(tx, batch, items, wait=False)
     return [(item, None if error is None else refusal_of(error)) for item, error in done]

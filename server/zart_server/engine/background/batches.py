@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
@@ -39,7 +40,16 @@ _REST = 1.0  # times as long as the pieces of a turn took
 _LONGEST_REST = 0.5  # seconds
 _CREDIT_LASTS = 0.9  # seconds between two pieces, so that a pace is kept: it saves up one second's
 _LOCKED = 0.1  # seconds until what was locked is tried again
+_DEFECTS = 2  # times that an item fails as nothing should: once more than may be by chance
+_SLOW = 3  # times that an item takes too long alone: the database may have been slow for minutes
 _JUDGE_EVERY, _JUDGE_SHARE = 1.0, 10.0
+_DEFECT = Refusal("INTERNAL", "INTERNAL", "a defect: see the servers' logs", {})
+_TOO_SLOW = Refusal(
+    OperationTimeout.reason,
+    "DEADLINE_EXCEEDED",
+    f"it took too long each of {_SLOW} times, and nothing was done: see ZART_STATEMENT_TIMEOUT",
+    {},
+)
 
 
 @dataclass(slots=True)
@@ -47,7 +57,7 @@ class _Here:
     """What this server knows of a batch that it works on."""
 
     last_item: int = 0
-    left: int = 0  # that were locked since it began from the first of them
+    left: int = 0  # that are to be tried again, since it began from the first of them
     limit: int = _MOST
     executions: int = _PREPARED
     not_before: float = 0.0
@@ -56,6 +66,8 @@ class _Here:
     judged: Judged | None = None  # for a piece that did not get through
     failed: int = 0  # times that one item, or what is being prepared, failed as nothing should
     failed_item: int | None = None  # which; None: what is being prepared
+    refusal: Refusal | None = None  # for which that is refused if it is alone in the next piece
+    slow: Counter[int] = field(default_factory=Counter)  # times that items took too long alone
     has_pace: bool = False
 
 
@@ -139,28 +151,23 @@ class Batches(BackgroundLoop):
                 here.limit,
                 here.executions,
                 judged,
-                self._defect(here) if here.failed else None,
+                here.refusal,
                 here.failed_item,
             )
             begun = time.monotonic()
             progress = await work_on(self._db, key, asked, self._refusal_of)
-        except (StoreConflict, OperationTimeout):
-            # Others were in the way, or it took too long: fewer at a time get through.
-            self._lessen(here)
-            here.not_before = time.monotonic() + _LOCKED
-            here.judged = judged
-            return
-        except ZartError as error:
-            if isinstance(error, StoreUnavailable):
-                # Perhaps since PostgreSQL has ended it, having heard nothing of it for too long.
-                self._lessen(here)
-            here.not_before = time.monotonic() + _TICK
-            here.judged = judged
-            raise
         except Exception as error:
-            here.judged = judged  # to judge it anew takes long, and a defect is tried some times
-            self._note_defect(here, error)
-            raise
+            here.judged = judged  # to judge it anew takes long, and what failed is tried again
+            item, why = (
+                (error.item_no, error.why) if isinstance(error, ItemFailed) else (None, error)
+            )
+            if not isinstance(why, ZartError):
+                self._note_defect(here, item)
+                raise
+            self._note_failure(here, item, why)
+            if isinstance(why, (StoreConflict, OperationTimeout)):
+                return
+            raise why from None
         now = time.monotonic()
         if judged is not None:
             here.judge_at = now + max(_JUDGE_EVERY, judged.seconds * _JUDGE_SHARE)
@@ -188,14 +195,36 @@ class Batches(BackgroundLoop):
             return None
 
     @staticmethod
-    def _note_defect(here: _Here, error: Exception) -> None:
+    def _note_defect(here: _Here, item: int | None) -> None:
         """Note that something failed as nothing should: in pieces of one item, of which."""
         if here.limit == 1:
-            item = error.item_no if isinstance(error, ItemFailed) else None
             here.failed = here.failed + 1 if item == here.failed_item else 1
             here.failed_item = item
+            here.refusal = _DEFECT if here.failed >= _DEFECTS else None
         here.limit = max(1, here.limit // 4)
         here.not_before = time.monotonic() + _LOCKED
+
+    def _note_failure(self, here: _Here, item: int | None, why: ZartError) -> None:
+        """Note that others were in the way, that it took too long, or that the database is gone.
+
+        Fewer at a time get through. An ``item`` that does not even alone is gone past, and tried
+        again after the others: for ever where others are in the way, or refused in the end.
+        """
+        is_known = isinstance(why, (StoreConflict, OperationTimeout))
+        here.not_before = time.monotonic() + (_LOCKED if is_known else _TICK)
+        if item is None:
+            # PostgreSQL may also have ended it, having heard nothing of it for too long.
+            if is_known or isinstance(why, StoreUnavailable):
+                self._lessen(here)
+            return
+        if isinstance(why, OperationTimeout):
+            here.slow[item] += 1
+            _log.warning("item %d of a batch took too long (%d)", item, here.slow[item])
+            if here.slow[item] >= _SLOW:
+                here.refusal, here.failed_item, here.limit = _TOO_SLOW, item, 1
+                return
+        here.last_item = item
+        here.left += 1
 
     @staticmethod
     def _lessen(here: _Here) -> None:
@@ -215,7 +244,7 @@ class Batches(BackgroundLoop):
             here.not_before = now + min(max(progress.wait, _SHORTEST), _TICK)
             return
         here.not_before = now
-        here.failed = 0
+        here.failed, here.refusal = 0, None
         if progress.is_preparing:
             if took <= _LONG:
                 here.executions = min(_PREPARED, here.executions * 2)
@@ -229,10 +258,3 @@ class Batches(BackgroundLoop):
         if not here.last_item:  # it begins from the first again: only what was locked is left
             here.not_before = now + (_LOCKED if here.left else 0.0)
             here.left = 0
-
-    @staticmethod
-    def _defect(here: _Here) -> Refusal | None:
-        """Return what an item is refused for that failed as nothing should, and alone."""
-        if here.failed < 2:  # noqa: PLR2004 - once more than may be by chance
-            return None
-        return Refusal("INTERNAL", "INTERNAL", "a defect: see the servers' logs", {})
