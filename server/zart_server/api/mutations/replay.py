@@ -19,6 +19,7 @@ from zart_server.engine.operations.requests import (
     store_answers,
 )
 from zart_server.store.connection import Autocommit, Connection, Tx
+from zart_server.store.standby import reach_standby
 
 
 class Answer(NamedTuple, Generic[Response]):
@@ -120,9 +121,11 @@ async def _store(tx: Tx, answers: Mapping[Call[Any], Answer[Any] | ZartError | N
 async def _known(
     connection: Connection, calls: Sequence[Call[Any]]
 ) -> dict[Call[Any], Answer[Any] | ZartError | None]:
-    """Return the answers of those calls that were answered before."""
+    """Return the answers of those calls that were answered before, as safe as they were then."""
     asked = {call.request.key: call for call in calls if call.request is not None}
     found = await find_answers(connection, dict(c.request for c in asked.values() if c.request))
+    if found:
+        await reach_standby(connection)
     return {asked[key]: _replayed(asked[key], stored) for key, stored in found.items()}
 
 

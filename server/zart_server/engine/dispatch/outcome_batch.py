@@ -121,6 +121,8 @@ async def conclude(
     that may be repeats, unless the server itself ``swept`` their leases. Where what ended
     ``is_committed`` nothing is written here: a conflict would have it all repeated, and what it
     leased would be nobody's. Outcomes that may have to be kept for a doubt are stragglers then.
+    What is found recorded is on the synchronous standby before it is told: whoever ended leases
+    has locked their runs for that, which is to be committed as well (``store.standby``).
     """
     leases = batch.leases
     stragglers = [

@@ -28,6 +28,7 @@ from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.releases import begin_release
 from zart_server.store.pausing.rules import RuleRow, find_rule
+from zart_server.store.standby import reach_standby
 
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
@@ -57,6 +58,8 @@ async def resume(
     over = [] if command.rule_id else await find_active(tx, command.scope, releasing=True)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
     await _record(tx, OperationKind.RESUME, deleted, caller)
+    if not deleted:
+        await reach_standby(tx)
     return tx, _resumed(deleted, known, over, free, others)
 
 

@@ -22,6 +22,7 @@ from zart_server.store.connection import Tx
 from zart_server.store.definitions import current_keys, find_definitions, insert_definitions
 from zart_server.store.executions import Kind, NewExecution, Started, insert_executions
 from zart_server.store.reads.executions import find_executions
+from zart_server.store.standby import reach_standby
 from zart_server.store.stored_graph import Definition
 
 
@@ -62,6 +63,8 @@ async def start_executions(
         if item.execution_id not in started or firsts[item.execution_id][0] != number
     ]
     existing = await find_executions(tx, taken) if taken else {}
+    if existing:
+        await reach_standby(tx)
     return [
         _result(item, graph, number, firsts, started, existing)
         for number, (item, graph) in enumerate(zip(starts, graphs, strict=True))
