@@ -266,7 +266,9 @@ WITH locked AS MATERIALIZED (
                 SELECT count(*) AS n, bool_and(status = 'running' AND NOT by_hand) AS are_running
                 FROM locked) l
         ), fine AS MATERIALIZED (
-            SELECT are_running AND n = cardinality($1::text::bigint[]) AND epoch = $2 AS yes
+            SELECT are_running AND n = cardinality($1::text::bigint[]) AND epoch = $2
+            -- From here on it holds the pause lock, and a Pause waits for it.
+                AND set_config('lock_timeout', '100', true) IS NOT NULL AS yes
             FROM now
         ), verdicts AS MATERIALIZED (
             SELECT u.*, ($3::text[])[of_principal] AS principal

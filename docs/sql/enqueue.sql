@@ -5,7 +5,7 @@
 --   attempts=$7, counted=$8, backoff_bases=$9, max_attempts=$10, delays=$11, rule_keys=$12,
 --   kinds=$13, lessees=$14, after=$15, epoch=$16, lessee_seconds=$17, lessee_ids=$18,
 --   lessee_principals=$19.
-WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch),
+WITH now AS MATERIALIZED (SELECT CASE WHEN set_config('lock_timeout', current_setting('zart.lock_timeout', true), true) IS NOT NULL THEN zart.shared_epoch(134558950621186) END AS epoch),
 ready AS MATERIALIZED (
     SELECT u.*, ($1::integer[])[kind] AS lane, ($2::text[])[kind] AS step_name,
         ($3::float8[])[kind] AS timeout_seconds,
@@ -55,7 +55,7 @@ SELECT epoch, leased.* FROM now LEFT JOIN leased ON true;
 --   corrections=$12, ready_runs=$13, ready_steps=$14, attempts=$15, counted=$16, backoff_bases=$17,
 --   max_attempts=$18, delays=$19, rule_keys=$20, kinds=$21, lessees=$22, after=$23,
 --   lessee_seconds=$24, lessee_ids=$25, lessee_principals=$26.
-WITH now AS MATERIALIZED (SELECT zart.shared_epoch(134558950621186) AS epoch),
+WITH now AS MATERIALIZED (SELECT CASE WHEN set_config('lock_timeout', current_setting('zart.lock_timeout', true), true) IS NOT NULL THEN zart.shared_epoch(134558950621186) END AS epoch),
 preserved AS (
     INSERT INTO zart.steps (run_key, step_no, status, pending_deps, source_run_key, attempt,
             counted, max_attempts, scheduled_at, started_at, completed_at,

@@ -3,7 +3,8 @@
 -- Locks: pause lock, shared; steps, whose runs the caller has locked; dead_steps, likewise; runs, likewise.
 -- Parameters: inputs=$1, steps=$2, epoch=$3, kind=$4.
 WITH now AS MATERIALIZED (
-    SELECT zart.shared_epoch(134558950621186) AS epoch, clock_timestamp() AS at
+    SELECT epoch, clock_timestamp() AS at, set_config('lock_timeout', '500', true)
+    FROM (SELECT zart.shared_epoch(134558950621186) AS epoch OFFSET 0) shared
 ), dead AS MATERIALIZED (
     SELECT u.*, s.error, ($1::text[])[n + 1]::json AS input
     FROM json_to_recordset($2::text::json) u(n integer, run_key bigint, step_no integer,

@@ -96,10 +96,10 @@ async def test_parts_that_are_recorded_at_the_same_time_share_what_is_left() -> 
     outcomes = [Outcome(f"{n}-0-1", 1, Completed("1"), lease_next=wish) for n in range(4)]
     call = ReportCall.of([*outcomes, Outcome("4-0-1", 1, Completed("1"))])
 
-    whole, nothing = lend_to([(call, n) for n in range(5)], wait=False)
+    whole, nothing = lend_to([(call, n) for n in range(5)], are_parts=False)
     assert whole == call.outcomes
     assert not nothing
-    of_two, shares = lend_to([(call, 0), (call, 4)], wait=True)
+    of_two, shares = lend_to([(call, 0), (call, 4)], are_parts=True)
     lent = shares[call]
     assert lent is not None
     assert (lent.max_tasks, lent.max_bytes) == (2, 400)

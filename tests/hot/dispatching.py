@@ -29,6 +29,7 @@ from zart_server.engine.operations.start import start_executions
 from zart_server.store.claims import Claim, claim
 from zart_server.store.due import Begin
 from zart_server.store.leases import LeaseKey, extend, read_lease, recorded_leases, unclaim
+from zart_server.store.locked_rows import find_locked_runs
 from zart_server.store.pausing.judging import refresh_rules
 from zart_server.store.queue import parse_task_id
 
@@ -170,6 +171,12 @@ async def sweeping(tx: Explained) -> None:
     )
     lost = [Outcome(t.task_id, t.lease_token, Lost("d", is_overdue=False), "") for t in tasks]
     await recorded(tx, lost, swept=True)
+
+
+@scenario()
+async def finding_what_keeps_a_report_waiting(tx: Explained) -> None:
+    leases = [lease_of(task) for task in await leased(tx)]
+    assert not await find_locked_runs(tx.alone, leases)
 
 
 @scenario()

@@ -1,7 +1,8 @@
 -- store/pausing/rules.py: share_pause_lock
 -- Take the pause lock shared: no rule changes until this transaction ends.
 -- Locks: pause lock.
-SELECT pg_advisory_xact_lock_shared($1);
+SELECT set_config('lock_timeout', '500', true)
+FROM (SELECT pg_advisory_xact_lock_shared($1) OFFSET 0) shared;
 
 -- store/pausing/rules.py: insert_rule
 -- Insert an active rule that is to be settled, and record the operation.

@@ -16,6 +16,7 @@ from zart_server.store.doubt.inserting import doubted
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_parts, leases_of
 from zart_server.store.leases import NAMED, LeaseKey, columns_of, error_to_json
 from zart_server.store.lookups import IF_LOCKED, UNINDEXED_STATUS, if_locked, only
+from zart_server.store.patience import MOMENT, at_most_from_here
 from zart_server.store.pausing.rules import SHARED_EPOCH
 from zart_server.store.runs import LOCKING, LockedRun
 from zart_server.store.statement import Statement
@@ -189,7 +190,9 @@ _END_AND_ENQUEUE = Statement(
             SELECT count(*) AS n, bool_and(status = 'running' AND NOT by_hand) AS are_running
             FROM locked) l
     ), fine AS MATERIALIZED (
-        SELECT are_running AND n = cardinality(:locked::text::bigint[]) AND epoch = :epoch AS yes
+        SELECT are_running AND n = cardinality(:locked::text::bigint[]) AND epoch = :epoch
+            -- From here on it holds the pause lock, and a Pause waits for it.
+            AND {at_most_from_here(MOMENT)} IS NOT NULL AS yes
         FROM now
     ),
     {_ENDED.format(only_if="(SELECT yes FROM fine)")},
@@ -226,7 +229,8 @@ async def end_and_enqueue(
     run and makes no step ready. Return None, having done nothing, unless all the runs are running
     and no step of them was ended by hand, no other transaction has locked one, and the rules have
     not changed since the steps were judged.
-    Locks the runs, then the pause lock, then the leases.
+    Locks the runs, then the pause lock, then the leases and the steps. Those it waits for but a
+    moment: raises StoreConflict, having done nothing, where one is locked without its run.
     """
     rows = await connection.fetch(
         _END_AND_ENQUEUE.text,

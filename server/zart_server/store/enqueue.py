@@ -12,7 +12,7 @@ from zart_server.domain.rule_set import Judgement
 from zart_server.store.arrays import numbers
 from zart_server.store.connection import Tx
 from zart_server.store.lessees import Lessee, lessee_columns
-from zart_server.store.pausing.rules import SHARED_EPOCH
+from zart_server.store.pausing.rules import PATIENT_EPOCH
 from zart_server.store.queue import READY_COLUMNS, TASK_COLUMNS
 from zart_server.store.statement import Statement
 from zart_server.store.steps import RerunSteps, rerun_steps
@@ -136,7 +136,7 @@ _IS_STILL = ":epoch = (SELECT epoch FROM now)"
 _ENQUEUE, _ENQUEUE_WITH_STEPS = (
     Statement(
         f"""
-        WITH now AS MATERIALIZED (SELECT {SHARED_EPOCH} AS epoch),
+        WITH now AS MATERIALIZED (SELECT {PATIENT_EPOCH} AS epoch),
         {steps}
         {enqueue_parts(_IS_STILL)}
         SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
@@ -152,7 +152,7 @@ async def enqueue_ready(tx: Tx, ready: ReadyRows, steps: RerunSteps | None = Non
 
     Return None, having done nothing, if the rules have changed since the steps were judged. Inserts
     the ``steps`` of their reruns before. The caller has locked the runs. Takes the pause lock,
-    shared, before it reads the epoch.
+    shared, before it reads the epoch, and waits for it as usual.
     """
     values = ready.arguments() | {"epoch": ready.judgement.epoch}
     statement = _ENQUEUE

@@ -11,6 +11,7 @@ from zart_server.store.connection import Tx
 from zart_server.store.enqueue import NO_LESSEES, enqueued
 from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.patience import UNDER_THE_PAUSE_LOCK, at_most_from_here
 from zart_server.store.pausing.rules import SHARED_EPOCH
 from zart_server.store.reads.steps import JUST_QUEUED, StepRow
 from zart_server.store.statement import Statement
@@ -41,7 +42,8 @@ _AT = "(SELECT at FROM now)"
 _REVIVE = Statement(
     f"""
     WITH now AS MATERIALIZED (
-        SELECT {SHARED_EPOCH} AS epoch, clock_timestamp() AS at
+        SELECT epoch, clock_timestamp() AS at, {at_most_from_here(UNDER_THE_PAUSE_LOCK)}
+        FROM (SELECT {SHARED_EPOCH} AS epoch OFFSET 0) shared
     ), dead AS MATERIALIZED (
         SELECT u.*, s.error, (:inputs::text[])[n + 1]::json AS input
         FROM json_to_recordset(:steps::text::json) u(n integer, run_key bigint, step_no integer,
@@ -111,7 +113,8 @@ async def revive_steps(
     One step of each run; steps that are not dead, or by another attempt, are left out. Each is
     queued, or paused as it was judged, with its corrected input, if it has one; or it is PENDING.
     Return None, having done nothing, if the rules have changed since. The caller has locked the
-    runs. Takes the pause lock, shared, before it reads the epoch.
+    runs. Takes the pause lock, shared, before it reads the epoch. Raises StoreConflict where
+    somebody else has locked a step of them for half a second: a Pause would wait, too.
     """
     values = [
         {

@@ -17,6 +17,7 @@ from typing import TypeAlias
 import asyncpg
 
 from zart_server.domain.fingerprint import NEWEST
+from zart_server.store.patience import USUAL
 
 DriverConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -141,7 +142,8 @@ class Session:
         """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
-        helps = _quoted({"application_name": name, **_NETWORK})
+        usual = {USUAL: _milliseconds(self.lock_timeout)}
+        helps = _quoted({"application_name": name, **_NETWORK, **usual})
         # Without arguments: one message, whatever stands in between.
         try:
             await connection.execute(_SET.format(wanted=wanted, helps=helps))

@@ -87,7 +87,7 @@ class Recorded:
 
 async def find_batch(connection: Connection, outcomes: Sequence[Outcome]) -> OutcomeBatch:
     """Find what both ways of recording have to know of outcomes; it never changes."""
-    leases = {n: lease for n, item in enumerate(outcomes) if (lease := _lease(item)) is not None}
+    leases = {n: lease for n, item in enumerate(outcomes) if (lease := lease_of(item)) is not None}
     runs = await find_run_facts(connection, {lease.run_key for lease in leases.values()})
     keys = {run.definition_key for run in runs.values()}
     definitions = await find_definitions(connection, keys)
@@ -99,7 +99,8 @@ async def find_batch(connection: Connection, outcomes: Sequence[Outcome]) -> Out
     return OutcomeBatch(outcomes, leases, runs, definitions, firsts)
 
 
-def _lease(outcome: Outcome) -> LeaseKey | None:
+def lease_of(outcome: Outcome) -> LeaseKey | None:
+    """Return the lease that an outcome names; None: it names none."""
     return LeaseKey.of_task(outcome.task_id, outcome.lease_token, outcome.principal)
 
 

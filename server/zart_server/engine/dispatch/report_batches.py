@@ -1,32 +1,62 @@
-"""Group commit: reports that come while a transaction is under way are committed together."""
+"""Group commit: reports that come while a transaction is under way are committed together.
+
+One batch follows the other, so none waits for what somebody has locked: the outcomes of locked runs
+are set apart, and so are those that kept a batch waiting below their runs for more than a moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported
 from zart_server.domain.errors import ShuttingDown, StoreConflict, ZartError
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.completions import Completions
-from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
+from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch, lease_of
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.report import record_outcomes
-from zart_server.engine.dispatch.report_call import OfCall, ReportCall, end_shares, lend_to
+from zart_server.engine.dispatch.report_call import (
+    OfCall,
+    ReportCall,
+    end_shares,
+    lend_to,
+    take_calls,
+)
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import DataError
+from zart_server.store.locked_rows import find_locked_runs
+from zart_server.store.patience import MOMENT, at_most
 
 _log = logging.getLogger(__name__)
-_BATCH = 1000
-_CHARACTERS = 8 * 1024 * 1024  # of results and errors
-_ATTEMPTS = 5
+_TURNS = 50  # that the outcomes of a locked run have
+_BETWEEN_TURNS = 0.05  # seconds
 _LAST_WAIT = 5.0  # seconds that a stop gives to what is being recorded
 _ROLLED_BACK = 2.0  # seconds in which what is given up has come to its end
+
+
+class _Way(NamedTuple):
+    """How outcomes are recorded: for how many seconds locks are waited for, at most.
+
+    ``waits``: for runs, too, else those that others have locked are stragglers. ``are_parts``: of
+    calls of which the rest is recorded apart.
+    """
+
+    seconds: float
+    waits: bool = False
+    are_parts: bool = False
+
+
+_AT_ONCE = _Way(MOMENT)
+# Without what is locked. What else was in the way, as an error of a new kind, may take longer.
+_ONCE_MORE = _Way(0.5, are_parts=True)
+_TRIED = _Way(MOMENT, waits=True, are_parts=True)
+_IN_TURN = _Way(1.0, waits=True, are_parts=True)  # then it is the turn of another locked run
 
 
 class ReportBatches:
@@ -91,55 +121,49 @@ class ReportBatches:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                await self._settle(self._next_batch(), wait=False)
+                batch, self._waiting = take_calls(self._waiting)
+                if left := await self._settle(batch, _AT_ONCE):
+                    left = await self._settle(await self._without_locked(left), _ONCE_MORE)
+                    self._set_apart(left)
         finally:
             self._worker = None
             if self._waiting:  # told of while the last batch failed
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
-    def _next_batch(self) -> list[OfCall]:
-        """Take the calls that are recorded together, each whole; a lone one may be more.
+    async def _settle(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
+        """Record a batch, and return what others kept from being recorded.
 
-        What has little text does not wait for what has much.
+        The calls of all the rest are answered, whatever goes wrong.
         """
-        batch: list[OfCall] = []
-        left: list[ReportCall] = []
-        size = 0
-        for number, call in enumerate(self._waiting):
-            count = len(call.outcomes)
-            if batch and len(batch) + count > _BATCH:
-                left += self._waiting[number:]
-                break
-            if batch and size + call.size > _CHARACTERS:
-                left.append(call)
-                continue
-            batch += [(call, index) for index in range(count)]
-            size += call.size
-        self._waiting = left
-        return batch
-
-    async def _settle(self, batch: list[OfCall], *, wait: bool) -> None:
-        """Record a batch and answer its calls; every call is answered, whatever goes wrong."""
+        if not batch:
+            return []
         try:
-            if not await self._record(batch, wait=wait):
-                await self._halve(batch, wait=wait)
+            if await self._record(batch, way):
+                return []
+            return await self._halve(batch, way)
+        except StoreConflict:
+            return batch
         except DataError:
-            await self._split(batch, wait=wait)
+            return await self._split(batch, way)
         except asyncio.CancelledError:
             for call in {call for call, _ in batch}:
                 call.done.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - it is the callers', one by one
-            for call in {call for call, _ in batch}:
-                if not call.done.done():
-                    call.done.set_exception(error)
-                self._give_back(call)
+            self._fail(batch, error)
+            return []
 
-    async def _record(self, batch: list[OfCall], *, wait: bool) -> bool:
+    def _fail(self, batch: list[OfCall], error: Exception) -> None:
+        for call in {call for call, _ in batch}:
+            if not call.done.done():
+                call.done.set_exception(error)
+            self._give_back(call)
+
+    async def _record(self, batch: list[OfCall], way: _Way) -> bool:
         """Record a batch; False: it may make too many steps ready, and nothing was done."""
-        outcomes, shares = lend_to(batch, wait=wait)
+        outcomes, shares = lend_to(batch, are_parts=way.are_parts)
         try:
-            recorded = await self._record_again(outcomes, wait=wait)
+            recorded = await self._record_once(outcomes, way)
         finally:
             end_shares(shares)
         if recorded is None:
@@ -148,17 +172,30 @@ class ReportBatches:
         for number, status in recorded.statuses.items():
             call, index = batch[number]
             call.settle(index, status)
-        locked = [batch[number] for number in recorded.stragglers]
-        if locked:
-            # They wait for their runs apart, so that one slow Restart holds up nobody else.
-            by_run: dict[str, list[OfCall]] = {}
-            for call, index in locked:
-                run, _, _ = call.outcomes[index].task_id.partition("-")
-                by_run.setdefault(run, []).append((call, index))
-                self._hold_up(call)
-            for run, items in by_run.items():
-                self._go_on(self._wait_for(run, items), "stragglers")
+        self._set_apart([batch[number] for number in recorded.stragglers])
         return True
+
+    async def _without_locked(self, batch: list[OfCall]) -> list[OfCall]:
+        """Set apart what somebody keeps waiting; return the rest, which waits for none of it."""
+        leases = [lease_of(call.outcomes[index]) for call, index in batch]
+        try:
+            async with self._db.autocommit() as connection:
+                locked = await find_locked_runs(connection, filter(None, leases))
+        except Exception:  # noqa: BLE001 - the next attempt is to tell the callers
+            return batch
+        apart = [lease is not None and lease.run_key in locked for lease in leases]
+        self._set_apart([item for item, is_apart in zip(batch, apart, strict=True) if is_apart])
+        return [item for item, is_apart in zip(batch, apart, strict=True) if not is_apart]
+
+    def _set_apart(self, items: Sequence[OfCall]) -> None:
+        """Have outcomes wait for their runs apart: one slow Restart holds up nobody else."""
+        by_run: dict[str, list[OfCall]] = {}
+        for call, index in items:
+            run, _, _ = call.outcomes[index].task_id.partition("-")
+            by_run.setdefault(run, []).append((call, index))
+            self._hold_up(call)
+        for run, of_run in by_run.items():
+            self._go_on(self._wait_for(run, of_run), "stragglers")
 
     def _hand_on(self, batch: list[OfCall], tasks: Iterable[tuple[int, LeasedTask]]) -> None:
         """Give tasks to the calls that leased them, but for those that ended with a former part."""
@@ -167,26 +204,17 @@ class ReportBatches:
         for call in {call for call, _ in batch if call.done.done()}:
             self._give_back(call)
 
-    async def _record_again(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
-        """Record outcomes, anew after a conflict."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return await self._record_once(outcomes, wait=wait)
-            except StoreConflict:
-                continue
-        return await self._record_once(outcomes, wait=wait)
-
-    async def _record_once(self, outcomes: Sequence[Outcome], *, wait: bool) -> Recorded | None:
+    async def _record_once(self, outcomes: Sequence[Outcome], way: _Way) -> Recorded | None:
         connection: Connection
-        if wait:
-            async with self._db.transaction() as connection:
+        if way.waits:
+            async with self._db.transaction(first=at_most(way.seconds)) as connection:
                 batch = await find_batch(connection, outcomes)
                 if batch.is_wide and len(outcomes) > 1:
                     return None
                 recorded = await record_in_general(connection, batch, wait=True)
         else:
             async with self._db.autocommit() as connection:
-                done = await record_outcomes(connection, outcomes)
+                done = await record_outcomes(connection, outcomes, way.seconds)
                 if done is None:
                     return None
                 recorded = done
@@ -195,9 +223,21 @@ class ReportBatches:
         return recorded
 
     async def _wait_for(self, run: str, items: list[OfCall]) -> None:
-        """Record outcomes of a locked run: one transaction waits for it at a time."""
-        async with self._room.turn(run):
-            await self._settle(items, wait=True)
+        """Record outcomes of a locked run: one transaction waits for it at a time.
+
+        Most such locks last a few milliseconds: that is tried first, and not behind those who wait
+        for minutes. These take turns.
+        """
+        async with self._room.line(run):
+            async with self._room.trying_many():
+                items = await self._settle(items, _TRIED)
+            for _ in range(_TURNS):
+                if not items:
+                    return
+                await asyncio.sleep(_BETWEEN_TURNS)  # others first, whatever the conflict is
+                async with self._room.place():
+                    items = await self._settle(items, _IN_TURN)
+            self._fail(items, StoreConflict())
 
     def _hold_up(self, call: ReportCall) -> None:
         """See to it that what a call has leased does not wait long for its slow runs."""
@@ -238,20 +278,17 @@ class ReportBatches:
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
 
-    async def _split(self, batch: list[OfCall], *, wait: bool) -> None:
+    async def _split(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
-        if len(batch) == 1:
-            call, index = batch[0]
-            _log.warning("rejected an outcome of %s", call.outcomes[index].task_id)
-            call.settle(
-                index,
-                ReportStatus.REJECTED,
-                "the outcome holds a value that cannot be stored",
-            )
-            return
-        await self._halve(batch, wait=wait)
+        if len(batch) > 1:
+            return await self._halve(batch, way)
+        call, index = batch[0]
+        _log.warning("rejected an outcome of %s", call.outcomes[index].task_id)
+        error = "the outcome holds a value that cannot be stored"
+        call.settle(index, ReportStatus.REJECTED, error)
+        return []
 
-    async def _halve(self, batch: list[OfCall], *, wait: bool) -> None:
+    async def _halve(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
         half = len(batch) // 2
-        await self._settle(batch[:half], wait=wait)
-        await self._settle(batch[half:], wait=wait)
+        left = await self._settle(batch[:half], way)
+        return left + await self._settle(batch[half:], way)

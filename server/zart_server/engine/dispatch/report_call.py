@@ -21,6 +21,8 @@ from zart_server.domain.dispatch import (
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.eager import size_of
 
+_BATCH = 1000  # outcomes
+_CHARACTERS = 8 * 1024 * 1024  # of results and errors
 _WITHHELD = 1.0  # seconds that a leased task waits for the rest of its answer, at most
 
 
@@ -99,15 +101,36 @@ OfCall: TypeAlias = tuple[ReportCall, int]
 Shares: TypeAlias = dict[ReportCall, LeaseNext | None]
 
 
-def lend_to(batch: Sequence[OfCall], *, wait: bool) -> tuple[list[Outcome], Shares]:
+def take_calls(waiting: Sequence[ReportCall]) -> tuple[list[OfCall], list[ReportCall]]:
+    """Return the calls that are recorded together, each whole, and the others.
+
+    A lone call may be more than a batch. What has little text does not wait for what has much.
+    """
+    batch: list[OfCall] = []
+    left: list[ReportCall] = []
+    size = 0
+    for number, call in enumerate(waiting):
+        count = len(call.outcomes)
+        if batch and len(batch) + count > _BATCH:
+            left += waiting[number:]
+            break
+        if batch and size + call.size > _CHARACTERS:
+            left.append(call)
+            continue
+        batch += [(call, index) for index in range(count)]
+        size += call.size
+    return batch, left
+
+
+def lend_to(batch: Sequence[OfCall], *, are_parts: bool) -> tuple[list[Outcome], Shares]:
     """Return the outcomes of a batch, and what those calls lend that have only a part in it.
 
-    A call that is recorded whole leases what it asked for. Those that ``wait`` for their runs are
-    parts as a rule; else a batch is a piece of what came, one call after the other.
+    A call that is recorded whole leases what it asked for. Unless they ``are_parts`` that others
+    left, a batch is a piece of what came, one call after the other.
     """
     outcomes = [call.outcomes[index] for call, index in batch]
     (_, first), (call, last) = batch[0], batch[-1]
-    if not wait and first == 0 and last == len(call.outcomes) - 1:
+    if not are_parts and first == 0 and last == len(call.outcomes) - 1:
         return outcomes, {}
     counts = Counter(call for call, _ in batch)
     shares = {

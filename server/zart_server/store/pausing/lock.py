@@ -15,6 +15,7 @@ import asyncpg
 
 from zart_server.domain.errors import OperationTimeout
 from zart_server.store.connection import Autocommit, Connection, Tx
+from zart_server.store.patience import at_most
 from zart_server.store.pausing.rules import PAUSE_LOCK, SEIZE_PAUSE_LOCK
 
 _SHORTEST = 0.1  # seconds that the first attempt waits for the lock
@@ -45,7 +46,7 @@ async def seize_pause_lock(connection: Autocommit, within: float) -> Tx:
     deadline = loop.time() + within
     wait = _SHORTEST
     while True:
-        begin = f"BEGIN;SET LOCAL lock_timeout = {int(wait * 1000)};{SEIZE_PAUSE_LOCK}"
+        begin = f"BEGIN;{at_most(wait)}{SEIZE_PAUSE_LOCK}"
         try:
             return await connection.begin(begin)
         except asyncpg.LockNotAvailableError:

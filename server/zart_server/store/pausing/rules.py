@@ -13,6 +13,7 @@ from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
+from zart_server.store.patience import AS_USUAL, UNDER_THE_PAUSE_LOCK, at_most_from_here
 from zart_server.store.pausing.released import release_from_json, release_of
 from zart_server.store.statement import Statement
 
@@ -87,9 +88,17 @@ async def share_pause_lock(tx: Tx) -> None:
     """Take the pause lock shared: no rule changes until this transaction ends.
 
     To be taken before rules are read, and after the last row lock. If the transaction waited for
-    anything later, a Pause would wait too, and behind the Pause every claim.
+    anything later, a Pause would wait too, and behind the Pause every claim: so what it waits for
+    all the same it waits for half a second, and raises StoreConflict.
     """
-    await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", PAUSE_LOCK)
+    await tx.execute(_SHARE, PAUSE_LOCK)
+
+
+# In this order: the lock itself is waited for as usual.
+_SHARE = f"""
+    SELECT {at_most_from_here(UNDER_THE_PAUSE_LOCK)}
+    FROM (SELECT pg_advisory_xact_lock_shared($1) OFFSET 0) shared
+"""
 
 
 # The same, sent with the BEGIN of a transaction.
@@ -98,6 +107,8 @@ SEIZE_PAUSE_LOCK = f"SELECT pg_advisory_xact_lock({PAUSE_LOCK})"
 
 # The same within a statement; its value is the epoch, which stays until this transaction ends.
 SHARED_EPOCH = f"zart.shared_epoch({PAUSE_LOCK})"
+# The same for a transaction that waited for rows but a moment: for the pause lock it does as usual.
+PATIENT_EPOCH = f"CASE WHEN {AS_USUAL} IS NOT NULL THEN {SHARED_EPOCH} END"
 # Likewise, where something was done before: true, or StoreConflict unless the epoch is {epoch}.
 EXPECT_EPOCH = f"zart.expect_epoch({PAUSE_LOCK}, {{epoch}})"
 
