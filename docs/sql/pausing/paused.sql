@@ -39,8 +39,8 @@ SELECT run_key FROM (
 ) u;
 
 -- store/pausing/paused.py: paused_in_runs
--- Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
--- Locks: nothing.
+-- Lock and return the oldest paused steps, attributed to a rule, of runs that are locked.
+-- Locks: held, passing over locked rows.
 -- Parameters: of_executions=$1, run_keys=$2, rule_key=$3, last_queue_no=$4, limit=$5.
 SELECT h.run_key, h.step_no, h.attempt, CASE WHEN $1::boolean THEN (
     SELECT execution_id FROM zart.executions WHERE execution_key = (
@@ -56,6 +56,9 @@ FROM (
     WHERE h.rule_key = $3::bigint
         AND ($4::bigint IS NULL OR h.queue_no <= $4)
     ORDER BY h.not_before, h.queue_no LIMIT $5::bigint) h
+CROSS JOIN LATERAL (
+    SELECT FROM zart.held WHERE held.run_key = h.run_key AND held.step_no = h.step_no
+    FOR UPDATE SKIP LOCKED) free
 CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
 ORDER BY h.not_before, h.queue_no;
 

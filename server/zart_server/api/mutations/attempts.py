@@ -22,11 +22,14 @@ from zart_server.engine.operations.requests import RequestKey, complete_response
 from zart_server.store.connection import Autocommit
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import is_refused
+from zart_server.store.patience import MOMENT, at_most
 
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 6  # in line
 # The first attempt does not wait for locks for long: it does not stand in line for them.
-_BRIEFLY = "SET LOCAL lock_timeout = 100;"
+_BRIEFLY = at_most(MOMENT)
+# Nor do many calls, for what is locked of one of them; longer, as each is done alone after that.
+_OF_MANY = at_most(1.0)
 _BACKOFF = 0.02  # seconds, doubled from attempt to attempt
 _COUNTING = 5.0  # seconds that an answer to what has committed waits for its counts
 
@@ -137,7 +140,7 @@ class Attempts:
     async def _answer_batch(
         self, calls: Sequence[Call[Any]]
     ) -> list[Answer[Any] | ZartError | None]:
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(first=_OF_MANY) as tx:
             try:
                 return await answer_calls(tx, calls, wait=False, is_repeat=False)
             except Exception as error:
@@ -226,8 +229,7 @@ class Attempts:
                     done = await mutation.fast(connection, [call.command], [call.request])
                     if done is not None and done[0] is not None:
                         return Answer(mutation.encode(done[0]))
-                is_brief = not wait and mutation.grouping is not Grouping.TOGETHER
-                tx = await connection.begin(f"BEGIN;{_BRIEFLY}" if is_brief else "BEGIN")
+                tx = await connection.begin("BEGIN" if wait else f"BEGIN;{_BRIEFLY}")
                 [answer] = await answer_calls(tx, [call], wait=wait, is_repeat=is_repeat)
             if isinstance(answer, ZartError):
                 raise answer

@@ -30,10 +30,11 @@ from zart_server.store.batches.states import (
 from zart_server.store.connection import Tx
 from zart_server.store.db import Database
 from zart_server.store.operation_attempts import record_attempts
+from zart_server.store.patience import at_most
 
 # Locked executions and runs are passed over; rows of their queue, leases and steps are waited for.
 # All other batches wait meanwhile, and whoever wants what the piece has locked.
-_BRIEFLY = "SET LOCAL lock_timeout = 250;"  # milliseconds
+_BRIEFLY = at_most(0.3)  # seconds
 
 Result: TypeAlias = "tuple[PendingItem, Refusal | None]"
 

@@ -107,7 +107,8 @@ async def run_of(connection: Connection, execution_id: str) -> int | None:
     return run_key
 
 
-_IN_RUNS = Statement("""
+_IN_RUNS = Statement(
+    """
     SELECT h.run_key, h.step_no, h.attempt, CASE WHEN :of_executions::boolean THEN (
             SELECT execution_id FROM zart.executions WHERE execution_key = (
                 SELECT execution_key FROM zart.runs WHERE run_key = h.run_key))
@@ -122,9 +123,14 @@ _IN_RUNS = Statement("""
         WHERE h.rule_key = :rule_key::bigint
           AND (:last_queue_no::bigint IS NULL OR h.queue_no <= :last_queue_no)
         ORDER BY h.not_before, h.queue_no LIMIT :limit::bigint) h
+    CROSS JOIN LATERAL (
+        SELECT FROM zart.held WHERE held.run_key = h.run_key AND held.step_no = h.step_no
+        FOR UPDATE SKIP LOCKED) free
     CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
     ORDER BY h.not_before, h.queue_no
-""")
+    """,
+    locks=("held, passing over locked rows",),
+)
 
 
 async def paused_in_runs(
@@ -136,8 +142,10 @@ async def paused_in_runs(
     *,
     of_executions: bool = True,
 ) -> list[PausedStep]:
-    """Return the oldest paused steps, attributed to a rule, of runs that the caller has locked.
+    """Lock and return the oldest paused steps, attributed to a rule, of runs that are locked.
 
+    Those that somebody has locked without their run are left out: nobody waits for them here, where
+    a Pause would wait too.
     With a ``last_queue_no``: of those that were ready up to that. What has let a step go stays so
     only where the caller holds the pause lock, shared. Which executions they are of is two lookups
     more for each.
