@@ -62,36 +62,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = h.lane OFFSET 0) l
 ORDER BY h.not_before, h.queue_no;
 
--- store/pausing/paused.py: release (release around)
--- Queue paused steps, or attribute them to the rules that withhold them now; return how many.
--- Locks: held, passing over locked rows.
--- Parameters: run_keys=$1, step_nos=$2, rules=$3, epoch=$4.
-WITH steps AS MATERIALIZED (
-    SELECT run_key, step_no, NULLIF(rule, 0) AS rule
-    FROM unnest($1::text::bigint[], $2::text::integer[],
-            $3::text::bigint[]) u(run_key, step_no, rule)
-    WHERE $4::bigint = (SELECT epoch FROM zart.pause_epoch)
-), picked AS MATERIALIZED (
-    SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
-        SELECT ctid AS tid FROM zart.held
-        WHERE held.run_key = s.run_key AND held.step_no = s.step_no FOR UPDATE SKIP LOCKED) h
-), kept AS (
-    UPDATE zart.held h SET rule_key = p.rule FROM picked p
-    WHERE h.ctid = p.tid AND p.rule IS NOT NULL
-), gone AS (
-    DELETE FROM zart.held WHERE ctid = ANY(ARRAY(SELECT tid FROM picked WHERE rule IS NULL))
-    RETURNING run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at
-), queued AS (
-    INSERT INTO zart.queue (run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-            timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at)
-    SELECT run_key, step_no, lane, attempt, counted, backoff_base, max_attempts,
-        timeout_seconds, step_name, correction, queue_no, not_before, scheduled_at FROM gone
-    ORDER BY not_before, queue_no
-)
-SELECT epoch FROM zart.pause_epoch;
-
--- store/pausing/paused.py: release (release)
+-- store/pausing/paused.py: release
 -- Queue paused steps, or attribute them to the rules that withhold them now; return how many.
 -- Locks: held.
 -- Parameters: run_keys=$1, step_nos=$2, rules=$3, epoch=$4.

@@ -29,13 +29,15 @@ from zart_server.engine.dispatch.tally import Tally
 from zart_server.store.changes import SOON
 from zart_server.store.db import Database
 from zart_server.store.leases import ExpiredLease
+from zart_server.store.locked_rows import find_locked_runs
+from zart_server.store.patience import at_most
 from zart_server.store.queue import task_id_of
 
 _log = logging.getLogger(__name__)
 _TICK = SOON  # seconds between two looks
 _BEHIND = 0.05  # likewise, while more leases have expired than one look finds
 # Enough for whoever changes rows of a run as we do; a person's session has them for minutes.
-_BRIEFLY = "SET LOCAL lock_timeout = 200;"
+_BRIEFLY = at_most(0.2)
 _TRIES = 2.0  # seconds in which a turn looks for what it is that cannot be swept
 _PASSED_OVER, _LONGEST_PASSED_OVER = 0.5, 5.0  # seconds; each time twice as long
 _GAP = timedelta(seconds=5)  # without a look: nobody may have been there to speak to
@@ -100,17 +102,22 @@ class LeaseSweeps(BackgroundLoop):
         until = time.monotonic() + _TRIES
         pieces, swept, blocked = [list(expired)], 0, set[int]()
         while pieces:
-            piece = pieces.pop()
+            if not (piece := pieces.pop()):
+                continue
             try:
                 ended, locked = await self._end(piece)
             except (StoreConflict, OperationTimeout):
-                runs = sorted({one.lease.run_key for one in piece})
-                if len(runs) == 1:
+                locked = await self._locked(piece)
+                blocked |= locked
+                runs = sorted({one.lease.run_key for one in piece} - locked)
+                if len(runs) == 1 and not locked:
                     blocked.update(runs)
                 elif time.monotonic() < until:
-                    first = set(runs[: len(runs) // 2])
-                    pieces.append([one for one in piece if one.lease.run_key not in first])
-                    pieces.append([one for one in piece if one.lease.run_key in first])
+                    # What is locked otherwise is found by halving.
+                    first = set(runs if locked else runs[: len(runs) // 2])
+                    others = set(runs) - first
+                    for part in (others, first):
+                        pieces.append([one for one in piece if one.lease.run_key in part])
             else:
                 swept += ended
                 self._pass_over(locked)
@@ -119,6 +126,11 @@ class LeaseSweeps(BackgroundLoop):
             _log.info("swept %d expired leases", swept)
         if blocked:
             _log.warning("expired leases of %d runs wait: others hold rows of these", len(blocked))
+
+    async def _locked(self, expired: Sequence[ExpiredLease]) -> set[int]:
+        """Return the runs of which somebody has locked a lease or a step of these."""
+        async with self._db.autocommit() as connection:
+            return await find_locked_runs(connection, [one.lease for one in expired])
 
     async def _end(self, expired: Sequence[ExpiredLease]) -> tuple[int, set[int]]:
         """End leases; return how many, and the runs that others have locked."""

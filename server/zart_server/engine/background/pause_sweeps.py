@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from zart_server.domain.errors import StoreConflict
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_pieces import release_exempt, release_some
 from zart_server.engine.background.settle_pieces import LaneSweep, ReleasedSweep, SettleSweep
@@ -49,7 +48,6 @@ class PauseSweeps(BackgroundLoop):
         self._history: str | None = None  # of the database, in which the sweeps have come so far
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
-        self._around: set[int] = set()  # the rules of which steps to be released were locked
 
     async def turn(self) -> float | None:
         """Go on with each rule that has work left, as long as this server moves something."""
@@ -60,7 +58,6 @@ class PauseSweeps(BackgroundLoop):
             del self._sweeps[ended]
         for rule_key in self._released.keys() - {item.rule_key for item in work}:
             del self._released[rule_key]
-        self._around &= {item.rule_key for item in work}
         has_moved = False
         # Releases first: a caller waits for resumed steps, none for tasks to be moved aside.
         for item in sorted(work, key=lambda item: item.work == "settle"):
@@ -116,17 +113,13 @@ class PauseSweeps(BackgroundLoop):
 
     async def _release_paused(self, work: PauseWork) -> bool:
         """Queue what a rule withholds no longer, or leave it to another rule that matches it."""
-        try:
-            for _ in range(_BATCHES):
-                async with self._piece(work.rule_key, _REST_RELEASING) as tx:
-                    if tx is None:
-                        return False
-                    is_more = await self._release_piece(tx, work)
-                if not is_more:
-                    break
-        except StoreConflict:
-            self._around.add(work.rule_key)  # from now on
-            raise
+        for _ in range(_BATCHES):
+            async with self._piece(work.rule_key, _REST_RELEASING) as tx:
+                if tx is None:
+                    return False
+                is_more = await self._release_piece(tx, work)
+            if not is_more:
+                break
         return True
 
     async def _release_piece(self, tx: Tx, work: PauseWork) -> bool:
@@ -135,14 +128,12 @@ class PauseSweeps(BackgroundLoop):
         At the end of a pass the whole line is looked at for those that were passed over, and only
         then: while a snapshot is open that reads all that was released, too.
         """
-        around = work.rule_key in self._around
         if work.execution_id:
-            if await release_exempt(tx, work.rule_key, work.execution_id, around=around):
+            if await release_exempt(tx, work.rule_key, work.execution_id):
                 return True
             await share_pause_lock(tx)
         else:
-            after = self._released.get(work.rule_key)
-            end = await release_some(tx, work.rule_key, after, around=around)
+            end = await release_some(tx, work.rule_key, self._released.get(work.rule_key))
             if end is not None:
                 self._released[work.rule_key] = end
                 return True

@@ -160,9 +160,8 @@ async def paused_in_runs(
     return [PausedStep(*row) for row in await tx.fetch(_IN_RUNS.text, *values)]
 
 
-def _release(lookup: str, lock: str) -> Statement:
-    return Statement(
-        f"""
+_RELEASE = Statement(
+    f"""
         WITH steps AS MATERIALIZED (
             SELECT run_key, step_no, NULLIF(rule, 0) AS rule
             FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
@@ -171,7 +170,7 @@ def _release(lookup: str, lock: str) -> Statement:
         ), picked AS MATERIALIZED (
             SELECT h.tid, s.rule FROM steps s CROSS JOIN LATERAL (
                 SELECT ctid AS tid FROM zart.held
-                WHERE held.run_key = s.run_key AND held.step_no = s.step_no {lookup}) h
+                WHERE held.run_key = s.run_key AND held.step_no = s.step_no OFFSET 0) h
         ), kept AS (
             UPDATE zart.held h SET rule_key = p.rule FROM picked p
             WHERE h.ctid = p.tid AND p.rule IS NOT NULL
@@ -185,29 +184,21 @@ def _release(lookup: str, lock: str) -> Statement:
         )
         SELECT epoch FROM zart.pause_epoch
         """,
-        locks=(lock,),
-    )
+    locks=("held",),
+)
 
 
-_RELEASE = _release("OFFSET 0", "held")
-_RELEASE_AROUND = _release("FOR UPDATE SKIP LOCKED", "held, passing over locked rows")
-
-
-async def release(
-    tx: Tx, steps: Sequence[PausedStep], judgement: Judgement, *, around: bool = False
-) -> int | None:
+async def release(tx: Tx, steps: Sequence[PausedStep], judgement: Judgement) -> int | None:
     """Queue paused steps, or attribute them to the rules that withhold them now; return how many.
 
     Their lane cursors and attempts stay. The caller has locked the runs and holds the pause lock,
     shared. Return None, having done nothing, if the rules have changed since the judgement.
-    ``around``: rows that somebody has locked stay as they are, though they are counted.
     """
-    statement = _RELEASE_AROUND if around else _RELEASE
-    values = statement.arguments(
+    values = _RELEASE.arguments(
         run_keys=numbers(step.run_key for step in steps),
         step_nos=numbers(step.step_no for step in steps),
         rules=numbers(rule or 0 for _, rule in judgement.beside(steps)),
         epoch=judgement.epoch,
     )
-    found = await tx.fetchval(statement.text, *values)
+    found = await tx.fetchval(_RELEASE.text, *values)
     return len(steps) if found == judgement.epoch else None
