@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
@@ -20,6 +20,13 @@ from zart_server.domain.errors import PlanChanged
 
 GOOD_FOR = timedelta(hours=1)
 Decisions: TypeAlias = Mapping[str, bytes]
+
+# The names of what is decided: of a step, a run, a rerun, a new pause rule, and of standing ones.
+OF_STEP = ("run", "step_status", "attempt", "withheld", "in_doubt")
+OF_RUN = ("run", "definition_version", "in_doubt")
+OF_RERUN = (*OF_RUN[:2], "effective_rerun", "preserved", "potentially_stale", "in_doubt")
+OF_PAUSE = ("matching_steps", "equal_rules")
+OF_RULES = ("rules", "statuses", "exemptions")
 
 _VERSION = 2
 _HEAD = struct.Struct(">BI3s")  # the version, seconds since 1970, and microseconds
@@ -95,15 +102,32 @@ class Planning:
         """Raise PlanChanged unless the token, if there is one, was given for these decisions."""
         if self.token is None:
             return
-        is_same = self.token.request == self._bound_request(decisions)
-        if not is_same or len(self.token.decisions) != len(decisions):  # the latter of a forged one
+        if not self._is_of_request(self.token, decisions):
             raise PlanChanged(["request"])
         found = zip(decisions.items(), self.token.decisions, strict=True)
         changed = [name for (name, value), planned in found if value != planned]
-        if now - self.token.made_at > GOOD_FOR and not self.has_begun:
-            changed.append("time")
-        if changed:
+        if changed := changed + self._age(self.token, now):
             raise PlanChanged(changed)
+
+    def moved(self, bound: Collection[str], changed: str, now: datetime) -> PlanChanged | None:
+        """Return that ``changed`` is no more what the plan met, if there is a token.
+
+        Of what is refused before there is anything to decide, or though all that is ``bound`` (the
+        names of the decisions, in their order) is as it was.
+        """
+        if self.token is None:
+            return None
+        if not self._is_of_request(self.token, bound):
+            return PlanChanged(["request"])
+        return PlanChanged(list(dict.fromkeys([changed, *self._age(self.token, now)])))
+
+    def _is_of_request(self, token: PlanToken, bound: Collection[str]) -> bool:
+        is_same = token.request == self._bound_request(bound)
+        return is_same and len(token.decisions) == len(bound)  # another number: a forged one
+
+    def _age(self, token: PlanToken, now: datetime) -> list[str]:
+        is_old = now - token.made_at > GOOD_FOR and not self.has_begun
+        return ["time"] if is_old else []
 
     def token_of(self, decisions: Decisions, now: datetime) -> str:
         """Return the token of a plan; empty for a deed, which leaves nothing to be done."""
@@ -112,9 +136,9 @@ class Planning:
         request = self._bound_request(decisions)
         return PlanToken(now, request, tuple(decisions.values())).to_text()
 
-    def _bound_request(self, decisions: Decisions) -> bytes:
+    def _bound_request(self, bound: Collection[str]) -> bytes:
         """Hash the request with the names of the decisions, which are another server's perhaps."""
-        return digest(self.request.hex(), *decisions)
+        return digest(self.request.hex(), *bound)
 
 
 NO_PLAN = Planning()

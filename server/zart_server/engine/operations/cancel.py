@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from zart_server.domain.commands import Caller, CancelExecution, Cancelled
 from zart_server.domain.errors import RunFinished, ZartError
 from zart_server.domain.operations import OperationKind
-from zart_server.domain.plans import decided
+from zart_server.domain.plans import OF_RUN, decided
 from zart_server.engine.operations.doubts import bound_doubts, find_doubts
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.engine.operations.supersede import CurrentRun, Meant, fence_runs, lock_current
 from zart_server.store.connection import Tx
@@ -25,7 +25,7 @@ async def cancel_executions(
     An error is ExecutionNotFound, RunChanged, PlanChanged or RunFinished; None, without ``wait``:
     another transaction has locked the execution. No two may name the same execution.
     """
-    meant = [Meant.of(item) for item, _ in wanted]
+    meant = [Meant.of(item, OF_RUN) for item, _ in wanted]
     found: list[Cancelled | ZartError | None] = []
     doable: list[tuple[int, CurrentRun, Caller, str]] = []
     for current, (command, caller) in zip(
@@ -78,7 +78,8 @@ async def _check(tx: Tx, current: CurrentRun, command: CancelExecution) -> str:
         )
         token = await judge_plan(tx, command.planning, decisions)
     if current.run.status.is_finished:
-        raise RunFinished(current.run_id, current.run.status)
+        finished = RunFinished(current.run_id, current.run.status)
+        raise await moved(tx, command.planning, OF_RUN, "run_status", finished)
     return token
 
 

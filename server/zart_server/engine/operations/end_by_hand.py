@@ -23,10 +23,10 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import FencedStep, RunStatus, StepStatus
 from zart_server.domain.operations import Made, OperationKind, Replaced
-from zart_server.domain.plans import decided
+from zart_server.domain.plans import OF_STEP, decided
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.operations.doubts import find_doubts
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.by_hand import (
     Marked,
@@ -117,6 +117,9 @@ async def end_by_hand(
         )
         try:
             token = await _judge_plan(tx, item, is_doubted) if item.command.planning else ""
+            if item.current.run.status is RunStatus.CANCELLED:
+                finished = RunFinished(item.current.run_id, RunStatus.CANCELLED)
+                raise await moved(tx, item.command.planning, OF_STEP, "run_status", finished)
             _check_doable(item, before, is_doubted=is_doubted)
         except ZartError as error:
             found[item.number] = error
@@ -133,7 +136,7 @@ async def _find(
 ) -> tuple[list[EndedStep | ZartError | None], list[_Meant]]:
     found: list[EndedStep | ZartError | None] = []
     meant = []
-    runs = [Meant.of(command) for command, _ in wanted]
+    runs = [Meant.of(command, OF_STEP) for command, _ in wanted]
     for current, (command, caller) in zip(
         await lock_current(tx, runs, wait=wait), wanted, strict=True
     ):
@@ -142,7 +145,8 @@ async def _find(
             continue
         step_no = current.definition.graph.index.get(command.step_name)
         if step_no is None:
-            found.append(StepNotFound(current.run_id, command.step_name))
+            unknown = StepNotFound(current.run_id, command.step_name)
+            found.append(await moved(tx, command.planning, OF_STEP, "run", unknown))
             continue
         meant.append(_Meant(len(found), current, step_no, command, caller))
         found.append(None)
@@ -166,8 +170,6 @@ async def _judge_plan(tx: Tx, item: _Meant, is_doubted: bool) -> str:  # noqa: F
 
 def _check_doable(item: _Meant, before: StandingStep, *, is_doubted: bool) -> None:
     command, run_id = item.command, item.current.run_id
-    if item.current.run.status is RunStatus.CANCELLED:
-        raise RunFinished(run_id, RunStatus.CANCELLED)
     if command.expected_attempt not in (None, before.attempt):
         raise StepChanged(run_id, command.step_name, command.expected_attempt or 0, before.attempt)
     is_over = before.status in (StepStatus.COMPLETED, StepStatus.CANCELLED)

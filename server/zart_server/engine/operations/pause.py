@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from zart_server.domain.commands import Caller, Pause, PauseCounts
-from zart_server.domain.errors import InvalidField, PauseRuleNotFound
+from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.globs import to_regex
 from zart_server.domain.pause_plans import Paused, PauseWarnings
+from zart_server.domain.plans import OF_PAUSE
 from zart_server.domain.short_ids import short_id
 from zart_server.engine.operations.pause_scope import find_mistake, find_warnings
-from zart_server.engine.operations.plan_pause import EXACT_TO, find_pairs, what_is_decided
+from zart_server.engine.operations.plan_pause import (
+    EXACT_TO,
+    find_pairs,
+    has_expired,
+    what_is_decided,
+)
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.clock import read_clock
@@ -32,8 +38,8 @@ async def pause(
     planning, scope = command.planning, command.scope
     expires_at = command.expires_at  # looked at again as the rule is inserted
     if expires_at is not None and expires_at <= await read_clock(connection):
-        raise InvalidField("expires_at", "lies in the past")
-    if command.must_match:
+        raise await has_expired(connection, planning, OF_PAUSE)
+    if command.must_match and planning.token is None:  # what a plan was to match it is judged by
         mistake = await find_mistake(connection, scope)
         if mistake is not None:
             raise mistake
@@ -53,7 +59,7 @@ async def pause(
         expiry_rate=command.expiry_rate,
     )
     if row is None:
-        raise InvalidField("expires_at", "lies in the past")
+        raise await has_expired(tx, planning, OF_PAUSE)
     tx.changes.rules = True
     return tx, Paused(row.rule)
 

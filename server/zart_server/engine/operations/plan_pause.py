@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Pause, PauseCounts
-from zart_server.domain.errors import InvalidField
+from zart_server.domain.errors import InvalidField, ZartError
 from zart_server.domain.globs import to_regex
 from zart_server.domain.model import PauseRule, PauseRuleStatus, PauseScope
 from zart_server.domain.pause_plans import BlastRadius, Paused, PausePlan
-from zart_server.domain.plans import Decisions, decided
+from zart_server.domain.plans import OF_PAUSE, Decisions, Planning, decided
 from zart_server.engine.operations.pause_scope import find_warnings
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Connection
 from zart_server.store.pausing.equal_rules import equal_rules
@@ -36,7 +37,7 @@ async def plan_pause(connection: Autocommit, command: Pause, caller: Caller) -> 
     """
     now = await read_clock(connection)
     if command.expires_at is not None and command.expires_at <= now:
-        raise InvalidField("expires_at", "lies in the past")
+        raise await has_expired(connection, command.planning, OF_PAUSE)
     warnings = await find_warnings(connection, command.scope)
     if command.must_match and warnings.mistake is not None:
         raise warnings.mistake
@@ -73,6 +74,14 @@ async def what_is_decided(connection: Connection, scope: PauseScope, pairs: str)
     """Return what a plan of a Pause binds, beside its request."""
     equal = await equal_rules(connection, scope)
     return decided(matching_steps=pairs, equal_rules=[rule.rule_id for rule in equal])
+
+
+async def has_expired(
+    connection: Connection, planning: Planning, bound: Sequence[str]
+) -> ZartError:
+    """Return the error of an expiry that has come; to a plan that is applied it was to come."""
+    error = InvalidField("expires_at", "lies in the past")
+    return await moved(connection, planning, bound, "time", error)
 
 
 async def _radius(connection: Connection, scope: PauseScope) -> BlastRadius:

@@ -6,6 +6,9 @@ to do for plans: to say, before it writes, what it has decided.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from zart_server.domain.errors import ZartError
 from zart_server.domain.plans import Decisions, Planning
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Connection
@@ -20,3 +23,20 @@ async def judge_plan(connection: Connection, planning: Planning, decisions: Deci
     now = await read_clock(connection)
     planning.check(decisions, now)
     return planning.token_of(decisions, now)
+
+
+async def moved(
+    connection: Connection,
+    planning: Planning,
+    bound: Collection[str],
+    changed: str,
+    error: ZartError,
+) -> ZartError:
+    """Return an error of how things stand, or PlanChanged in its place where a plan is applied.
+
+    Its plan was not refused, so ``changed`` was otherwise then: whoever applies a plan learns that,
+    and not what is found in place of what was planned. ``bound`` has the names of the decisions.
+    """
+    if planning.token is None:
+        return error
+    return planning.moved(bound, changed, await read_clock(connection)) or error

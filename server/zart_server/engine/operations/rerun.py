@@ -7,15 +7,15 @@ from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Rerun, Rerunned
 from zart_server.domain.doubt import Doubt
-from zart_server.domain.errors import NothingToRerun, ZartError
+from zart_server.domain.errors import InvalidField, NothingToRerun, ZartError
 from zart_server.domain.model import RunTrigger, StepStatus
 from zart_server.domain.operations import OperationKind
-from zart_server.domain.plans import Decisions, decided
+from zart_server.domain.plans import OF_RERUN, Decisions, decided
 from zart_server.domain.rerun import Differences, RerunPlan, check_inputs, plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
 from zart_server.engine.operations.corrections import find_corrections, is_other_payload
 from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
@@ -44,7 +44,7 @@ async def rerun(
     StepInDoubt; None, without ``wait``: another transaction has locked the execution. No two may
     name the same one.
     """
-    meant = [Meant.of(item) for item, _ in wanted]
+    meant = [Meant.of(item, OF_RERUN) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     doubts = await find_doubts(tx, locked)
@@ -73,7 +73,10 @@ async def rerun(
             )
             planning = command.planning
             token = await judge_plan(tx, planning, decisions) if planning else ""
-            _check_doable(current, command, plan, doubts.get(current.run.run_key, ()))
+            await _check_doable(tx, current, command, plan, doubts.get(current.run.run_key, ()))
+        except InvalidField as error:  # of a step that the run has not
+            found.append(await moved(tx, command.planning, OF_RERUN, "run", error))
+            continue
         except ZartError as error:
             found.append(error)
             continue
@@ -130,12 +133,12 @@ def _plan(
     )
 
 
-def _check_doable(
-    current: CurrentRun, command: Rerun, plan: RerunPlan, doubts: Sequence[Doubt]
+async def _check_doable(
+    tx: Tx, current: CurrentRun, command: Rerun, plan: RerunPlan, doubts: Sequence[Doubt]
 ) -> None:
     error = refused(current, command.if_running)
     if error is not None:
-        raise error
+        raise await moved(tx, command.planning, OF_RERUN, "run_status", error)
     if not plan.effective_rerun:
         raise NothingToRerun(current.run_id)
     again = frozenset(plan.effective_rerun)

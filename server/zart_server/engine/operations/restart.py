@@ -9,7 +9,7 @@ from zart_server.domain.doubt import Doubt
 from zart_server.domain.errors import ZartError
 from zart_server.domain.model import RunTrigger
 from zart_server.domain.operations import OperationKind
-from zart_server.domain.plans import decided
+from zart_server.domain.plans import OF_RUN, decided
 from zart_server.engine.operations.begin_runs import (
     NewRun,
     Roots,
@@ -18,7 +18,7 @@ from zart_server.engine.operations.begin_runs import (
     begin_runs,
 )
 from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import (
     CurrentRun,
     Following,
@@ -41,7 +41,7 @@ async def restart(
     ExecutionNotFound, RunChanged, PlanChanged, RunActive or StepInDoubt; None, without ``wait``:
     another transaction has locked the execution. No two may name the same execution.
     """
-    meant = [Meant.of(item) for item, _ in wanted]
+    meant = [Meant.of(item, OF_RUN) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
     locked = await lock_current(tx, meant, wait=wait)
     keys = {_definition_key(current) for current in locked if isinstance(current, CurrentRun)}
@@ -81,7 +81,7 @@ async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence
         token = await judge_plan(tx, command.planning, decisions)
     error = refused(current, command.if_running)
     if error is not None:
-        raise error
+        raise await moved(tx, command.planning, OF_RUN, "run_status", error)
     refuse_in_doubt(current.run_id, doubts, None, command)
     return token
 

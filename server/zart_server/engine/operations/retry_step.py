@@ -17,12 +17,12 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import RunStatus, Step, StepStatus
 from zart_server.domain.operations import OperationKind, Replaced
-from zart_server.domain.plans import decided
+from zart_server.domain.plans import OF_STEP, decided
 from zart_server.domain.rerun import StepInput
 from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.corrections import find_correction
 from zart_server.engine.operations.doubts import find_doubts, refuse_in_doubt
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.connection import Tx
 from zart_server.store.doubt.resolving import resolve_by_operation
@@ -65,7 +65,7 @@ async def retry_steps(
     RunFinished, StepInDoubt, StepChanged or StepNotDead; None, without ``wait``: another
     transaction has locked the execution. No two may name the same execution.
     """
-    meant = [Meant.of(item)._replace(run_number=item.run_number) for item, _ in wanted]
+    meant = [Meant.of(item, OF_STEP, item.run_number) for item, _ in wanted]
     found: list[RetriedStep | ZartError | None] = []
     dead: list[_Dead] = []
     locked = await lock_current(tx, meant, wait=wait)
@@ -76,7 +76,8 @@ async def retry_steps(
             continue
         step_no = current.definition.graph.index.get(command.step_name)
         if step_no is None:
-            found.append(StepNotFound(current.run_id, command.step_name))
+            unknown = StepNotFound(current.run_id, command.step_name)
+            found.append(await moved(tx, command.planning, OF_STEP, "run", unknown))
             continue
         of_step = [
             doubt
@@ -87,7 +88,8 @@ async def retry_steps(
         try:
             token = await _judge_plan(tx, item) if command.planning else ""
             if current.run.status is RunStatus.CANCELLED:
-                raise RunFinished(current.run_id, current.run.status)
+                finished = RunFinished(current.run_id, current.run.status)
+                raise await moved(tx, command.planning, OF_STEP, "run_status", finished)
             refuse_in_doubt(current.run_id, of_step, None, command)
         except ZartError as error:
             found.append(error)

@@ -16,8 +16,10 @@ from zart_server.domain.errors import (
 )
 from zart_server.domain.model import FencedStep, IfRunning, Run, RunTrigger, run_id_of
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.domain.plans import NO_PLAN, Planning
 from zart_server.domain.rerun import RerunPlan
 from zart_server.domain.rule_set import Judgement, StepNames
+from zart_server.engine.operations.plans import moved
 from zart_server.engine.operations.replaced import replaced_run
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import find_definitions
@@ -63,23 +65,32 @@ class _OnCurrentRun(Protocol):
     def expected_run_number(self) -> int | None: ...
     @property
     def execution_key(self) -> int | None: ...
+    @property
+    def planning(self) -> Planning: ...
 
 
 class Meant(NamedTuple):
     """Which run a caller means: the current one, which must have these numbers if given.
 
     With ``execution_key`` of that execution only: another one may have its id after a purge.
+    ``bound`` are the names of what its plan decides.
     """
 
     execution_id: str
     expected_run_number: int | None
     execution_key: int | None = None
     run_number: int | None = None
+    planning: Planning = NO_PLAN
+    bound: Sequence[str] = ()
 
     @classmethod
-    def of(cls, command: _OnCurrentRun) -> Meant:
+    def of(
+        cls, command: _OnCurrentRun, bound: Sequence[str], run_number: int | None = None
+    ) -> Meant:
         """Return the run that a command is about."""
-        return cls(command.execution_id, command.expected_run_number, command.execution_key)
+        id_, key = command.execution_id, command.execution_key
+        expected = command.expected_run_number
+        return cls(id_, expected, key, run_number, command.planning, bound)
 
 
 async def lock_current(
@@ -87,9 +98,10 @@ async def lock_current(
 ) -> list[CurrentRun | ZartError | None]:
     """Lock executions and their current runs, and check that they are the runs that callers mean.
 
-    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent. None: another
-    transaction has locked it or, of what is meant by its id alone, there is none: only ``wait``
-    tells which. No two may mean the same execution.
+    An error is ExecutionNotFound, RunChanged, RunNotFound or RunNotCurrent, in place of these three
+    PlanChanged where a plan is applied. None: another transaction has locked it or, of what is
+    meant by its id alone, there is none: only ``wait`` tells which. No two may mean the same
+    execution.
     """
     ids = [item.execution_id for item in meant]
     locked = await lock_current_runs(tx, ids, wait=wait)
@@ -107,7 +119,12 @@ async def lock_current(
             is_gone = wait or item.execution_key in gone
             found.append(ExecutionNotFound(item.execution_id) if is_gone else None)
             continue
+        if item.execution_key not in (None, execution.execution_key):
+            found.append(ExecutionNotFound(item.execution_id))
+            continue
         error = await _mistake(tx, item, execution)
+        if error is not None:
+            error = await moved(tx, item.planning, item.bound, "run", error)
         found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
     return found
 
@@ -116,8 +133,6 @@ async def _mistake(
     connection: Connection, meant: Meant, execution: LockedExecution
 ) -> ZartError | None:
     id_, number = execution.execution_id, execution.run.run_number
-    if meant.execution_key not in (None, execution.execution_key):
-        return ExecutionNotFound(id_)
     if meant.expected_run_number not in (None, number):
         return RunChanged(id_, meant.expected_run_number or 0, number)
     if meant.run_number is not None and meant.run_number != number:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from zart_server.domain.commands import Caller, Expiry, UpdatedPauseRule, UpdatePauseRule
-from zart_server.domain.errors import InvalidField, RuleReleasing, TooManyItems
+from zart_server.domain.errors import RuleReleasing, TooManyItems
 from zart_server.domain.model import PauseRule, PauseRuleStatus
 from zart_server.domain.operations import Made, OperationKind
+from zart_server.domain.plans import OF_RULES
 from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.counts import counted_now
 from zart_server.engine.operations.one_rule import living_rule
-from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.plan_pause import EXACT_TO, has_expired
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.clock import read_clock
@@ -36,7 +37,8 @@ async def update_pause_rule(
     RuleNotActive, PlanChanged, TooManyItems, RuleReleasing and InvalidField for an expiry, and
     OperationTimeout if the pause lock is not had ``within`` these seconds.
     """
-    _refuse_past(command, await read_clock(connection))  # looked at again as the rule is changed
+    # Looked at again as the rule is changed.
+    await _refuse_past(connection, command, await read_clock(connection))
     known = await living_rule(connection, command.rule_id, command.planning)
     unknown = await unknown_executions(connection, command.exempt)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
@@ -49,7 +51,7 @@ async def update_pause_rule(
     added, removed = _changes(known, command)
     _check_room(known, added, removed)
     if not await update_rule(tx, known.rule_key, added, removed, command.expiry):
-        raise InvalidField("expires_at", "lies in the past")
+        raise await has_expired(tx, command.planning, OF_RULES)
     tx.changes.rules = True
     rule = (await living_rule(tx, command.rule_id)).rule
     await _record(tx, caller, rule, added, removed, command.expiry)
@@ -61,7 +63,7 @@ async def plan_update(
 ) -> UpdatedPauseRule:
     """Return what ``update_pause_rule`` would do: it reads, and takes no lock. Raises as that."""
     now = await read_clock(connection)
-    _refuse_past(command, now)
+    await _refuse_past(connection, command, now)
     known = await living_rule(connection, command.rule_id, command.planning)
     token = await judge_plan(connection, command.planning, decided_of([known.rule]))
     _check_expiry(known, command)
@@ -78,11 +80,11 @@ async def plan_update(
     return UpdatedPauseRule(rule, released, withheld, unknown, token)
 
 
-def _refuse_past(command: UpdatePauseRule, now: datetime) -> None:
+async def _refuse_past(connection: Connection, command: UpdatePauseRule, now: datetime) -> None:
     """Refuse an expiry that has come before whatever else is wrong: it is an argument."""
     at = None if command.expiry is None else command.expiry.at
     if at is not None and at <= now:
-        raise InvalidField("expires_at", "lies in the past")
+        raise await has_expired(connection, command.planning, OF_RULES)
 
 
 def _changes(known: RuleRow, command: UpdatePauseRule) -> tuple[list[str], list[str]]:

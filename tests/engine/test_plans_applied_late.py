@@ -1,0 +1,144 @@
+"""Whatever has happened since it was planned, a plan that is applied is done or PLAN_CHANGED."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from engine import planned_deeds as deeds
+from engine.planned_deeds import CASES, EVENTS, Case, Place
+from engine.test_plans import changed
+from rig import Rig, eventually
+
+from zart import errors
+from zart.gateway.bindings import all_services
+from zart_server.domain.plans import PlanToken
+
+
+def _named(it: Case | Callable[..., object]) -> str:
+    return str(it) if isinstance(it, Case) else it.__name__
+
+
+def test_each_rpc_that_can_be_planned_is_here() -> None:
+    planned = {
+        method.name
+        for service in all_services()
+        for method in service.methods
+        if "plan_token" in method.input_type.fields_by_name
+    }
+    assert {case.rpc for case in CASES} == planned
+
+
+@pytest.mark.parametrize("case", CASES, ids=_named)
+async def test_it_is_done_or_changed(rig: Rig, case: Case) -> None:
+    refused_for: list[str] = []
+    others: list[tuple[str, type[errors.Refused]]] = []
+    for event in EVENTS:
+        at = Place(rig, event.__name__)
+        await case.situation(at)
+        deed = case.deed(at)
+        plan = await deed(validate_only=True, **case.options)
+        with contextlib.suppress(errors.Refused):  # not each is possible in each situation
+            await event(at)
+        try:
+            done = await deed(plan_token=plan.plan_token, **case.options)
+        except errors.PlanChanged as error:
+            refused_for.append(error.metadata["changed"])
+        except errors.Refused as error:
+            others.append((event.__name__, type(error)))
+        else:
+            assert not done.planned
+    assert {kind for _, kind in others} <= {case.may_be}, others
+    assert "request" not in refused_for
+
+
+_OF_A_RUN = [
+    Case("RetryStep", deeds.failed, deeds.retry_by_run, {}),
+    Case("RetryStep", deeds.failed, deeds.retry, {}),
+    Case("CompleteStep", deeds.failed, deeds.complete, {}),
+    Case("FailStep", deeds.running, deeds.fail, deeds.OF_RUN_0),
+    Case("Restart", deeds.failed, deeds.restart, deeds.OF_RUN_0),
+    Case("Rerun", deeds.failed, deeds.rerun, deeds.OF_RUN_0),
+    Case("Rerun", deeds.failed, deeds.rerun, {"force_rerun": ["a"]}),
+    Case("Rerun", deeds.failed, deeds.rerun, {"preserve": ["a"]}),
+    Case("Rerun", deeds.failed, deeds.rerun, {"inputs": {"b": 1}}),
+    Case("CancelExecution", deeds.running, deeds.cancel, deeds.OF_RUN_0),
+]
+
+
+@pytest.mark.parametrize("case", _OF_A_RUN, ids=_named)
+async def test_that_the_run_is_another_is_told(rig: Rig, case: Case) -> None:
+    at = Place(rig, "x")
+    await case.situation(at)
+    deed = case.deed(at)
+    plan = await deed(validate_only=True, **case.options)
+    other = await rig.client.pause(task_name="x", validate_only=True)
+    await deeds.restarted_as_another(at)
+
+    assert await changed(deed(plan_token=plan.plan_token, **case.options)) == "run"
+    assert await changed(deed(plan_token=other.plan_token, **case.options)) == "request"
+    token = PlanToken.of_text(plan.plan_token)
+    old = token._replace(made_at=token.made_at - timedelta(minutes=61)).to_text()
+    assert await changed(deed(plan_token=old, **case.options)) == "run, time"
+    with pytest.raises(errors.Refused) as refused:  # who has no plan learns what is wrong
+        await deed(**case.options)
+    assert not isinstance(refused.value, errors.PlanChanged)
+
+
+@pytest.mark.parametrize(
+    ("case", "event"),
+    [
+        (Case("CancelExecution", deeds.running, deeds.cancel, {}), deeds.completed),
+        (Case("Restart", deeds.failed, deeds.restart, deeds.GENTLY), deeds.retried),
+        (
+            Case("Rerun", deeds.failed, deeds.rerun, {**deeds.GENTLY, "force_rerun": ["b"]}),
+            deeds.retried,
+        ),
+        (Case("RetryStep", deeds.half_dead, deeds.retry, {}), deeds.cancelled),
+        (Case("CompleteStep", deeds.half_dead, deeds.complete, {}), deeds.cancelled),
+    ],
+    ids=_named,
+)
+async def test_that_the_run_goes_on_or_has_ended_is_told(
+    rig: Rig, case: Case, event: Callable[[Place], Awaitable[None]]
+) -> None:
+    """Where the deed cannot be done for it; else it binds nothing."""
+    at = Place(rig, "x")
+    await case.situation(at)
+    deed = case.deed(at)
+    plan = await deed(validate_only=True, **case.options)
+    await event(at)
+
+    assert await changed(deed(plan_token=plan.plan_token, **case.options)) == "run_status"
+    with pytest.raises((errors.RunFinished, errors.RunActive)):
+        await deed(**case.options)
+
+
+async def test_a_pause_of_what_has_finished_since_is_made_as_planned(rig: Rig) -> None:
+    at = Place(rig, "x")
+    await deeds.running(at)
+    plan = await deeds.pause_it(at)(validate_only=True)
+    await deeds.completed(at)
+
+    with pytest.raises(errors.ScopeMatchesNothing):
+        await deeds.pause_it(at)()
+    done = await deeds.pause_it(at)(plan_token=plan.plan_token)
+    assert (await rig.client.get_pause_rule(done.rule_id)).status == "ACTIVE"
+
+
+async def test_a_plan_whose_end_has_come_is_over_as_one_of_an_hour_ago(rig: Rig) -> None:
+    at = Place(rig, "x")
+    await deeds.paused(at)
+    for deed in (deeds.pause_it(at), deeds.exempt(at)):
+        ends_at = datetime.now(UTC) + timedelta(seconds=1)
+        plan = await deed(validate_only=True, expires_at=ends_at)
+
+        async def has_come(ends_at: datetime = ends_at) -> bool:
+            return bool(await rig.db.fetchval("SELECT clock_timestamp() > $1", ends_at))
+
+        await eventually(has_come)
+        assert await changed(deed(plan_token=plan.plan_token, expires_at=ends_at)) == "time"
+        with pytest.raises(errors.InvalidField):
+            await deed(expires_at=ends_at)
