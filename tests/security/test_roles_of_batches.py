@@ -41,6 +41,12 @@ async def test_an_operator_alone_creates_none(connect: Connect, *, validate_only
     assert {(await viewer.get_execution(name)).run.status.value for name in names} == {"SCHEDULED"}
 
 
+async def test_that_is_told_before_what_else_is_wrong(connect: Connect) -> None:
+    for caller, told in (("operator", errors.RoleRequired), ("both", errors.InvalidField)):
+        with pytest.raises(told):
+            await connect(caller).create_batch(zart.CancelExecution(), execution_ids=[""])
+
+
 async def test_it_is_for_this_operation_only_and_an_admin_may_do_everything(
     connect: Connect,
 ) -> None:

@@ -188,6 +188,32 @@ async def test_a_dispatcher_of_named_tasks_dispatches_no_others(
     assert (await connect("viewer").get_task_definition("other")).version == 1
 
 
+@pytest.mark.parametrize("what", ["lease", "report"])
+@pytest.mark.parametrize("way", ["call", "stream"])
+async def test_the_role_is_judged_before_what_else_is_wrong(
+    of_t: zart.Client, what: str, way: str
+) -> None:
+    stub = DispatchServiceStub(of_t.channel)
+
+    async def refusal(*task_names: str) -> str:
+        lease = pb.LeaseTasksRequest(dispatcher_id="d", task_names=task_names)  # no max_tasks
+        more = pb.LeaseNext(task_names=task_names)
+        report = pb.ReportTasksRequest(lease_next=more)  # no dispatcher_id either
+        request = {"lease": lease, "report": report}[what]
+        if way == "stream":
+            stream = stub.DispatchTasks()
+            await stream.write(pb.DispatchTasksRequest(**{what: request}))
+            answer = await anext(aiter(stream))
+            stream.cancel()
+            return str(answer.error)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (stub.LeaseTasks(lease) if what == "lease" else stub.ReportTasks(report))
+        return str(errors.from_call(caught.value))
+
+    assert "of each task named" in await refusal("other")
+    assert "max_tasks" in await refusal("t") or what == "report"
+
+
 async def test_a_dispatcher_of_named_tasks_asks_for_no_others_with_a_report(
     connect: Connect, of_t: zart.Client
 ) -> None:

@@ -65,6 +65,9 @@ def watch_batch(request: pb.WatchBatchRequest) -> tuple[str, WatchUntil]:
 
 def create_batch(request: pb.CreateBatchRequest) -> CreateBatch:
     """Decode CreateBatch. Raises RoleRequired if its caller may not have executions cancelled."""
+    is_cancelling = request.operation.WhichOneof("operation") == "cancel_execution"
+    if is_cancelling and not may_have(Role.STARTER):
+        raise RoleRequired(Role.STARTER, "to have executions cancelled")
     with Checks() as check:
         command = CreateBatch(
             operation=check(_operation, request.operation),
@@ -83,9 +86,6 @@ def create_batch(request: pb.CreateBatchRequest) -> CreateBatch:
         raise InvalidField(
             "selection", "has no condition on steps, such as step_pattern: which ones?"
         )
-    is_cancelling = command.operation.kind is BatchKind.CANCEL_EXECUTION
-    if is_cancelling and not may_have(Role.STARTER):
-        raise RoleRequired(Role.STARTER, "to have executions cancelled")
     return command
 
 

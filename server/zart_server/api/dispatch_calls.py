@@ -47,8 +47,8 @@ class DispatchCalls:
         run: Callable[[Leasing], Awaitable[list[LeasedTask]]] = _lease,
     ) -> Sequence[LeasedTask]:
         """Lease queued tasks; no more once the caller is ``gone``."""
+        check_tasks(request.task_names)  # whose role is missing learns nothing of the arguments
         command = await decoded(decode.lease_tasks, request)
-        check_tasks(command.task_names)
         tasks = await run(self._dispatch.lease(command, gone))
         self._leased.add(tasks, into)
         return tasks
@@ -60,8 +60,8 @@ class DispatchCalls:
         run: Callable[[Reporting], Awaitable[Reported]] = _report,
     ) -> Sequence[LeasedTask]:
         """Record outcomes; a bad one is rejected by itself."""
-        items = await decoded(decode.outcomes_of, request)
         check_tasks(request.lease_next.task_names)
+        items = await decoded(decode.outcomes_of, request)
         good = [item for item in items if isinstance(item, Outcome)]
         reporting = self._dispatch.report(request.dispatcher_id, good)
         is_leasing = request.HasField("lease_next")
