@@ -14,6 +14,7 @@ from rig import CHAIN, Rig, eventually
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest
+from zart_server.domain import filters
 from zart_server.domain.plans import PlanToken
 from zart_server.store.retention.removing import OPEN_DOOR
 
@@ -54,6 +55,32 @@ async def test_a_different_request_under_the_same_id_is_refused(rig: Rig) -> Non
     with pytest.raises(errors.RequestIdReused):
         await rig.client.restart("x", request_id="r1", reason="other")
     assert len(await rig.client.list_runs("x")) == 2
+
+
+async def test_a_batch_is_repeated_however_long_ago_its_executions_began_by_then(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its filter asks who started them, which is told of some days only."""
+    await rig.client.start("t", execution_id="x", steps=[zart.StepSpec("a")], triggered_by="ann")
+    since = datetime.now(UTC) - timedelta(days=6)
+    wanted = zart.ExecutionFilter(triggered_by="ann", created_after=since)
+
+    async def create(**options: Any) -> Any:
+        return await rig.client.create_batch(zart.CancelExecution(), filter=wanted, **options)
+
+    plan = await create(validate_only=True)
+    first = await create(request_id="r1")
+    monkeypatch.setattr(filters, "_SLACK", timedelta(days=-2))  # as if it were two days later
+    again = await create(request_id="r1")
+    assert (again.replayed, again.batch_id) == (True, first.batch_id)
+    for asked in ({"request_id": "r2"}, {"validate_only": True}):
+        with pytest.raises(errors.FilterTooBroad) as refused:
+            await create(**asked)
+        assert set(refused.value.fields) == {"selection.filter.created_after"}
+    with pytest.raises(errors.FilterTooBroad):
+        await rig.client.list_executions(wanted)
+    with pytest.raises(errors.NothingSelected):  # what it was planned for is cancelled by now
+        await create(plan_token=plan.plan_token)
 
 
 OTHER_PLAN = PlanToken(datetime.now(UTC), b"a restart", ()).to_text()

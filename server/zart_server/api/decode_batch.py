@@ -162,7 +162,7 @@ def _rate(request: pb.CreateBatchRequest | pb.UpdateBatchRequest) -> float | Non
 def _selection(selection: filter_pb2.ExecutionSelection) -> Selection:
     which = selection.WhichOneof("by")
     if which == "filter":
-        wanted = filter_of(selection.filter, "selection.filter")
+        wanted = filter_of(selection.filter, "selection.filter", by_clock=False)
         if wanted.is_empty:
             raise InvalidField("selection.filter", "is empty: all executions are everything")
         return Selection(filter=wanted)

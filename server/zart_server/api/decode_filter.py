@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from google.protobuf.message import Message
 
@@ -12,15 +12,12 @@ from zart.v1 import execution_service_pb2 as pb
 from zart_server.api.checks import Checks
 from zart_server.api.fields import has, items_of, name_of, text_of, time_of
 from zart_server.domain.errors import FilterTooBroad, InvalidField
-from zart_server.domain.filters import ExecutionFilter, ListExecutions
+from zart_server.domain.filters import NEEDS_SINCE, ExecutionFilter, ListExecutions
 from zart_server.domain.fingerprint import has_form_of_error_group_id
 from zart_server.domain.globs import check_glob
 from zart_server.domain.model import RunStatus, StepStatus
 
 _FIRST_FIELDS = ("task_name", "statuses", "step_statuses", "created_after", "created_before")
-_DAYS = 7  # within which it is told who started an execution
-# A request that was good stays so for a while: a repeat, the pages of a list, what was planned.
-_SLACK = timedelta(hours=23)
 
 
 def list_executions(request: pb.ListExecutionsRequest) -> ListExecutions | ExecutionFilter:
@@ -51,8 +48,13 @@ def groups_wanted(request: pb.ListErrorGroupsRequest) -> ExecutionFilter:
     return wanted
 
 
-def filter_of(message: filter_pb2.ExecutionFilter, path: str) -> ExecutionFilter:
-    """Decode a filter, which stands at ``path`` in its request. Raises FilterTooBroad."""
+def filter_of(
+    message: filter_pb2.ExecutionFilter, path: str, *, by_clock: bool = True
+) -> ExecutionFilter:
+    """Decode a filter, which stands at ``path`` in its request. Raises FilterTooBroad.
+
+    Not ``by_clock``: nothing depends on when it is asked, as for what may be a repeat.
+    """
     with Checks() as check:
         found = ExecutionFilter(
             task_name=check(_name, message, "task_name", path),
@@ -73,7 +75,7 @@ def filter_of(message: filter_pb2.ExecutionFilter, path: str) -> ExecutionFilter
     with Checks() as check:
         for field, what in _contradictions(found):
             check.fail(f"{path}.{field}", what)
-    if broad := _too_broad(found):
+    if broad := _too_broad(found, datetime.now(UTC) if by_clock else None):
         raise FilterTooBroad(f"{path}.{broad[0]}", broad[1])
     return found
 
@@ -89,16 +91,12 @@ def _contradictions(found: ExecutionFilter) -> list[tuple[str, str]]:
     return wrong
 
 
-def _too_broad(found: ExecutionFilter) -> tuple[str, str] | None:
+def _too_broad(found: ExecutionFilter, now: datetime | None) -> tuple[str, str] | None:
     """Return the field that is missing for an index to serve, and why."""
     asks = (found.step_pattern and not found.rule_id) or found.has_error_conditions
     if asks and not set(found.step_statuses) <= {StepStatus.DEAD}:
         return "step_statuses", "is to be DEAD, or unset, where steps are named, or their errors"
-    if found.triggered_by:
-        since = datetime.now(UTC) - timedelta(days=_DAYS) - _SLACK
-        if found.created_after is None or found.created_after < since:
-            return "created_after", f"is needed beside triggered_by, within the last {_DAYS} days"
-    return None
+    return ("created_after", NEEDS_SINCE) if found.needs_since(now) else None
 
 
 def _name(message: filter_pb2.ExecutionFilter, field: str, path: str) -> str:

@@ -6,11 +6,15 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from zart_server.domain.model import RunStatus, StepStatus
 
+_DAYS = 7  # within which it is told who started an execution
+# What was good stays so for a while: the pages of a list, a batch of what was listed.
+_SLACK = timedelta(hours=23)
+NEEDS_SINCE = f"is needed beside triggered_by, within the last {_DAYS} days"
 _TIMES = ("dead_after", "dead_before", "created_after", "created_before")
 
 
@@ -68,6 +72,12 @@ class ExecutionFilter:
         if self.rule_id:
             return frozenset((StepStatus.PAUSED,))
         return frozenset((StepStatus.DEAD,) if self.has_step_conditions else ())
+
+    def needs_since(self, now: datetime | None = None) -> bool:
+        """Whether it is too broad, as ``created_after`` is missing; or too long ago at ``now``."""
+        if not self.triggered_by or self.created_after is None:
+            return bool(self.triggered_by)
+        return now is not None and self.created_after < now - timedelta(days=_DAYS) - _SLACK
 
     def to_json(self) -> str:
         """Return it as JSON: what is no condition is left out."""

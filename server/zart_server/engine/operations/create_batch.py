@@ -17,7 +17,14 @@ from zart_server.domain.batches import (
     Selection,
 )
 from zart_server.domain.commands import Caller
-from zart_server.domain.errors import BatchNotFound, InvalidField, NothingSelected, TooManyItems
+from zart_server.domain.errors import (
+    BatchNotFound,
+    FilterTooBroad,
+    InvalidField,
+    NothingSelected,
+    TooManyItems,
+)
+from zart_server.domain.filters import NEEDS_SINCE
 from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import PlanToken, decided
 from zart_server.domain.short_ids import short_id
@@ -34,6 +41,7 @@ from zart_server.store.batches.rows import (
 )
 from zart_server.store.batches.selecting import Found
 from zart_server.store.batches.states import end_preparing
+from zart_server.store.clock import read_clock
 from zart_server.store.connection import Tx
 from zart_server.store.definitions import find_definitions
 
@@ -51,11 +59,13 @@ async def create_batch(
     """Create a batch, prepared if it is small; or tell what it would do.
 
     With the token of a plan it takes only what matched at the moment of the plan. Raises
-    PlanChanged, NothingSelected or TooManyItems, and InvalidField if it selects by a batch that is
-    still being prepared.
+    PlanChanged, NothingSelected, FilterTooBroad or TooManyItems, and InvalidField if it selects by
+    a batch that is still being prepared.
     """
     planning = command.planning
     token = await judge_plan(tx, planning, decided()) if planning else ""
+    if planning.token is None:  # it was not too long ago for the plan
+        await _refuse_long_ago(tx, command.selection)
     await _refuse_growing(tx, command.selection)
     if planning.validate_only:
         as_of = PlanToken.of_text(token).made_at
@@ -80,6 +90,16 @@ async def create_batch(
     await record_batch(tx, OperationKind.CREATE_BATCH, batch_id, caller)
     tx.changes.batches = True
     return CreatedBatch(row.batch)
+
+
+async def _refuse_long_ago(tx: Tx, selection: Selection) -> None:
+    """Refuse to select by who started executions longer ago than that is told.
+
+    Here and not before: a repeat of what was done is answered, whenever it comes.
+    """
+    wanted = selection.filter
+    if wanted is not None and wanted.triggered_by and wanted.needs_since(await read_clock(tx)):
+        raise FilterTooBroad("selection.filter.created_after", NEEDS_SINCE)
 
 
 async def _refuse_growing(tx: Tx, selection: Selection) -> None:
