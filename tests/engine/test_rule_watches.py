@@ -52,6 +52,18 @@ async def test_it_tells_the_whole_state_then_what_changes_until_it_ends(rig: Rig
     assert all(one != other for one, other in zip(seen.told, seen.told[1:], strict=False))
 
 
+async def test_it_tells_each_execution_that_is_exempt(rig: Rig) -> None:
+    paused = await rig.client.pause(task_name="t")
+    ids = [f"x-{n:03}" for n in range(150)]
+    await rig.client.update_pause_rule(paused.rule_id, exempt=ids)
+    seen = Seen(rig.client, paused.rule_id, "ended")
+    await seen.until_told(exempt_execution_ids=tuple(ids))
+    await rig.client.update_pause_rule(paused.rule_id, unexempt=ids[120:])
+    await seen.until_told(exempt_execution_ids=tuple(ids[:120]))
+    await rig.client.resume(rule_id=paused.rule_id)
+    await seen.task
+
+
 @pytest.mark.parametrize("until", ["drained", "ended"])
 async def test_it_ends_at_once_where_that_is_so(rig: Rig, until: str) -> None:
     paused = await rig.client.pause(task_name="t")

@@ -164,7 +164,7 @@ LEFT JOIN LATERAL (
     ORDER BY rule_key DESC LIMIT $6::bigint) r ON true;
 
 -- store/reads/rules.py: find_rules
--- Return the rules with these ids, deleted or not, in any order.
+-- Return the rules with these ids, deleted or not, with all that they exempt, in any order.
 -- Locks: nothing.
 -- Parameters: rule_ids=$1.
 SELECT r.* FROM unnest($1::text[]) u(id) CROSS JOIN LATERAL (
@@ -173,7 +173,7 @@ SELECT r.* FROM unnest($1::text[]) u(id) CROSS JOIN LATERAL (
         expired, incident, breaker_id, expiry_rate, ARRAY(
             SELECT x.execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
-            ORDER BY x.execution_id LIMIT 100) AS exempt, (
+            ORDER BY x.execution_id LIMIT 1000) AS exempt, (
                 SELECT drained_at FROM zart.pause_drains d
                 WHERE d.rule_key = p.rule_key) AS drained_at, (
                     SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,

@@ -13,7 +13,7 @@ from zart_server.store.pausing.rules import RuleRow, find_rule, rule_columns
 from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
-_EXEMPT = 100  # executions that are given with each rule
+_EXEMPT = 100  # executions that a list gives with each rule
 
 
 def _statement(where: str, order: str) -> Statement:
@@ -113,13 +113,13 @@ async def list_pause_rules(
 _FIND = Statement(
     f"""
     SELECT r.* FROM unnest(:rule_ids::text[]) u(id) CROSS JOIN LATERAL (
-        SELECT {rule_columns("p", _EXEMPT)} FROM zart.pause_rules p WHERE rule_id = u.id OFFSET 0) r
+        SELECT {rule_columns("p")} FROM zart.pause_rules p WHERE rule_id = u.id OFFSET 0) r
     """
 )
 
 
 async def find_rules(connection: Connection, rule_ids: Sequence[str]) -> list[RuleRow]:
-    """Return the rules with these ids, deleted or not, in any order."""
+    """Return the rules with these ids, deleted or not, with all that they exempt, in any order."""
     rows = await connection.fetch(_FIND.text, *_FIND.arguments(rule_ids=rule_ids))
     return [RuleRow.from_row(row) for row in rows]
 
