@@ -199,6 +199,16 @@ async def test_at_most_sixty_a_minute_of_one_caller(rig: Rig) -> None:
     assert len(await recorded(rig.db, 60)) == 60
 
 
+async def test_plans_leave_room_for_refusals(rig: Rig) -> None:
+    await rig.dead("y")
+    for _ in range(70):
+        await rig.client.restart("y", validate_only=True)
+    with pytest.raises(errors.ExecutionNotFound):
+        await rig.client.restart("x")
+    found = [(row["status"], row["execution_id"]) for row in await recorded(rig.db, 61)]
+    assert found == [("planned", "y")] * 60 + [("refused", "x")]
+
+
 def test_those_beyond_the_limit_are_counted_by_caller() -> None:
     limit, ours, others = RecordLimit(), Origin("p", "ipv4:10.0.0.1"), Origin("p", "ipv4:10.0.0.2")
     assert all(limit.admits(ours, second) for second in range(60))

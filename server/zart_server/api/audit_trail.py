@@ -1,8 +1,8 @@
 """Keeps mutations on record that were refused or only planned, in a transaction of their own.
 
 The caller has its answer by then, and never waits for the record. It is kept as well as may be: a
-caller that is refused more than 60 times a minute has the others counted, and what the database
-does not take is lost, and counted.
+caller that is refused more than 60 times a minute has the others counted, and so has one that plans
+more often; what the database does not take is lost, and counted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class AuditTrail:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._limit = RecordLimit()
+        # Each has its own: a refusal is not lost for what its caller has planned before it.
+        self._refusals = RecordLimit()
+        self._plans = RecordLimit()
         self._waiting: deque[OperationAttempt] = deque()
         self._writing: asyncio.Task[None] | None = None
 
@@ -72,10 +74,11 @@ class AuditTrail:
         if len(self._waiting) >= _MOST_WAITING:
             UNRECORDED.labels("lost").inc()
             return
-        if not self._limit.admits(origin, time.monotonic()):
+        limit = self._plans if refusal is None else self._refusals
+        if not limit.admits(origin, time.monotonic()):
             UNRECORDED.labels("limit").inc()
             return
-        if refusal is not None and (omitted := self._limit.take_omitted(origin)):
+        if refusal is not None and (omitted := limit.take_omitted(origin)):
             counted = {**refusal.metadata, "not_recorded_before": str(omitted)}
             refusal = replace(refusal, metadata=counted)
         self._waiting.append(attempt_of(AUDITED[method], request, origin.principal, refusal))

@@ -1,4 +1,4 @@
-"""Limits how much one caller can put on record by being refused: 60 in any minute."""
+"""Limits how much one caller can put on record that was not done: 60 in any minute."""
 
 from __future__ import annotations
 
