@@ -38,7 +38,8 @@ WITH finished AS MATERIALIZED (
     SELECT r.run_key, CASE WHEN r.dead_steps = 0 THEN 'completed' ELSE 'failed' END
         AS status, CASE WHEN r.dead_steps > 0 THEN (
             SELECT d.step_names[s.step_no + 1]
-                || COALESCE(': ' || (s.error->>'message'), '')
+                || COALESCE(': ' || COALESCE(
+                        NULLIF(s.error->>'message', ''), NULLIF(s.error->>'type', '')), '')
             FROM zart.steps s JOIN zart.definitions d
             ON d.definition_key = r.definition_key
             WHERE s.run_key = r.run_key AND s.status = 'dead'

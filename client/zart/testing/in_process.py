@@ -103,7 +103,7 @@ class _InProcess:
         self._results = {_name(step): json_text(value) for step, value in results.items()}
         if unknown := self._results.keys() - task.steps.keys():
             raise ValueError(f"{task!r} has no step {', '.join(map(repr, sorted(unknown)))}")
-        self._dead: dict[str, str] = {}
+        self._dead: dict[str, str] = {}  # in the order of their deaths
         self._running: set[InHand] = set()
         self._limits = TimeLimits(self._running)
 
@@ -164,8 +164,9 @@ class _InProcess:
             if is_dead:
                 break
         error = outcome.failed.error.message or outcome.failed.error.type
-        if outcome.HasField("timed_out"):
-            error = "timed out: it may have had its effect" if stops else "timed out"
+        if outcome.HasField("timed_out"):  # in the server's words
+            error = f"ran longer than {step.spec.timeout:g} s"
+            error += ": it may have had its effect" if stops else ""
         self._dead[step.name] = f"{step.name}: {error}"
 
     async def _attempt(
@@ -214,7 +215,6 @@ class _InProcess:
         return results[last[0]] if len(last) == 1 else results
 
     def _failed(self, begun: datetime) -> Run:
-        first = next(name for name in self._task.steps if name in self._dead)
         return Run(
             run_id=f"{self._execution_id}:run:0",
             execution_id=self._execution_id,
@@ -227,7 +227,7 @@ class _InProcess:
             source_run_number=None,
             payload=value_of(self._payload),
             result=None,
-            error=self._dead[first],
+            error=next(iter(self._dead.values())),
             created_at=begun,
             started_at=begun,
             completed_at=datetime.now(UTC),
