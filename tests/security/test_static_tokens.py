@@ -199,10 +199,13 @@ async def test_the_role_is_judged_before_what_else_is_wrong(
         lease = pb.LeaseTasksRequest(dispatcher_id="d", task_names=task_names)  # no max_tasks
         more = pb.LeaseNext(task_names=task_names)
         report = pb.ReportTasksRequest(lease_next=more)  # no dispatcher_id either
-        request = {"lease": lease, "report": report}[what]
         if way == "stream":
             stream = stub.DispatchTasks()
-            await stream.write(pb.DispatchTasksRequest(**{what: request}))
+            await stream.write(
+                pb.DispatchTasksRequest(lease=lease)
+                if what == "lease"
+                else pb.DispatchTasksRequest(report=report)
+            )
             answer = await anext(aiter(stream))
             stream.cancel()
             return str(answer.error)
