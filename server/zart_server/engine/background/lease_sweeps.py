@@ -116,8 +116,10 @@ class LeaseSweeps(BackgroundLoop):
                     # What is locked otherwise is found by halving.
                     first = set(runs if locked else runs[: len(runs) // 2])
                     others = set(runs) - first
-                    for part in (others, first):
-                        pieces.append([one for one in piece if one.lease.run_key in part])
+                    pieces += [
+                        [one for one in piece if one.lease.run_key in part]
+                        for part in (others, first)
+                    ]
             else:
                 swept += ended
                 self._pass_over(locked)
