@@ -11,6 +11,7 @@ from typing_extensions import TypeVar as TypeVarWithDefault
 
 from zart.calls.payload import UNSET
 from zart.json_values import value_of
+from zart.log_lines import names_taken, tell_unwritten
 from zart.models import Json, StepSpec
 
 if TYPE_CHECKING:  # `import zart` loads no proto
@@ -162,15 +163,20 @@ class StepContext(Generic[Payload_co]):
         return name
 
 
-# What logging has on each line itself, and takes from no ``extra``: it raises KeyError.
-_OF_LOGGING = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
-
-
 class _OfTheAttempt(logging.LoggerAdapter[logging.Logger]):
     """Adds the fields of an attempt to those of a line, which an adapter as it is would drop.
 
-    A field that has a name of logging's own gets a ``_`` behind it: no line may fail a step.
+    A field that has a name of logging's own, or one that this process gives each line, gets a ``_``
+    behind it. No line may fail a step: why one could not be logged is told on standard error.
     """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:  # noqa: ANN401 - as logging has it
+        """Log a line, as all methods do."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # whoever calls this, not this
+        try:
+            super().log(level, msg, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - of whatever this process logs with
+            tell_unwritten(error)
 
     def process(
         self,
@@ -178,9 +184,9 @@ class _OfTheAttempt(logging.LoggerAdapter[logging.Logger]):
         kwargs: MutableMapping[str, Any],
     ) -> tuple[Any, MutableMapping[str, Any]]:
         """Return a line's message and arguments."""
-        given = (kwargs.get("extra") or {}).items()
-        own = {f"{name}_" if name in _OF_LOGGING else name: value for name, value in given}
-        kwargs["extra"] = {**own, **(self.extra or {})}
+        given = {**(kwargs.get("extra") or {}), **(self.extra or {})}
+        taken = names_taken()
+        kwargs["extra"] = {f"{name}_" if name in taken else name: given[name] for name in given}
         return msg, kwargs
 
 

@@ -210,3 +210,26 @@ async def test_what_was_leased_ahead_goes_to_whoever_has_a_slot(
             await eventually(are_all_but_the_slow_done)
             let_go.set()
     assert len(ran) == len(kinds)
+
+
+async def test_a_lease_that_was_won_back_in_a_loop_that_stood_still_is_kept() -> None:
+    """The loop hears late that nobody answered for a whole lease: since then a server has."""
+    (held,) = in_hand_of([pb.LeasedTask(lease_ttl=span(0.1))], time.monotonic())
+    held.begun = True
+    answers = iter([pb.ExtendLeasesResponse()])  # for none
+
+    def extend(request: pb.ExtendLeasesRequest, _timeout: float) -> pb.ExtendLeasesResponse:
+        block_until(lambda: held.expires_at <= time.monotonic())
+        result = pb.ExtendResult(extended=True, lease_ttl=span(LEASE))
+        return next(answers, pb.ExtendLeasesResponse(results=[result for _ in request.leases]))
+
+    pulse = Pulse(1.0, in_threads=True)
+    keeper = LeaseKeeper(extend, "d", {held}, set(), 1.0, pulse, lambda _: None)
+    keeping = asyncio.create_task(keeper.run())
+    await asyncio.sleep(0)
+    block_until(lambda: held.expires_at > time.monotonic() + 1)  # the loop stands still
+    for _ in range(3):
+        await asyncio.sleep(0)  # it hears of all
+    assert not held.lost
+    keeping.cancel()
+    await asyncio.wait({keeping})

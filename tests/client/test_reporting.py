@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 from rig import eventually
 from waiting import GIVE_UP, until
 
@@ -23,6 +24,7 @@ from zart.dispatcher.pace import Pace
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
+from zart.dispatcher.unanswered import Unanswered
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1 import dispatch_service_pb2_grpc as services
 
@@ -257,13 +259,22 @@ async def test_the_room_of_an_outcome_that_somebody_minds_is_free_for_others() -
         made.server.minded = -1
 
 
-async def test_an_outcome_that_is_rejected_has_waited_since_its_step_ended() -> None:
+async def test_an_outcome_that_is_rejected_has_waited_since_its_step_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with reporting() as made:
+        taken, take = list[Unanswered](), made.reporter._take
+
+        def noted(one: Unanswered) -> None:
+            taken.append(one)
+            take(one)
+
+        monkeypatch.setattr(made.reporter, "_take", noted)
         made.server.gate.set()
         made.server.status = pb.REPORT_STATUS_REJECTED
         made.report(1)
-        ((in_hand, _),) = made.reporter._waiting
-        since = in_hand.ended_at
         await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
     assert made.server.asked_for == [["0"], ["0"]]  # with the step's outcome, and with why not
-    assert in_hand.ended_at == since
+    first, second = taken
+    assert first.since == second.since == second.in_hand.ended_at
+    assert not second.is_late

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from zart.dispatcher.in_hand import InHand
 from zart.trace_context import trace_id_of, valid
 
@@ -22,6 +24,7 @@ def fields_of(in_hand: InHand) -> dict[str, object]:
 
 def _trace_id(in_hand: InHand) -> str:
     """Return the id of the trace that its own span is in, else of its caller's; empty: of none."""
-    if in_hand.span is not None and (own := in_hand.span.get_span_context()).is_valid:
-        return f"{own.trace_id:032x}"
+    with contextlib.suppress(Exception):  # of whatever this process traces with
+        if in_hand.span is not None and (own := in_hand.span.get_span_context()).is_valid:
+            return f"{own.trace_id:032x}"
     return trace_id_of(valid(in_hand.task.traceparent))

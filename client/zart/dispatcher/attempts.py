@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.log import Log
 from zart.dispatcher.outcomes import failed_with, released, timed_out
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.trouble import Trouble
@@ -28,7 +28,7 @@ from zart.v1 import dispatch_service_pb2 as pb
 if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _RESULTS_AT_ONCE = 8  # results of up to 1 MiB in a message of 16
 _TIMEOUT = 60.0  # for some MiB over a narrow way; that a server is gone is noticed by pings
 _UNKNOWN_HANDLER_DELAY = 5.0

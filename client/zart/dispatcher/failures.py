@@ -6,13 +6,12 @@ and the line of code that raised it. ``zart status`` shows the rest to callers w
 
 from __future__ import annotations
 
-import logging
-
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
+from zart.dispatcher.log import Log
 from zart.v1 import dispatch_service_pb2 as pb
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 def log_failure(in_hand: InHand, outcome: pb.TaskOutcome) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import NamedTuple
 
-from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.unanswered import Unanswered
 
 
 class Figures(NamedTuple):
@@ -26,7 +26,7 @@ class Figures(NamedTuple):
     blocked_seconds: float = 0.0
 
 
-def outcomes_of(in_hand: Iterable[InHand]) -> tuple[int, float]:
+def outcomes_of(unanswered: Collection[Unanswered]) -> tuple[int, float]:
     """Return how many outcomes wait for an answer, and for how many seconds the oldest does."""
-    ended = [each.ended_at for each in in_hand if each.ended]
-    return len(ended), time.monotonic() - min(ended) if ended else 0.0
+    since = [each.since for each in unanswered]
+    return len(since), time.monotonic() - min(since) if since else 0.0

@@ -31,7 +31,7 @@ async def run_handler(in_hand: InHand, step: Step[Any, Any], threads: Threads, t
     attempt is cancelled for another reason than its lease or its time.
     """
     in_hand.begun = True
-    tells_late = step.spec.if_in_doubt == IfInDoubt.STOP
+    in_hand.tells_late = tells_late = step.spec.if_in_doubt == IfInDoubt.STOP
     if step.is_async:
         await _run_async(in_hand, step.function, tell, tells_late=tells_late)
     else:

@@ -34,6 +34,7 @@ class InHand:
     expects: int = 0  # steps that it makes ready for which room is kept
     begun: bool = False  # it has a slot
     is_handled: bool = False  # its handler was called, and may have had its effect
+    tells_late: bool = False  # what its handler tells is evidence, also after its lease was lost
     lost: bool = False
     given_up: bool = False  # the server has given up its lease after it had ended
     expired: bool = False

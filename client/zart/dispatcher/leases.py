@@ -7,7 +7,6 @@ lease nor those of other tasks.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ import grpc
 
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
+from zart.dispatcher.log import Log
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.standstill import Standstill
 from zart.dispatcher.trouble import Trouble
@@ -29,7 +29,7 @@ from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 if TYPE_CHECKING:  # only the stub file has this name
     from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _BATCH = 1000
 _TIMEOUT = 5.0  # for a call; of a short lease a quarter, so that a second call may still extend it
 _LEAST = 0.5  # seconds for a call, however short the lease: a busy server takes some tenths
@@ -75,6 +75,10 @@ class LeaseKeeper:
     def blocked_seconds(self) -> float:
         """Return for how long the event loop was blocked, a second or more at a time."""
         return 0.0 if self._standstill is None else self._standstill.seconds()
+
+    def held_up_by(self) -> str:
+        """Return what holds the event loop up, for a second or more by now; empty: nothing."""
+        return "" if self._standstill is None else self._standstill.who()
 
     async def run(self) -> None:
         """Extend leases until cancelled."""
@@ -130,7 +134,7 @@ class LeaseKeeper:
         silent = [h for h in self._all() if h.expires_at <= now and not h.lost]
         if silent:
             # No server answered for a whole lease: another dispatcher may have the task by now.
-            self._tell(self._lose, silent, "no server could be reached to extend it")
+            self._tell(self._lose_silent, silent)
         return {each for each in silent if not each.ended}
 
     def _all(self) -> frozenset[InHand]:
@@ -174,18 +178,21 @@ class LeaseKeeper:
             self._loop.call_soon_threadsafe(what, *arguments)
 
     @staticmethod
+    def _lose_silent(silent: Iterable[InHand]) -> None:
+        # A loop that stood still hears of it late: a server may have extended some meanwhile.
+        now = time.monotonic()
+        over = [each for each in silent if each.expires_at <= now]
+        LeaseKeeper._lose(over, "no server could be reached to extend it")
+
+    @staticmethod
     def _lose(lost: Iterable[InHand], why: str) -> None:
         for in_hand in lost:
             if in_hand.lost or in_hand.ended:
                 continue  # an outcome on its way is judged by the server, by its token
-            _log.warning(
-                "%s/%s: the lease is lost, %s",
-                in_hand.context.run_id,
-                in_hand.context.step_name,
-                why,
-                extra=fields_of(in_hand),
-            )
             in_hand.lose()
+            where = in_hand.context.run_id, in_hand.context.step_name
+            told = "%s/%s: the lease is lost, %s"
+            _log.warning(told, *where, why, extra=fields_of(in_hand))
 
 
 def _give_up(lost: Iterable[InHand]) -> None:

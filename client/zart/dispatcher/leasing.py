@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import unicodedata
 from collections.abc import Callable, Collection, Iterable
 
@@ -13,6 +12,7 @@ from zart.calls.call import span
 from zart.dispatcher.arrivals import Lease
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.log import Log
 from zart.dispatcher.room import AT_ONCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
@@ -20,7 +20,7 @@ from zart.errors import Unreachable, ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _SHORTEST, _LONGEST = 1.0, 3600.0  # seconds of a lease, as servers take them
 _ID_BYTES = 255
 _TASKS, _HANDLERS = 1000, 10_000

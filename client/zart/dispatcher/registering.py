@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 from zart.calls import dispatch
 from zart.client import Client
 from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.log import Log
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
 from zart.tasks import Task
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _BAD_DEFINITION = (InvalidField, PayloadTooLarge, TooManyItems)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
@@ -16,13 +15,15 @@ from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.log import Log
 from zart.dispatcher.outcomes import is_rejection, rejected
 from zart.dispatcher.room import Room
 from zart.dispatcher.trouble import Trouble
+from zart.dispatcher.unanswered import Unanswered
 from zart.errors import ZartError, from_call
 from zart.v1 import dispatch_service_pb2 as pb
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _SECOND = 250  # so many waiting outcomes are worth a second call while one is on its way
@@ -58,7 +59,9 @@ class Reporter:
         self._eager = eager
         self._done = done
         self._room = room
-        self._waiting: deque[tuple[InHand, pb.TaskOutcome]] = deque()
+        self._unanswered: set[Unanswered] = set()
+        self._waiting: deque[Unanswered] = deque()
+        self._answered_at = -math.inf  # when a call was last, for all of its outcomes
         self._most = _BATCH  # outcomes of one call; fewer after a call that failed
         self._on_their_way = 0  # calls
         self._begun_at = -math.inf  # when the last call was; by the loop's clock
@@ -68,17 +71,25 @@ class Reporter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._backoff = Backoff()
-        self._aside: InHand | None = None  # its call failed with it alone; it waits apart
+        self._aside: Unanswered | None = None  # its call failed with it alone; it waits apart
         self._patience = Backoff()  # for the one that waits apart
         self._trouble = Trouble(_log, "outcomes wait")
         self._refused = Trouble(_log, "an outcome is refused, also by itself")
 
     def report(self, in_hand: InHand, outcome: pb.TaskOutcome) -> None:
         """Take an outcome, to be sent in the background."""
-        # One that tells of a rejection has waited for as long as the one that was rejected.
-        in_hand.ended_at = min(in_hand.ended_at, time.monotonic())
-        self._eager.expect(in_hand, outcome)
-        self._waiting.append((in_hand, outcome))
+        now, is_late = time.monotonic(), in_hand.lost or in_hand.ended
+        in_hand.ended_at = min(in_hand.ended_at, now)
+        self._take(Unanswered(in_hand, outcome, now, is_late))
+
+    def unanswered(self) -> frozenset[Unanswered]:
+        """Return the outcomes that are taken and not answered yet; from any thread."""
+        return frozenset(self._unanswered)
+
+    def _take(self, one: Unanswered) -> None:
+        self._eager.expect(one.in_hand, one.outcome)
+        self._unanswered.add(one)
+        self._waiting.append(one)
         self._idle.clear()
         if self._is_worth_a_look():
             self._more.set()
@@ -154,18 +165,19 @@ class Reporter:
             gathered = len(self._waiting)
             await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[tuple[InHand, pb.TaskOutcome]]:
-        batch: list[tuple[InHand, pb.TaskOutcome]] = []
+    def _next_batch(self) -> list[Unanswered]:
+        batch: list[Unanswered] = []
         size = 0
         while self._waiting and len(batch) < self._most and size < _BATCH_BYTES:
             batch.append(self._waiting.popleft())
-            size += batch[-1][1].ByteSize()
+            size += batch[-1].outcome.ByteSize()
         return batch
 
-    async def _call(self, batch: list[tuple[InHand, pb.TaskOutcome]]) -> None:
+    async def _call(self, batch: list[Unanswered]) -> None:
         try:
             problem = await self._send(batch)
             if problem is None:
+                self._answered_at = time.monotonic()
                 self._trouble.over()
                 self._backoff.reset()
                 self._most = min(2 * self._most, _BATCH)
@@ -174,7 +186,7 @@ class Reporter:
                     self._refused.over()
             else:
                 self._trouble.met(problem)
-                if self._aside is not batch[0][0]:
+                if self._aside is not batch[0]:
                     await self._backoff.wait()
         finally:
             self._on_their_way -= 1
@@ -182,13 +194,14 @@ class Reporter:
             if not self._waiting and not self._on_their_way and self._aside is None:
                 self._idle.set()
 
-    async def _send(self, batch: list[tuple[InHand, pb.TaskOutcome]]) -> object | None:
+    async def _send(self, batch: list[Unanswered]) -> object | None:
         """Send a batch. Return why some of it has to be sent again; None if all was answered."""
-        tasks = [in_hand for in_hand, _ in batch]
+        tasks = [each.in_hand for each in batch]
         request = pb.ReportTasksRequest(
-            dispatcher_id=self._dispatcher_id, outcomes=[outcome for _, outcome in batch]
+            dispatcher_id=self._dispatcher_id, outcomes=[each.outcome for each in batch]
         )
         self._eager.ask(tasks, request)
+        batch[0].sent_at = time.monotonic()
         try:
             response, leased = await self._report_tasks(request, _TIMEOUT)
         except grpc.RpcError as error:
@@ -206,64 +219,72 @@ class Reporter:
             # Not a zart server, or a proxy cut the answer.
             return self._put_back(batch, f"{len(response.results)} results for {len(batch)}")
         unanswered = []
-        for (in_hand, outcome), result in zip(batch, response.results, strict=True):
+        for each, result in zip(batch, response.results, strict=True):
             if result.status == pb.REPORT_STATUS_RECORDED:
-                self._done(in_hand)
+                self._settle(each)
             elif result.status == pb.REPORT_STATUS_UNSPECIFIED:
-                unanswered.append((in_hand, outcome))
+                unanswered.append(each)
             else:
-                self._conclude(in_hand, outcome, result)
+                self._conclude(each, result)
         return self._put_back(unanswered, "some were not answered for") if unanswered else None
 
-    def _put_back(self, batch: Sequence[tuple[InHand, pb.TaskOutcome]], why: object) -> object:
+    def _put_back(self, batch: Sequence[Unanswered], why: object) -> object:
         """Put outcomes back for later calls of half as many; one that failed alone goes last.
 
         Of outcomes that failed alone, one at a time waits apart and delays no other. When a second
         one fails alone, the server may be the reason, and all outcomes wait. The room that was kept
         for eager dispatch is freed: the wish to lease may be the reason, too.
 
-        An outcome that fails alone after the server has given up its lease is dropped: it is
-        recorded already, or never will be. The server extends no lease beyond the step's timeout,
-        so that none is sent for ever.
+        One that fails alone is dropped once it is hopeless. The server extends no lease beyond the
+        step's timeout, and late outcomes are given up too: so none is sent for ever.
         """
-        self._eager.given_up(in_hand for in_hand, _ in batch)
+        self._eager.given_up(each.in_hand for each in batch)
         self._most = max(1, len(batch) // 2)
-        if len(batch) == 1:
-            in_hand = batch[0][0]
-            where = f"{in_hand.context.run_id}/{in_hand.context.step_name}"
-            if in_hand.given_up:
-                told = "%s: the lease was lost, its outcome is dropped: %s"
-                _log.error(told, where, why, extra=fields_of(in_hand))
-                self._done(in_hand)
-                return why
-            self._refused.met(f"{where}: {why}", fields_of(in_hand))
-        if len(batch) == 1 and self._aside is None:
-            self._aside = batch[0][0]
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._patience.delay(), self._back_from_aside, batch[0])
-        elif len(batch) == 1:
-            self._waiting.extend(batch)
-        else:
+        if len(batch) > 1:
             self._waiting.extendleft(reversed(batch))
+            return why
+        (one,) = batch
+        one.refused(time.monotonic(), self._answered_at)
+        if one.is_hopeless:
+            told = "%s: the lease was lost, its outcome is dropped: %s"
+            _log.error(told, one.where, why, extra=fields_of(one.in_hand))
+            self._unanswered.discard(one)
+            if all(each.in_hand is not one.in_hand for each in self._unanswered):
+                self._done(one.in_hand)
+            return why
+        self._refused.met(f"{one.where}: {why}", fields_of(one.in_hand))
+        if self._aside is None:
+            self._aside = one
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._patience.delay(), self._back_from_aside, one)
+        else:
+            self._waiting.append(one)
         return why
 
-    def _back_from_aside(self, one: tuple[InHand, pb.TaskOutcome]) -> None:
+    def _back_from_aside(self, one: Unanswered) -> None:
         self._aside = None
         self._waiting.append(one)
         self._more.set()
 
-    def _conclude(self, in_hand: InHand, outcome: pb.TaskOutcome, result: pb.ReportResult) -> None:
-        where = in_hand.context.run_id, in_hand.context.step_name
+    def _settle(self, one: Unanswered) -> None:
+        self._unanswered.discard(one)
+        self._done(one.in_hand)
+
+    def _conclude(self, one: Unanswered, result: pb.ReportResult) -> None:
+        in_hand = one.in_hand
         if result.status == pb.REPORT_STATUS_LEASE_LOST:
-            told = "%s/%s: the lease was lost, its outcome is dropped"
-            _log.warning(told, *where, extra=fields_of(in_hand))
+            told = "%s: the lease was lost, its outcome is dropped"
+            _log.warning(told, one.where, extra=fields_of(in_hand))
         elif result.status == pb.REPORT_STATUS_REJECTED:
-            told = "%s/%s: the outcome was rejected: %s"
-            _log.warning(told, *where, result.error, extra=fields_of(in_hand))
-            if not is_rejection(outcome):
-                self.report(in_hand, rejected(in_hand, outcome, result.error))
+            told = "%s: the outcome was rejected: %s"
+            _log.warning(told, one.where, result.error, extra=fields_of(in_hand))
+            if not is_rejection(one.outcome):
+                # It has waited for as long as the one that was rejected.
+                told_why = rejected(in_hand, one.outcome, result.error)
+                self._unanswered.discard(one)
+                self._take(Unanswered(in_hand, told_why, one.since, one.is_late))
                 return
-        self._done(in_hand)
+        self._settle(one)
 
 
 def _is_cancelled() -> bool:

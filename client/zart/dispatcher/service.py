@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -18,7 +16,7 @@ from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.closing import close_channel
 from zart.credentials import Credentials
-from zart.dispatcher.arrivals import Arrivals, InTheLoop
+from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.attempt_trace import end_span
 from zart.dispatcher.attempts import Attempts
 from zart.dispatcher.eager_dispatch import EagerDispatch
@@ -27,6 +25,7 @@ from zart.dispatcher.figures import Figures, outcomes_of
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.leases import LeaseKeeper, extend_by, extend_in_the_loop
 from zart.dispatcher.leasing import Leasing, refuse_options
+from zart.dispatcher.log import Log
 from zart.dispatcher.outcomes import lost, released
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.pulse import Pulse
@@ -35,17 +34,15 @@ from zart.dispatcher.registering import register
 from zart.dispatcher.reporting import Reporter
 from zart.dispatcher.room import Room
 from zart.dispatcher.slots import Slots
-from zart.dispatcher.streamed import Streamed
+from zart.dispatcher.streamed import ways
 from zart.dispatcher.threads import Threads
 from zart.tasks import Task
+from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from zart.version import installed_version
 
-if TYPE_CHECKING:  # only the stub file has this name
-    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
-
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _LAST_POLL = 0.25  # seconds for which a poll may go on when the dispatcher stops
 _CALL_TIMEOUT = 10.0
 
@@ -99,7 +96,7 @@ class Dispatcher:
         self._on_readiness = on_readiness
         self._in_hand: set[InHand] = set()
         self._unseen: set[InHand] = set()
-        self._parts: tuple[Slots, LeaseKeeper] | None = None  # while it leases
+        self._parts: tuple[Slots, LeaseKeeper, Reporter] | None = None  # while it leases
         self._is_running = False
 
     def figures(self) -> Figures:
@@ -107,10 +104,18 @@ class Dispatcher:
         parts = self._parts  # which another thread may end
         if parts is None:
             return Figures(self._concurrency)
-        slots, keeper = parts
-        outcomes = outcomes_of(frozenset(self._in_hand))
+        slots, keeper, reporter = parts
+        outcomes = outcomes_of(reporter.unanswered())
         ahead = slots.waiting + len(self._unseen)
         return Figures(self._concurrency, slots.running, ahead, *outcomes, keeper.blocked_seconds())
+
+    def held_up_by(self) -> str:
+        """Return what holds its event loop up, for a second or more by now; from any thread.
+
+        A step and its line, where it is one; empty: nothing.
+        """
+        parts = self._parts
+        return "" if parts is None else parts[1].held_up_by()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until ``stop`` is set, then finish the tasks in hand; what has not begun goes back.
@@ -161,7 +166,7 @@ class Dispatcher:
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
         pulse = Pulse(self._lease, in_threads=leases is not None)
-        calls = self._calls(stub, leases, pulse)
+        calls = ways(stub, leases, self._unseen, pulse, self._release, streams=self._streams)
         self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go, room)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
@@ -172,7 +177,7 @@ class Dispatcher:
             extend, self.dispatcher_id, self._in_hand, self._unseen, self._lease, pulse,
             self._give_back,
         )  # fmt: skip
-        self._parts = self._slots, keeper
+        self._parts = self._slots, keeper, self._reporter
         background = [
             asyncio.create_task(self._reporter.run(), name="reporter"),
             asyncio.create_task(keeper.run(), name="lease keeper"),
@@ -198,17 +203,6 @@ class Dispatcher:
         self._slots.stop()
         for in_hand in [each for each in self._in_hand if not each.ended]:
             in_hand.lose()
-
-    def _calls(
-        self, stub: DispatchServiceAsyncStub, leases: grpc.Channel | None, pulse: Pulse
-    ) -> InTheLoop | Arrivals | Streamed:
-        """Choose how tasks are leased and reported."""
-        if leases is None:
-            return InTheLoop(stub, pulse)
-        calls = Arrivals(leases, self._unseen, pulse, self._release)
-        if not self._streams:
-            return calls
-        return Streamed(leases, self._unseen, pulse, self._release, calls)
 
     def _accept(self, leased: list[InHand]) -> None:
         if self._stop.is_set() or self._is_over:
@@ -244,7 +238,10 @@ class Dispatcher:
         try:
             log_failure(in_hand, outcome)
             end_span(in_hand, outcome)
-        finally:  # whatever this process logs and traces with
+        except Exception as error:  # noqa: BLE001 - of whatever this process traces with
+            told = "the span of an attempt is not ended: %s"
+            _log.warning(told, locations_of(error), extra=fields_of(in_hand))
+        finally:  # also of what has to end this process
             self._reporter.report(in_hand, outcome)
 
     def _look(self) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.log import Log
 from zart.dispatcher.pace import Pace
 from zart.dispatcher.time_limits import TimeLimits
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class Slots:

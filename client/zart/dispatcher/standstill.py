@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -14,8 +13,9 @@ from types import FrameType
 from zart.dispatcher import handlers
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.log import Log
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _LONG = 1.0  # seconds
 
 
@@ -55,6 +55,10 @@ class Standstill:
         if asked_at is None or told is None:
             return self._stood
         return self._stood + time.monotonic() - asked_at
+
+    def who(self) -> str:
+        """Return what holds the loop up, if it has stood still for a second or more by now."""
+        return self._told or ""
 
     def _answer(self) -> None:
         asked_at, told = self._asked_at, self._told

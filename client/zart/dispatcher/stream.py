@@ -7,7 +7,6 @@ is busy with, as ``arrivals`` has it.
 from __future__ import annotations
 
 import itertools
-import logging
 import queue
 import threading
 import time
@@ -18,13 +17,14 @@ from typing import Any
 import grpc
 
 from zart.dispatcher.in_hand import InHand, in_hand_of
+from zart.dispatcher.log import Log
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.thread_room import ThreadRoom
 from zart.errors import from_status
 from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 _THREADS = 2  # one that reads, and gRPC's that sends
 
 

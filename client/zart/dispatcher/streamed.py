@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from zart.dispatcher.arrivals import Arrivals, Reported
+from zart.dispatcher.arrivals import Arrivals, InTheLoop, Reported
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand, seconds_of
+from zart.dispatcher.log import Log
 from zart.dispatcher.pending_answer import PendingAnswer
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.stream import Asked, Stream, StreamEnded
@@ -25,7 +25,10 @@ from zart.errors import Unavailable, Unreachable
 from zart.v1 import dispatch_service_pb2 as pb
 from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:  # only the stub file has this name
+    from zart.v1.dispatch_service_pb2_grpc import DispatchServiceAsyncStub
+
+_log = Log(__name__)
 _PATIENCE = 10.0  # seconds for the answer to a ping, while calls are made
 _LONGEST = 60.0  # seconds until the next stream, after streams that came to nothing
 _LASTING = 60.0  # seconds after which a stream did not come to nothing
@@ -146,3 +149,19 @@ class Streamed:
         if not await pending.call_off():
             stream.fail(grpc.StatusCode.CANCELLED)
             await pending.call_off()
+
+
+def ways(
+    stub: DispatchServiceAsyncStub,
+    leases: grpc.Channel | None,
+    unseen: set[InHand],
+    pulse: Pulse,
+    too_late: Callable[[list[InHand]], None],
+    *,
+    streams: bool,
+) -> InTheLoop | Arrivals | Streamed:
+    """Return how tasks are leased and reported: over ``leases``; in the loop where it is None."""
+    if leases is None:
+        return InTheLoop(stub, pulse)
+    calls = Arrivals(leases, unseen, pulse, too_late)
+    return Streamed(leases, unseen, pulse, too_late, calls) if streams else calls

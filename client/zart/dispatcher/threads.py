@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from zart.dispatcher.log import Log
 from zart.dispatcher.trouble import Trouble
 from zart.step_context import StepContext
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class NotBegun(Exception):

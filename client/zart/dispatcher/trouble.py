@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
+
+from zart.dispatcher.log import Log
 
 _AGAIN = 30.0  # seconds between two lines of one trouble
 
@@ -15,7 +16,7 @@ class Trouble:
     ``what`` begins the log's sentence: "outcomes wait".
     """
 
-    def __init__(self, log: logging.Logger, what: str) -> None:
+    def __init__(self, log: Log, what: str) -> None:
         self._log = log
         self._what = what
         self._since = 0.0
