@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Sequence
 
 from zart import systemd
+from zart.cli.forks import with_signals_of_their_own
 from zart.cli.leaving import leave_what_does_not_end, threads_of_the_loop
+from zart.cli.overdue import Overdue
 from zart.dispatcher.health import serving_health
+from zart.dispatcher.log import Log
 from zart.dispatcher.service import Dispatcher
 from zart.hangups import heed_hangups
 from zart.tasks import Task
 
-_log = logging.getLogger("zart.dispatcher")
+_log = Log("zart.dispatcher")
+# Seconds that a stop takes besides its grace period: ten in which it tells what became of its
+# steps, and what the end of the process takes.
+_REST = 20.0
 
 
 async def dispatch_until_stopped(
@@ -38,50 +43,65 @@ async def dispatch_until_stopped(
     is not wanted.
     """
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     threads = threads_of_the_loop()
     failure: BaseException | None = None
+    health = None
+
+    def tell(is_ready: bool) -> None:  # noqa: FBT001 - as the dispatcher calls it
+        if health is not None:
+            health.set(is_ready=is_ready)
+        if is_ready:
+            systemd.ready()
+
+    dispatcher = Dispatcher(
+        tasks,
+        address=address,
+        concurrency=concurrency,
+        lease=lease,
+        grace=grace,
+        stream=stream,
+        on_readiness=tell,
+    )
+    overdue = Overdue(grace + _REST, dispatcher.held_up_by)
+    with with_signals_of_their_own():
+        _heed_signals(stop, overdue, is_process=is_process)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(systemd.watched())
+            if health_listen:
+                health = stack.enter_context(serving_health(health_listen))
+                _log.info("health is told on %s", health_listen)
+            if metrics_listen:
+                serving = _serving_metrics(metrics_listen, dispatcher)
+                metrics = await stack.enter_async_context(serving)
+                _log.info("metrics are served on http://%s/metrics", metrics)
+            try:
+                await dispatcher.run(stop)
+            except BaseException as error:  # noqa: BLE001 - raised again, where its steps end
+                failure = error
+        await leave_what_does_not_end(threads, failure, is_process=is_process)
+    if failure is not None:
+        raise failure
+
+
+def _heed_signals(stop: asyncio.Event, overdue: Overdue, *, is_process: bool) -> None:
+    """Have signals set ``stop``, and ``overdue`` end the process where that comes to nothing."""
+    loop = asyncio.get_running_loop()
 
     def end() -> None:
-        systemd.stopping()
         stop.set()
+        overdue.heed()
+        systemd.stopping()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
+        if is_process:
+            # In place of a handler of the loop's that does nothing: the loop is told all the same,
+            # by a socket, once it goes on.
+            signal.signal(number, overdue.come)
     # What it calls the server with is followed by the channel: nothing is left to reread.
-    heed_hangups(end, lambda: None)
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(systemd.watched())
-        health = None
-        if health_listen:
-            health = stack.enter_context(serving_health(health_listen))
-            _log.info("health is told on %s", health_listen)
-
-        def tell(is_ready: bool) -> None:  # noqa: FBT001 - as the dispatcher calls it
-            if health is not None:
-                health.set(is_ready=is_ready)
-            if is_ready:
-                systemd.ready()
-
-        dispatcher = Dispatcher(
-            tasks,
-            address=address,
-            concurrency=concurrency,
-            lease=lease,
-            grace=grace,
-            stream=stream,
-            on_readiness=tell,
-        )
-        if metrics_listen:
-            metrics = await stack.enter_async_context(_serving_metrics(metrics_listen, dispatcher))
-            _log.info("metrics are served on http://%s/metrics", metrics)
-        try:
-            await dispatcher.run(stop)
-        except BaseException as error:  # noqa: BLE001 - raised again, where its steps end
-            failure = error
-    await leave_what_does_not_end(threads, failure, is_process=is_process)
-    if failure is not None:
-        raise failure
+    heed_hangups(end, lambda: None, overdue.come if is_process else None)
+    if is_process:
+        overdue.watch()
 
 
 def _serving_metrics(

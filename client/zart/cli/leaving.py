@@ -18,6 +18,7 @@ _log = logging.getLogger("zart.dispatcher")
 _CLEANUP = 1.0  # seconds in which cancelled handlers may clean up; others have as many to end
 _IDLE = 0.5  # seconds in which threads that have nothing to do end
 _LOOP_AND_PYTHON = 5.0  # seconds in which the event loop ends, and Python joins all threads
+_LAST_WORDS = 5.0  # seconds for the last lines of the log, and the last spans
 _AWAITED = "zart-awaited"  # threads of what handlers await, by asyncio.to_thread for one
 _PLAIN = "zart-step"  # threads of plain handlers
 
@@ -54,24 +55,33 @@ async def leave_what_does_not_end(
     stuck = _stuck_threads()
     if tasks or stuck:
         what = f"{len(tasks)} tasks and {len(stuck)} threads of steps do not end"
-        _end(what, failure)
-    last = threading.Timer(_LOOP_AND_PYTHON, _end, ("what steps began does not end", failure))
+        end_process(what, failure)
+    last = threading.Timer(
+        _LOOP_AND_PYTHON, end_process, ("what steps began does not end", failure)
+    )
     last.daemon = True
     last.start()
     atexit.register(last.cancel)  # all threads have ended by then
 
 
-def _end(why: str, failure: BaseException | None) -> NoReturn:
+def end_process(why: str, failure: BaseException | None = None) -> NoReturn:
     """End the process, from any thread: what runs at the end of Python does not run."""
     try:
-        if failure is not None:
-            _log.error("the dispatcher failed", exc_info=failure)
-        _log.warning("%s: the process ends all the same", why)
-        flush()
-        logging.shutdown()
-        sys.stdout.flush()
+        # In a thread: whoever reads the log may not, or what holds the process up may hold a lock.
+        words = threading.Thread(target=_last_words, args=(why, failure), daemon=True)
+        words.start()
+        words.join(_LAST_WORDS)
     finally:
         os._exit(0 if failure is None else 1)
+
+
+def _last_words(why: str, failure: BaseException | None) -> None:
+    if failure is not None:
+        _log.error("the dispatcher failed", exc_info=failure)
+    _log.warning("%s: the process ends all the same", why)
+    flush()
+    logging.shutdown()
+    sys.stdout.flush()
 
 
 def _others() -> set[asyncio.Task[object]]:

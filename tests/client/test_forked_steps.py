@@ -1,0 +1,128 @@
+"""What a step forks has signals of its own: they neither stop its dispatcher nor are lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client.test_held_up_stops import LOOPS
+from dispatching import registered
+from rig import Rig
+from waiting import GIVE_UP, until
+
+from zart.testing.server import ServerUnderTest
+
+TASKS = """
+import multiprocessing
+
+import zart
+
+order = zart.Task("order")
+
+
+def double(number):
+    return 2 * number
+
+
+@order.step(retry=zart.Retry(max_attempts=1))
+def a(ctx):
+    with multiprocessing.get_context({way!r}).Pool(2) as pool:
+        return pool.map(double, [1, 2, 3])
+"""
+# Without gRPC, which may not survive a fork.
+FORKS = """
+import asyncio, multiprocessing, os, signal, sys
+{without}
+from zart.cli.event_loop import run_for_long
+from zart.cli.forks import with_signals_of_their_own
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whatever the tests run under
+forking = multiprocessing.get_context({way!r})
+
+
+def ended_by(number):
+    process = forking.Process(target=signal.pause)
+    process.start()
+    os.kill(process.pid, number)  # at once: it may not have begun
+    process.join({within})
+    if process.exitcode is None:
+        process.kill()
+    return process.exitcode
+
+
+def fork():
+    found = {{ended_by(number) for number in SIGNALS for _ in range(20)}}
+    with forking.Pool(2) as pool:
+        return sorted(found), pool.map(abs, [-1, 2])
+
+
+async def main():
+    told, loop = [], asyncio.get_running_loop()
+    with with_signals_of_their_own():
+        for number in SIGNALS:
+            loop.add_signal_handler(number, told.append, number)
+        print(*await asyncio.to_thread(fork))
+        print(*fork())
+        await asyncio.sleep(0)
+        print(told)
+        os.kill(os.getpid(), signal.SIGTERM)  # it has its own all the same
+        while not told:
+            await asyncio.sleep(0)
+    print(told == [signal.SIGTERM])
+
+
+run_for_long(main())
+"""
+FORK = "fork"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_signal_ends_what_was_forked_and_tells_nobody_else(loop: str) -> None:
+    program = FORKS.format(without=LOOPS[loop], way=FORK, within=GIVE_UP)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, text=True, timeout=2 * GIVE_UP,
+        capture_output=True,
+    )  # fmt: skip
+    killed = sorted(-each for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    lines = [f"{killed} [1, 2]", f"{killed} [1, 2]", "[]", "True", ""]
+    assert done.stdout.split("\n") == lines, done.stderr
+
+
+@contextlib.contextmanager
+def dispatcher(folder: Path, address: str, loop: str) -> Iterator[subprocess.Popen[bytes]]:
+    program = f"import sys; {LOOPS[loop]}from zart.cli.main import main; sys.exit(main())"
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, "dispatch", "orders"],
+            env={**others, "ZART_ADDRESS": address}, cwd=folder, stderr=log,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("way", [FORK, "spawn"])
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_a_step_with_a_pool_of_processes_stops_no_dispatcher(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path, loop: str, way: str
+) -> None:
+    (tmp_path / "orders.py").write_text(TASKS.format(way=way))
+    with dispatcher(tmp_path, zart_server.address, loop) as process:
+        await registered(rig, "order")
+        for n in range(3):
+            handle = await rig.client.start("order", execution_id=f"x{n}")
+            assert await handle.result(timeout=GIVE_UP) == [2, 4, 6]
+            assert process.poll() is None
+        process.terminate()
+        await until(lambda: process.poll() is not None)
+    assert process.returncode == 0, (tmp_path / "log").read_text()
