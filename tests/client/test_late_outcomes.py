@@ -82,10 +82,11 @@ async def test_a_late_outcome_that_alone_is_refused_is_given_up(
         await refused(made, 1)
         assert [each.in_hand for each in made.reporter.unanswered()] == [one]
         number = 100
-        while one not in made.done:
-            made.report(1, first=number)
-            number += 1
-            await refused(made, 1)
+        async with asyncio.timeout(GIVE_UP):
+            while one not in made.done:
+                made.report(1, first=number)
+                number += 1
+                await refused(made, 1)
         await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
     assert not made.reporter.unanswered()
 
@@ -194,13 +195,12 @@ async def test_a_second_outcome_that_nobody_lets_through_counts_and_is_given_up(
         await until(lambda: dispatcher.figures().outcomes == 1)
         assert dispatcher.figures().oldest_outcome > 0
         await until(lambda: proxy.refused["ReportTasks"] >= 3)
-        number = 0
-        while dispatcher.figures().outcomes:
-            number += 1
-            one = await rig.client.start(
-                "t", execution_id=f"y{number}", steps=[zart.StepSpec("quick")]
-            )
-            await one.result(timeout=GIVE_UP)
+        steps, number = [zart.StepSpec("quick")], 0
+        async with asyncio.timeout(GIVE_UP):
+            while dispatcher.figures().outcomes:
+                number += 1
+                one = await rig.client.start("t", execution_id=f"y{number}", steps=steps)
+                await one.result(timeout=GIVE_UP)
         stop.set()
         await running
     (told,) = [record.getMessage() for record in caplog.records]
