@@ -44,6 +44,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have what takes longest of all begin first: one worker does it, and none does it alone at last.
+
+    Each worker that judged some of the plans would make the system for itself that they are of.
+    """
+    items.sort(key=lambda item: item.path.name != "test_hot_plans.py")
+
+
 @pytest.fixture(scope="session")
 def zart_postgres_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """In memory where there is room: each test has a database, which is 700 files."""
