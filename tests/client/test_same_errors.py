@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ async def _waits(ctx: zart.StepContext) -> None:
     ("handler", "options", "told"),
     [
         (_waits, {"timeout": 0.1}, "ran longer than 0.1 s"),
+        (_waits, {"timeout": timedelta(milliseconds=100)}, "ran longer than 0.1 s"),
         (
             _waits,
             {"timeout": 0.1, "once": True},

@@ -141,6 +141,13 @@ def test_what_a_command_has_no_use_for_is_refused_before_it_too(
     assert (f"{option}: `zart {name}` has no use for it" in told) is not is_used
 
 
+def test_it_is_told_what_a_command_is_for_whatever_stands_before_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--output", "json", "serve", "--help"]) == 0
+    assert "--listen" in capsys.readouterr().out
+
+
 def test_no_other_option_of_before_the_command_has_a_variable() -> None:
     """Of one that has, the test above is to tell, too."""
     top: Any = main.__globals__["_command"]()

@@ -171,10 +171,10 @@ async def test_the_runs_are_named_that_keep_a_batch_waiting(
     locked = await rig.db.fetchval(f"{RUNS} WHERE execution_id = 'x'")
     db = await Database.open(zart_database)
     try:
-        async with db.autocommit() as connection:
-            assert await find_locked_runs(connection, leases) == set()
-            async with rig.locked(row, "x"):
-                assert await find_locked_runs(connection, leases) == {locked}
+        async with db.transaction() as tx:
+            assert await find_locked_runs(tx, leases) == set()
+        async with rig.locked(row, "x"), db.transaction() as tx:
+            assert await find_locked_runs(tx, leases) == {locked}
     finally:
         await db.close()
 

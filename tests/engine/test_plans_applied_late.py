@@ -116,7 +116,8 @@ async def test_that_the_run_goes_on_or_has_ended_is_told(
         await deed(**case.options)
 
 
-async def test_a_pause_of_what_has_finished_since_is_made_as_planned(rig: Rig) -> None:
+async def test_that_nothing_is_left_to_be_paused_is_told(rig: Rig) -> None:
+    """No rule is made that matches nothing, where none such was wanted."""
     at = Place(rig, "x")
     await deeds.running(at)
     plan = await deeds.pause_it(at)(validate_only=True)
@@ -124,8 +125,9 @@ async def test_a_pause_of_what_has_finished_since_is_made_as_planned(rig: Rig) -
 
     with pytest.raises(errors.ScopeMatchesNothing):
         await deeds.pause_it(at)()
-    done = await deeds.pause_it(at)(plan_token=plan.plan_token)
-    assert (await rig.client.get_pause_rule(done.rule_id)).status == "ACTIVE"
+    told = await changed(deeds.pause_it(at)(plan_token=plan.plan_token))
+    assert told == "matching_steps"
+    assert [rule async for rule in rig.client.list_pause_rules()] == []
 
 
 async def test_a_plan_whose_end_has_come_is_over_as_one_of_an_hour_ago(rig: Rig) -> None:

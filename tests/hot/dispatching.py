@@ -176,7 +176,7 @@ async def sweeping(tx: Explained) -> None:
 @scenario()
 async def finding_what_keeps_a_report_waiting(tx: Explained) -> None:
     leases = [lease_of(task) for task in await leased(tx)]
-    assert not await find_locked_runs(tx.alone, leases)
+    assert not await find_locked_runs(tx.tx, leases)
 
 
 @scenario()

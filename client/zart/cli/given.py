@@ -54,6 +54,8 @@ def refuse_unused(ctx: typer.Context) -> None:
     ``zart --address HOST serve`` would serve here, on a database that is named elsewhere.
     """
     group: Any = ctx.command
+    if "--help" in ctx.obj.argv:
+        return
     command = group.commands.get(ctx.invoked_subcommand)
     if command is None or hasattr(command, "commands"):  # those of a group are asked in their turn
         return

@@ -199,7 +199,8 @@ class Stack:
                     {ready, ended}, return_when=asyncio.FIRST_COMPLETED, timeout=_PATIENCE
                 )
                 if not (ended.done() or ready.done()):  # an old schema, say, with many rows
-                    _log.warning("the %s does not answer on %s yet: it is at work", name, address)
+                    where = f", see {self._folder / name}.log" if self._quiet else ""
+                    _log.warning("the %s does not answer on %s yet%s", name, address, where)
             if ended.done():
                 raise StackError(f"the {name} did not start{self._hint(name)}")
         finally:

@@ -165,7 +165,8 @@ class _InProcess:
                 break
         error = outcome.failed.error.message or outcome.failed.error.type
         if outcome.HasField("timed_out"):  # in the server's words
-            error = f"ran longer than {step.spec.timeout:g} s"
+            seconds = span(step.spec.timeout).ToTimedelta().total_seconds()
+            error = f"ran longer than {seconds:g} s"
             error += ": it may have had its effect" if stops else ""
         self._dead[step.name] = f"{step.name}: {error}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zart_server.store.arrays import numbers
-from zart_server.store.connection import Autocommit
+from zart_server.store.connection import Tx
 from zart_server.store.leases import LeaseKey
 from zart_server.store.statement import Statement
 
@@ -52,14 +52,14 @@ _FIND = Statement(
 )
 
 
-async def find_locked_runs(connection: Autocommit, leases: Iterable[LeaseKey]) -> set[int]:
+async def find_locked_runs(tx: Tx, leases: Iterable[LeaseKey]) -> set[int]:
     """Return the runs of these leases of which others have locked the lease, the step or a doubt.
 
-    Also those of which they have just ended it. Waits for no row, and keeps none: outside of a
-    transaction, since it has no run locked.
+    Also those of which they have just ended it. Waits for no row, though for a table as long as the
+    transaction may. It locks all that are free without their runs: the transaction is to end.
     """
     steps = sorted({(lease.run_key, lease.step_no) for lease in leases})
-    rows = await connection.fetch(
+    rows = await tx.fetch(
         _FIND.text,
         *_FIND.arguments(
             run_keys=numbers(run_key for run_key, _ in steps),

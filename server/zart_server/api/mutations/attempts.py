@@ -25,12 +25,13 @@ from zart_server.store.driver_errors import is_refused
 from zart_server.store.patience import MOMENT, at_most
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 6  # in line
+_ATTEMPTS = 6  # in line, at least, and for at least
+_PATIENCE = 10.0  # seconds: some wait but a moment at a time, for a lock below their run
 # The first attempt does not wait for locks for long: it does not stand in line for them.
 _BRIEFLY = at_most(MOMENT)
 # Nor do many calls, for what is locked of one of them; longer, as each is done alone after that.
 _OF_MANY = at_most(1.0)
-_BACKOFF = 0.02  # seconds, doubled from attempt to attempt
+_BACKOFF, _LONGEST_BACKOFF = 0.02, 0.5  # seconds, doubled from attempt to attempt
 _COUNTING = 5.0  # seconds that an answer to what has committed waits for its counts
 
 T = TypeVar("T")
@@ -188,20 +189,23 @@ class Attempts:
 
     async def _repeat(self, call: Call[Response]) -> Answer[Response]:
         is_repeat = call.mutation.grouping is not Grouping.IN_LINE  # else this is its first attempt
-        for attempt in range(_ATTEMPTS):
+        until = asyncio.get_running_loop().time() + _PATIENCE
+        attempt = 0
+        while True:
             if call.key in self._storing:
                 await asyncio.wait([self._storing[call.key]])
             try:
                 answer = await self._attempt(call, wait=True, is_repeat=is_repeat or attempt > 0)
             except StoreConflict:
-                if attempt == _ATTEMPTS - 1:
+                is_last = asyncio.get_running_loop().time() > until
+                if attempt >= _ATTEMPTS - 1 and is_last:
                     raise
             else:
                 if answer is None:
                     raise LookupError("a lock that was waited for was not got")
                 return answer
             await asyncio.sleep(_backoff(attempt))
-        raise StoreConflict
+            attempt += 1
 
     async def _attempt(
         self, call: Call[Response], *, wait: bool, is_repeat: bool
@@ -292,4 +296,4 @@ async def _plan(
 def _backoff(attempt: int) -> float:
     """Return the seconds to wait before the next attempt after a conflict, the first being 0."""
     jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-    return float(_BACKOFF * 2**attempt * jitter)
+    return float(min(_BACKOFF * 2**attempt, _LONGEST_BACKOFF) * jitter)

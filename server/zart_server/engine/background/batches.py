@@ -42,6 +42,7 @@ _CREDIT_LASTS = 0.9  # seconds between two pieces, so that a pace is kept: it sa
 _LOCKED = 0.1  # seconds until what was locked is tried again
 _DEFECTS = 2  # times that an item fails as nothing should: once more than may be by chance
 _SLOW = 3  # times that an item takes too long alone: the database may have been slow for minutes
+_TOO_LONG = 30.0  # seconds, whatever ended it then: nothing that is locked is waited for so long
 _JUDGE_EVERY, _JUDGE_SHARE = 1.0, 10.0
 _DEFECT = Refusal("INTERNAL", "INTERNAL", "a defect: see the servers' logs", {})
 _TOO_SLOW = Refusal(
@@ -141,6 +142,7 @@ class Batches(BackgroundLoop):
     async def _go_on(self, key: int, here: _Here) -> None:
         """Do one piece of a batch, and note when the next is to be done."""
         judged, here.judged = here.judged, None
+        begun = time.monotonic()
         try:
             if judged is None and time.monotonic() >= here.judge_at:
                 judged = await self._judge(key, here)
@@ -154,7 +156,7 @@ class Batches(BackgroundLoop):
                 here.refusal,
                 here.failed_item,
             )
-            begun = time.monotonic()
+            begun = time.monotonic()  # of the piece
             progress = await work_on(self._db, key, asked, self._refusal_of)
         except Exception as error:
             here.judged = judged  # to judge it anew takes long, and what failed is tried again
@@ -164,7 +166,7 @@ class Batches(BackgroundLoop):
             if not isinstance(why, ZartError):
                 self._note_defect(here, item)
                 raise
-            self._note_failure(here, item, why)
+            self._note_failure(here, item, why, time.monotonic() - begun)
             if isinstance(why, (StoreConflict, OperationTimeout)):
                 return
             raise why from None
@@ -204,7 +206,7 @@ class Batches(BackgroundLoop):
         here.limit = max(1, here.limit // 4)
         here.not_before = time.monotonic() + _LOCKED
 
-    def _note_failure(self, here: _Here, item: int | None, why: ZartError) -> None:
+    def _note_failure(self, here: _Here, item: int | None, why: ZartError, took: float) -> None:
         """Note that others were in the way, that it took too long, or that the database is gone.
 
         Fewer at a time get through. An ``item`` that does not even alone is gone past, and tried
@@ -217,7 +219,9 @@ class Batches(BackgroundLoop):
             if is_known or isinstance(why, StoreUnavailable):
                 self._lessen(here)
             return
-        if isinstance(why, OperationTimeout):
+        if isinstance(why, OperationTimeout) or (
+            isinstance(why, StoreConflict) and took > _TOO_LONG
+        ):
             here.slow[item] += 1
             _log.warning("item %d of a batch took too long (%d)", item, here.slow[item])
             if here.slow[item] >= _SLOW:

@@ -11,10 +11,12 @@ heard first, each for as long as its lease was to last, and for ten seconds at m
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -39,7 +41,10 @@ _BEHIND = 0.05  # likewise, while more leases have expired than one look finds
 # Enough for whoever changes rows of a run as we do; a person's session has them for minutes.
 _BRIEFLY = at_most(0.2)
 _TRIES = 2.0  # seconds in which a turn looks for what it is that cannot be swept
-_PASSED_OVER, _LONGEST_PASSED_OVER = 0.5, 5.0  # seconds; each time twice as long
+_PARTS, _SINGLY = 16, 40  # how many at a time; as few runs are tried one by one
+# Seconds for which runs are passed over, each time twice as long: locked ones, as by a report that
+# takes milliseconds, and those of which another row is.
+_PASSED_OVER, _BLOCKED, _LONGEST_PASSED_OVER = 0.5, 2.0, 10.0
 _GAP = timedelta(seconds=5)  # without a look: nobody may have been there to speak to
 _HEARD = 10.0  # seconds, in which any dispatcher has found a server
 _HEARD_SELDOM = 60.0  # seconds from one such time to the next: sweeps must go on
@@ -76,12 +81,11 @@ class LeaseSweeps(BackgroundLoop):
         self.looked_at = time.monotonic()
         heard = self.looked_at - self._heard_since
         expired = [one for one in found.leases if heard > min(_HEARD, one.lease_seconds)]
-        if expired:
-            await self._sweep(expired)
+        is_more = bool(expired) and await self._sweep(expired)
         for run in self._passed_over.keys() - {one.lease.run_key for one in expired}:
             if run not in without:  # it is swept, or has spoken
                 del self._passed_over[run]
-        return _BEHIND if len(expired) >= ExpiredLooks.MOST else _TICK
+        return _BEHIND if is_more or len(expired) >= ExpiredLooks.MOST else _TICK
 
     def _note_gap(self, overdue: timedelta | None) -> None:
         """Note that nobody may have been there for a while, if no look was taken for as long.
@@ -89,50 +93,48 @@ class LeaseSweeps(BackgroundLoop):
         A server that has just begun knows it by a lease that others would have swept.
         """
         now = time.monotonic()
-        is_gap = now - self.looked_at > _GAP.total_seconds()
-        if self._is_first:
-            is_gap = overdue is not None and overdue > _GAP
+        was_away = self._is_first and overdue is not None and overdue > _GAP
+        is_gap = was_away or now - self.looked_at > _GAP.total_seconds()
         self._is_first = False
         if is_gap and now - self._heard_since > _HEARD_SELDOM:
             self._heard_since = now
             _log.info("expired leases are swept once their dispatchers had time to speak")
 
-    async def _sweep(self, expired: Sequence[ExpiredLease]) -> None:
-        """End leases, unless they are extended or reported first; go around what is in the way."""
+    async def _sweep(self, expired: Sequence[ExpiredLease]) -> bool:
+        """End leases, unless they are extended or reported first; go around what is in the way.
+
+        Return whether some were not tried, or only together with others that are in the way.
+        """
         until = time.monotonic() + _TRIES
         pieces, swept, blocked = [list(expired)], 0, set[int]()
-        while pieces:
-            if not (piece := pieces.pop()):
-                continue
+        while pieces and time.monotonic() < until:
+            piece = pieces.pop()
             try:
                 ended, locked = await self._end(piece)
             except (StoreConflict, OperationTimeout):
                 locked = await self._locked(piece)
                 blocked |= locked
-                runs = sorted({one.lease.run_key for one in piece} - locked)
+                runs = {one.lease.run_key for one in piece} - locked
                 if len(runs) == 1 and not locked:
-                    blocked.update(runs)
-                elif time.monotonic() < until:
-                    # What is locked otherwise is found by halving.
-                    first = set(runs if locked else runs[: len(runs) // 2])
-                    others = set(runs) - first
-                    pieces += [
-                        [one for one in piece if one.lease.run_key in part]
-                        for part in (others, first)
-                    ]
+                    blocked |= runs
+                else:  # what is locked otherwise is found by parts
+                    pieces += _parts(piece, runs, 1 if locked else _PARTS)
             else:
                 swept += ended
-                self._pass_over(locked)
-        self._pass_over(blocked)
+                self._pass_over(locked, _PASSED_OVER)
+        self._pass_over(blocked, _BLOCKED)
         if swept:
             _log.info("swept %d expired leases", swept)
         if blocked:
             _log.warning("expired leases of %d runs wait: others hold rows of these", len(blocked))
+        return bool(pieces)
 
     async def _locked(self, expired: Sequence[ExpiredLease]) -> set[int]:
         """Return the runs of which somebody has locked a lease or a step of these."""
-        async with self._db.autocommit() as connection:
-            return await find_locked_runs(connection, [one.lease for one in expired])
+        with contextlib.suppress(StoreConflict, OperationTimeout):  # as of a locked table
+            async with self._db.transaction(first=_BRIEFLY) as tx:
+                return await find_locked_runs(tx, [one.lease for one in expired])
+        return set()
 
     async def _end(self, expired: Sequence[ExpiredLease]) -> tuple[int, set[int]]:
         """End leases; return how many, and the runs that others have locked."""
@@ -149,10 +151,22 @@ class LeaseSweeps(BackgroundLoop):
         locked = {expired[n].lease.run_key for n in recorded.stragglers}
         return sum(one is ReportStatus.RECORDED for one in recorded.statuses.values()), locked
 
-    def _pass_over(self, runs: set[int]) -> None:
+    def _pass_over(self, runs: Iterable[int], first: float) -> None:
         """Leave the leases of runs out of the next looks, the longer the more often that was so."""
         now = time.monotonic()
         for run in runs:
             before = self._passed_over.get(run)
-            wait = _PASSED_OVER if before is None else min(2 * before.wait, _LONGEST_PASSED_OVER)
+            wait = first if before is None else min(2 * before.wait, _LONGEST_PASSED_OVER)
             self._passed_over[run] = _PassedOver(now + wait, wait)
+
+
+def _parts(
+    expired: Sequence[ExpiredLease], runs: Iterable[int], count: int
+) -> list[list[ExpiredLease]]:
+    """Divide the leases of runs, by chance: no run is always the one that there is no time for."""
+    left = list(runs)
+    random.shuffle(left)
+    if count > 1 and len(left) <= _SINGLY:
+        count = len(left)
+    groups = [set(left[number::count]) for number in range(count)]
+    return [[one for one in expired if one.lease.run_key in group] for group in groups if group]

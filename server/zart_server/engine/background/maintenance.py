@@ -1,7 +1,7 @@
 """Maintenance, without a call: wakes long polls for due tasks, and keeps what is noted in order.
 
 Safe to run on every replica: each piece of work is a guarded transaction that skips the rows that
-another replica has locked. What one part waits for, the others need not.
+another replica has locked. Where one part fails the others are done all the same.
 """
 
 from __future__ import annotations

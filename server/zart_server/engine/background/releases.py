@@ -56,7 +56,8 @@ class Releases(BackgroundLoop):
         super().__init__("releasing paused steps", first=None)
         self._db = db
         self._mine: set[int] = set()  # the rules that this server moved last, as far as it knows
-        self._mixed: set[int] = set()  # those in whose line were steps that other rules withhold
+        # Those in whose line were steps that other rules withhold, or somebody had locked.
+        self._mixed: set[int] = set()
         self._count_every: dict[int, float] = {}  # seconds from one count of a line to the next
         self._recount_at: dict[int, float] = {}  # when what is not leased may be counted alone
         self._took: dict[int, float] = {}  # seconds, the last piece of a rule
@@ -180,9 +181,9 @@ class Releases(BackgroundLoop):
         if done.handed_over:
             self._mixed.add(key)
             return _SHORTEST
-        self._mixed.discard(key)
         if not done.released:  # what it has may not go yet
             return _PERIOD
+        self._mixed.discard(key)
         if done.released >= _PIECE:  # it is behind
             return 0.0
         wait = seconds_until_next(release.credit - done.released, release.rate)
@@ -201,6 +202,8 @@ class Releases(BackgroundLoop):
             done = LetGo(0, 0)
             if line.run_keys:
                 done = await _let_go(tx, release, line.run_keys, count, looked_at)
+                if not (done.released or done.handed_over):
+                    self._mixed.add(key)  # somebody has locked the oldest: others are behind them
         self._marks.looked(key, begin, line, done.end, release.now)
         return done
 

@@ -34,6 +34,7 @@ from zart_server.store.locked_rows import find_locked_runs
 from zart_server.store.patience import MOMENT, at_most
 
 _log = logging.getLogger(__name__)
+_PARTS = 8  # in which a batch is tried that is kept waiting by what is not found
 _TURNS = 50  # that the outcomes of a locked run have
 _BETWEEN_TURNS = 0.05  # seconds
 _LAST_WAIT = 5.0  # seconds that a stop gives to what is being recorded
@@ -55,6 +56,7 @@ class _Way(NamedTuple):
 _AT_ONCE = _Way(MOMENT)
 # Without what is locked. What else was in the way, as an error of a new kind, may take longer.
 _ONCE_MORE = _Way(0.5, are_parts=True)
+_IN_PARTS = _Way(MOMENT, are_parts=True)
 _TRIED = _Way(MOMENT, waits=True, are_parts=True)
 _IN_TURN = _Way(1.0, waits=True, are_parts=True)  # then it is the turn of another locked run
 
@@ -124,7 +126,8 @@ class ReportBatches:
                 batch, self._waiting = take_calls(self._waiting)
                 if left := await self._settle(batch, _AT_ONCE):
                     left = await self._settle(await self._without_locked(left), _ONCE_MORE)
-                    self._set_apart(left)
+                    for part in _parts(left):  # what it is that is locked, no look has found
+                        self._set_apart(await self._settle(part, _IN_PARTS))
         finally:
             self._worker = None
             if self._waiting:  # told of while the last batch failed
@@ -179,8 +182,8 @@ class ReportBatches:
         """Set apart what somebody keeps waiting; return the rest, which waits for none of it."""
         leases = [lease_of(call.outcomes[index]) for call, index in batch]
         try:
-            async with self._db.autocommit() as connection:
-                locked = await find_locked_runs(connection, filter(None, leases))
+            async with self._db.transaction(first=at_most(MOMENT)) as tx:
+                locked = await find_locked_runs(tx, filter(None, leases))
         except Exception:  # noqa: BLE001 - the next attempt is to tell the callers
             return batch
         apart = [lease is not None and lease.run_key in locked for lease in leases]
@@ -292,3 +295,8 @@ class ReportBatches:
         half = len(batch) // 2
         left = await self._settle(batch[:half], way)
         return left + await self._settle(batch[half:], way)
+
+
+def _parts(batch: list[OfCall]) -> list[list[OfCall]]:
+    size = -(-len(batch) // _PARTS)
+    return [batch[at : at + size] for at in range(0, len(batch), size or 1)]

@@ -83,8 +83,9 @@ async def lock_canaries(
             got = await lock_runs(tx, runs, wait=False) if runs else {}
             locked.update(got)
             mine = [at for at in wanted if at.run_key in locked]
-            found += await _still_paused(tx, rule_key, mine, line.looked_at)
-            rounds += len(got) < len(runs)
+            still = await _still_paused(tx, rule_key, mine, line.looked_at)
+            found += still
+            rounds += len(got) < len(runs) or still < len(mine)
     return CanaryLine(sorted(locked), found, line.looked_at, is_any, line.cut_at)
 
 

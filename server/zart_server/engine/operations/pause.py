@@ -15,7 +15,7 @@ from zart_server.engine.operations.plan_pause import (
     has_expired,
     what_is_decided,
 )
-from zart_server.engine.operations.plans import judge_plan
+from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Tx
@@ -39,10 +39,10 @@ async def pause(
     expires_at = command.expires_at  # looked at again as the rule is inserted
     if expires_at is not None and expires_at <= await read_clock(connection):
         raise await has_expired(connection, planning, OF_PAUSE)
-    if command.must_match and planning.token is None:  # what a plan was to match it is judged by
+    if command.must_match:
         mistake = await find_mistake(connection, scope)
         if mistake is not None:
-            raise mistake
+            raise await moved(connection, planning, OF_PAUSE, "matching_steps", mistake)
     pairs = await find_pairs(connection, scope) if planning else ""
     tx = await seize_pause_lock(connection, within)
     if planning:
