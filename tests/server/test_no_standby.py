@@ -93,7 +93,6 @@ async def rig(primary: Primary) -> AsyncIterator[Rig]:
     """A server that gives up after a second, or six for a report, and its client."""
     with serving(primary.postgres.url, operation_timeout=1.0, statement_timeout=1.0) as server:
         async with zart.connect(server.address, timeout=GIVE_UP) as client:
-            await client.list_pause_rules()  # a server that begins has to write before it reads
             db = await asyncpg.connect(primary.postgres.url)
             yield Rig(client, db)
             db.terminate()
@@ -276,3 +275,14 @@ async def test_without_one_to_wait_for_nothing_is_written(primary: Primary) -> N
             primary.wait_for("")
     finally:
         await db.close()
+
+
+async def test_a_server_that_begins_meanwhile_serves_reads(primary: Primary) -> None:
+    """The first that it does is to draw tokens of its own: that waits for no standby."""
+    with serving(primary.postgres.url):  # the schema is there
+        pass
+    async with primary.without_standby():
+        with serving(primary.postgres.url) as server:
+            async with zart.connect(server.address, timeout=GIVE_UP) as client:
+                with pytest.raises(zart.errors.ExecutionNotFound):
+                    await client.get_execution("nobody")
