@@ -68,6 +68,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Shorter than the repeats of a call take: one of them finds the server that is back.
     ("grpc.max_reconnect_backoff_ms", 800),
+    # Nor is a name that was looked up just now left for half a minute: servers that were begun anew
+    # may have other addresses.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 ]
 
 

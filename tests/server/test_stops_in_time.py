@@ -66,6 +66,31 @@ async def test_nor_do_refusals_that_the_database_does_not_take(
     assert "operations are not on record: the server stops" in caplog.text
 
 
+async def test_refusals_that_cannot_be_written_are_counted_and_later_ones_are_written(
+    rig: Rig, zart_database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is wrong: here somebody has taken a table away for a while."""
+    db = await Database.open(zart_database)
+    trail, before = AuditTrail(db), lost()
+    origin = Origin("", "ipv4:10.0.0.1")
+
+    async def refused(table: str) -> None:
+        trail.refused(
+            RESTART, pb.RestartRequest(execution_id=table), ExecutionNotFound("x"), origin
+        )
+        await trail.drain()
+
+    await rig.db.execute("ALTER TABLE zart.operation_attempts RENAME TO away")
+    await refused("away")
+    await rig.db.execute("ALTER TABLE zart.away RENAME TO operation_attempts")
+    assert lost() - before == 1
+    assert "a defect, as refused operations were put on record" in caplog.text
+
+    await refused("there")
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.operation_attempts") == 1
+    await db.close()
+
+
 def lost() -> float:
     """Return how many refusals are lost so far, of all trails."""
     return float(UNRECORDED.labels("lost")._value.get())

@@ -131,6 +131,20 @@ def test_only_who_is_new_is_to_look_at_everything() -> None:
     assert (of_known.gaps, of_new.gaps) == (0, 1)
 
 
+def test_hints_that_cannot_be_sent_for_long_are_few() -> None:
+    """Where its connection is lost and no other to be had: they were kept, and encoded, all."""
+    heard = Heard()
+    one, other = unconnected(Heard()), unconnected(heard)
+    one._meet("other", watches=True)
+    for number in range(100):
+        one.publish(Changes(runs=set(range(1_000 * number, 1_000 * (number + 1)))))
+    assert len(one._pending.runs) <= 51_000
+
+    for payload in one._take_payloads():
+        other._hear(None, 0, "", payload)
+    assert heard.gaps == 1
+
+
 @asynccontextmanager
 async def connected(
     url: str, here_every: float = 5.0

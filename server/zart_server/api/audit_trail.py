@@ -97,11 +97,13 @@ class AuditTrail:
         try:
             async with asyncio.timeout(_PATIENCE), self._db.autocommit() as connection:
                 await record_attempts(connection, attempts)
-        except (ZartError, TimeoutError) as error:
-            _lose(len(attempts), type(error).__name__)
         except asyncio.CancelledError:
             _lose(len(attempts), "the server stops")
             raise
+        except Exception as error:  # noqa: BLE001 - told, and in full unless it is a known one; it must go on
+            _lose(len(attempts), type(error).__name__)
+            if not isinstance(error, (ZartError, TimeoutError)):
+                _log.exception("a defect, as refused operations were put on record")
 
     async def drain(self) -> None:
         """Wait until what was noted is written, for some seconds; what is not by then is lost."""

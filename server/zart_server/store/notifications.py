@@ -118,6 +118,8 @@ class Notifications:
         if changes.due_in is not None:
             due = self._pending.due_in
             self._pending.due_in = changes.due_in if due is None else min(due, changes.due_in)
+        if len(self._pending.runs) > _MOST_BYTES // 20:  # nothing was sent for long: it is too much
+            self._missed, self._pending = True, Changes()
         if self._pending:
             self._something.set()
 
