@@ -127,8 +127,11 @@ class Rig:
             await self.db.execute(statement, *arguments)
             yield
 
-    async def until_waiting(self, count: int = 1) -> None:
-        """Wait until so many backends of this database wait for a lock, seen by PostgreSQL."""
+    async def until_waiting(self, count: int = 1, *, at_length: bool = False) -> None:
+        """Wait until so many backends of this database wait for a lock, seen by PostgreSQL.
+
+        ``at_length``: not those who wait but a moment, and then stand in line.
+        """
 
         async def are_waiting() -> bool:
             # Within a transaction the first look would be the last.
@@ -136,6 +139,8 @@ class Rig:
             waiting: int = await self.db.fetchval(
                 "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                 " AND datname = current_database()"
+                " AND (NOT $1 OR query_start < clock_timestamp() - interval '0.3 s')",
+                at_length,
             )
             return waiting >= count
 

@@ -106,7 +106,7 @@ async def test_an_exhausted_pool_is_unavailable(
                 stuck = []
                 for number, call in enumerate(calls, 1):
                     stuck.append(asyncio.create_task(_until_served(call)))
-                    await rig.until_waiting(number)
+                    await rig.until_waiting(number, at_length=True)
                 # A channel of its own, since ours would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
                     refused = await asyncio.gather(

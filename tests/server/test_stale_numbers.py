@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,7 +47,8 @@ def lose_power(folder: Path) -> Path:
         pid = running.process.pid
         everybody = [pid, *children_of(pid)]
         for one in everybody:
-            os.kill(one, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one that was about to end has
+                os.kill(one, signal.SIGKILL)
         running.process.wait()
         block_until(lambda: not any(map(is_running, everybody)))
     return folder / "data" / "postmaster.pid"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Coroutine, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from zart_server.domain.dispatch import LeasedTask, Outcome, Released, Reported
 from zart_server.domain.errors import ShuttingDown, StoreConflict, ZartError
@@ -25,6 +25,14 @@ from zart_server.engine.dispatch.report_call import (
     lend_to,
     take_calls,
 )
+from zart_server.engine.dispatch.report_ways import (
+    AT_ONCE,
+    IN_PARTS,
+    IN_TURN,
+    ONCE_MORE,
+    TRIED,
+    Way,
+)
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
 from zart_server.store.connection import Connection
@@ -39,26 +47,6 @@ _TURNS = 50  # that the outcomes of a locked run have
 _BETWEEN_TURNS = 0.05  # seconds
 _LAST_WAIT = 5.0  # seconds that a stop gives to what is being recorded
 _ROLLED_BACK = 2.0  # seconds in which what is given up has come to its end
-
-
-class _Way(NamedTuple):
-    """How outcomes are recorded: for how many seconds locks are waited for, at most.
-
-    ``waits``: for runs, too, else those that others have locked are stragglers. ``are_parts``: of
-    calls of which the rest is recorded apart.
-    """
-
-    seconds: float
-    waits: bool = False
-    are_parts: bool = False
-
-
-_AT_ONCE = _Way(MOMENT)
-# Without what is locked. What else was in the way, as an error of a new kind, may take longer.
-_ONCE_MORE = _Way(0.5, are_parts=True)
-_IN_PARTS = _Way(MOMENT, are_parts=True)
-_TRIED = _Way(MOMENT, waits=True, are_parts=True)
-_IN_TURN = _Way(1.0, waits=True, are_parts=True)  # then it is the turn of another locked run
 
 
 class ReportBatches:
@@ -124,16 +112,16 @@ class ReportBatches:
         try:
             while self._waiting:
                 batch, self._waiting = take_calls(self._waiting)
-                if left := await self._settle(batch, _AT_ONCE):
-                    left = await self._settle(await self._without_locked(left), _ONCE_MORE)
+                if left := await self._settle(batch, AT_ONCE):
+                    left = await self._settle(await self._without_locked(left), ONCE_MORE)
                     for part in _parts(left):  # what it is that is locked, no look has found
-                        self._set_apart(await self._settle(part, _IN_PARTS))
+                        self._set_apart(await self._settle(part, IN_PARTS))
         finally:
             self._worker = None
             if self._waiting:  # told of while the last batch failed
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
-    async def _settle(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
+    async def _settle(self, batch: list[OfCall], way: Way) -> list[OfCall]:
         """Record a batch, and return what others kept from being recorded.
 
         The calls of all the rest are answered, whatever goes wrong.
@@ -162,7 +150,7 @@ class ReportBatches:
                 call.done.set_exception(error)
             self._give_back(call)
 
-    async def _record(self, batch: list[OfCall], way: _Way) -> bool:
+    async def _record(self, batch: list[OfCall], way: Way) -> bool:
         """Record a batch; False: it may make too many steps ready, and nothing was done."""
         outcomes, shares = lend_to(batch, are_parts=way.are_parts)
         try:
@@ -207,7 +195,7 @@ class ReportBatches:
         for call in {call for call, _ in batch if call.done.done()}:
             self._give_back(call)
 
-    async def _record_once(self, outcomes: Sequence[Outcome], way: _Way) -> Recorded | None:
+    async def _record_once(self, outcomes: Sequence[Outcome], way: Way) -> Recorded | None:
         connection: Connection
         if way.waits:
             async with self._db.transaction(first=at_most(way.seconds)) as connection:
@@ -233,13 +221,13 @@ class ReportBatches:
         """
         async with self._room.line(run):
             async with self._room.trying_many():
-                items = await self._settle(items, _TRIED)
+                items = await self._settle(items, TRIED)
             for _ in range(_TURNS):
                 if not items:
                     return
                 await asyncio.sleep(_BETWEEN_TURNS)  # others first, whatever the conflict is
                 async with self._room.place():
-                    items = await self._settle(items, _IN_TURN)
+                    items = await self._settle(items, IN_TURN)
             self._fail(items, StoreConflict())
 
     def _hold_up(self, call: ReportCall) -> None:
@@ -281,7 +269,7 @@ class ReportBatches:
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
 
-    async def _split(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
+    async def _split(self, batch: list[OfCall], way: Way) -> list[OfCall]:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) > 1:
             return await self._halve(batch, way)
@@ -291,7 +279,7 @@ class ReportBatches:
         call.settle(index, ReportStatus.REJECTED, error)
         return []
 
-    async def _halve(self, batch: list[OfCall], way: _Way) -> list[OfCall]:
+    async def _halve(self, batch: list[OfCall], way: Way) -> list[OfCall]:
         half = len(batch) // 2
         left = await self._settle(batch[:half], way)
         return left + await self._settle(batch[half:], way)
