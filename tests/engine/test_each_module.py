@@ -43,6 +43,7 @@ TESTED_BY = {
     "dispatch/recent_completions": ("store/test_recent_completions.py",),
     "dispatch/record_in_general": ("engine/test_running_steps.py", "engine/test_races.py"),
     "dispatch/report": ("engine/test_running_steps.py", "engine/test_races.py"),
+    "dispatch/report_ways": ("engine/test_locked_below_runs.py",),
     "dispatch/tally": ("metrics/test_server_metrics.py",),
     "dispatch/waiting_room": ("server/test_locked_row.py",),
     "dispatch/yielding": ("api/test_no_standstill.py",),

@@ -31,7 +31,7 @@ from zart_server.engine.dispatch.report_ways import (
     IN_TURN,
     ONCE_MORE,
     TRIED,
-    Way,
+    ReportWay,
 )
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -121,7 +121,7 @@ class ReportBatches:
             if self._waiting:  # told of while the last batch failed
                 self._worker = asyncio.create_task(self._work(), name="reports")
 
-    async def _settle(self, batch: list[OfCall], way: Way) -> list[OfCall]:
+    async def _settle(self, batch: list[OfCall], way: ReportWay) -> list[OfCall]:
         """Record a batch, and return what others kept from being recorded.
 
         The calls of all the rest are answered, whatever goes wrong.
@@ -150,7 +150,7 @@ class ReportBatches:
                 call.done.set_exception(error)
             self._give_back(call)
 
-    async def _record(self, batch: list[OfCall], way: Way) -> bool:
+    async def _record(self, batch: list[OfCall], way: ReportWay) -> bool:
         """Record a batch; False: it may make too many steps ready, and nothing was done."""
         outcomes, shares = lend_to(batch, are_parts=way.are_parts)
         try:
@@ -195,7 +195,7 @@ class ReportBatches:
         for call in {call for call, _ in batch if call.done.done()}:
             self._give_back(call)
 
-    async def _record_once(self, outcomes: Sequence[Outcome], way: Way) -> Recorded | None:
+    async def _record_once(self, outcomes: Sequence[Outcome], way: ReportWay) -> Recorded | None:
         connection: Connection
         if way.waits:
             async with self._db.transaction(first=at_most(way.seconds)) as connection:
@@ -269,7 +269,7 @@ class ReportBatches:
         except ZartError as error:
             _log.warning("%d leases are left to expire: %s", len(outcomes), error.message)
 
-    async def _split(self, batch: list[OfCall], way: Way) -> list[OfCall]:
+    async def _split(self, batch: list[OfCall], way: ReportWay) -> list[OfCall]:
         """Halve a batch that PostgreSQL refused until the bad outcome stands alone."""
         if len(batch) > 1:
             return await self._halve(batch, way)
@@ -279,7 +279,7 @@ class ReportBatches:
         call.settle(index, ReportStatus.REJECTED, error)
         return []
 
-    async def _halve(self, batch: list[OfCall], way: Way) -> list[OfCall]:
+    async def _halve(self, batch: list[OfCall], way: ReportWay) -> list[OfCall]:
         half = len(batch) // 2
         left = await self._settle(batch[:half], way)
         return left + await self._settle(batch[half:], way)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from zart_server.store.patience import MOMENT
 
 
-class Way(NamedTuple):
+class ReportWay(NamedTuple):
     """How outcomes are recorded: for how many seconds locks are waited for, at most.
 
     ``waits``: for runs, too, else those that others have locked are stragglers. ``are_parts``: of
@@ -19,9 +19,9 @@ class Way(NamedTuple):
     are_parts: bool = False
 
 
-AT_ONCE = Way(MOMENT)
+AT_ONCE = ReportWay(MOMENT)
 # Without what is locked. What else was in the way, as an error of a new kind, may take longer.
-ONCE_MORE = Way(0.5, are_parts=True)
-IN_PARTS = Way(MOMENT, are_parts=True)
-TRIED = Way(MOMENT, waits=True, are_parts=True)
-IN_TURN = Way(1.0, waits=True, are_parts=True)  # then it is the turn of another locked run
+ONCE_MORE = ReportWay(0.5, are_parts=True)
+IN_PARTS = ReportWay(MOMENT, are_parts=True)
+TRIED = ReportWay(MOMENT, waits=True, are_parts=True)
+IN_TURN = ReportWay(1.0, waits=True, are_parts=True)  # then it is the turn of another locked run
