@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
@@ -129,10 +130,16 @@ class Client(Runs, Watches):
             raise from_call(error, call.request) from error
         return answer
 
-    async def export_execution(self, execution_id: str) -> str:
-        """Return an execution whole, as a line of JSON. Raises ExecutionNotFound."""
+    async def export_execution(
+        self, execution_id: str, *, created_at: datetime | None = None
+    ) -> str:
+        """Return an execution whole, as a line of JSON. Raises ExecutionNotFound.
+
+        ``created_at``, as the execution has it in a list, keeps another one apart that was started
+        under the id of one that was removed: for that it raises, too.
+        """
         try:
-            return await play(self.send_raw, exporting(execution_id))
+            return await play(self.send_raw, exporting(execution_id, created_at))
         except (RunNotFound, StepNotFound) as error:  # of an execution that begins anew
             raise removed_meanwhile(execution_id) from error
 

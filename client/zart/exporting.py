@@ -7,12 +7,14 @@ there is the line. The parts are as the API answers them, in proto JSON.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from zart.calls.audit import list_operations
+from zart.calls.call import moment
 from zart.calls.execution import get_execution, get_step
 from zart.decoding import lacks_result
 from zart.run_results import joined, last_steps
@@ -27,8 +29,10 @@ _PAGE = 1000
 ERRORS_OMITTED = '"errorsOmitted":true'
 
 
-def exporting(execution_id: str) -> Script[str]:
+def exporting(execution_id: str, created_at: datetime | None = None) -> Script[str]:
     """Yield the calls that an export of one execution takes; return its line.
+
+    ``created_at`` says which one of those that had the id; None: the one that has it now.
 
     That is one for each run, the current one first, whose number is the last; and one for the
     operations. Steps of which an answer left something out, being large, are read one by one. Then,
@@ -36,8 +40,11 @@ def exporting(execution_id: str) -> Script[str]:
 
     Raises ExecutionNotFound where its id is another one's meanwhile.
     """
+    began = moment(created_at, "created_at")
     current = yield get_execution(execution_id)
     execution, last = current.execution, current.run.run_number
+    if began is not None and execution.created_at != began:
+        raise removed_meanwhile(execution_id)
     is_apart = any(map(_is_cut, current.steps))
     runs = [(yield from _run(current))]
     for number in range(last):

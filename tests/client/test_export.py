@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -142,6 +142,42 @@ async def test_two_executions_are_never_one_line(rig: Rig, runs: int, size: int)
     await begin()
     with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
         await to_its_end(rig, script, answer)
+
+
+async def test_another_one_with_the_id_of_one_that_was_listed_is_not_exported(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id is used again after the page was listed, by one that the filter does not match."""
+    for name, task in (("x", "removed"), ("y", "kept")):
+        await rig.start(name, {"a": ()}, task=task)
+        await rig.client.cancel_execution(name)
+    former = {one.execution_id: one.created_at async for one in rig.client.list_executions()}
+    going_on = asyncio.get_running_loop()
+    export = zart.SyncClient.export_execution
+
+    async def begin_anew() -> None:
+        await make_old(rig.db)
+        await rig.client.purge_executions(timedelta(days=30), task_name="removed")
+        await rig.start("x", {"a": ()})
+
+    def meanwhile(client: zart.SyncClient, execution_id: str, **given: Any) -> str:
+        if execution_id == "x":
+            asyncio.run_coroutine_threadsafe(begin_anew(), going_on).result()
+        return export(client, execution_id, **given)
+
+    monkeypatch.setattr(zart.SyncClient, "export_execution", meanwhile)
+    line = ["--address", zart_server.address, "export", "--status", "cancelled"]
+    printed = await asyncio.to_thread(zart_command, monkeypatch, line)
+    assert [json.loads(each)["executionId"] for each in printed.out.splitlines()] == ["y"]
+    assert (printed.code, printed.err) == (0, "x was removed meanwhile\n")
+
+    now = (await rig.client.get_execution("x")).execution.created_at
+    assert now != former["x"]
+    assert await rig.client.export_execution("x", created_at=now)
+    with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
+        await rig.client.export_execution("x", created_at=former["x"])
+    with pytest.raises(ValueError, match="created_at needs a time zone"):
+        await rig.client.export_execution("x", created_at=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 async def start_in_place_of_a_former(rig: Rig) -> None:

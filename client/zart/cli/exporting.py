@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -36,9 +37,14 @@ def export(
     if [bool(execution_ids), is_filtered, everything].count(True) != 1:
         raise typer.BadParameter("say which: EXECUTION…, a filter, or --everything")
     is_whole = True
-    for execution_id in execution_ids or _found(session, wanted if is_filtered else None):
+    found: Iterable[tuple[str, datetime | None]] = (
+        [(execution_id, None) for execution_id in execution_ids]
+        if execution_ids
+        else _found(session, wanted if is_filtered else None)
+    )
+    for execution_id, created_at in found:
         try:
-            line = session.client.export_execution(execution_id)
+            line = session.client.export_execution(execution_id, created_at=created_at)
         except ExecutionNotFound as error:
             if execution_ids:
                 _say(session, error)
@@ -94,13 +100,18 @@ def _say_cut(session: Session, execution_id: str) -> None:
         session.tell(why)
 
 
-def _found(session: Session, wanted: ExecutionFilter | None) -> Iterator[str]:
-    """Yield the executions of a filter, or all, a page at a time."""
+def _found(
+    session: Session, wanted: ExecutionFilter | None
+) -> Iterator[tuple[str, datetime | None]]:
+    """Yield the executions of a filter, or all, a page at a time: their ids, and since when.
+
+    By the time that one is read its id may be another one's, which nobody has asked for.
+    """
     call = list_executions(wanted, page_size=_PAGE)
     while True:
         page = session.client.send(call)
         for execution in page.items:
-            yield execution.execution_id
+            yield execution.execution_id, execution.created_at
         if not page.next_page_token:
             return
         call = call.after(page.next_page_token)
