@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,9 @@ from rig import Rig
 
 import zart
 from zart import ExecutionFilter
+from zart.calls.filtered import list_error_groups
 from zart_server.domain.fingerprint import NEWEST, fingerprint
+from zart_server.store.reads import group_counts
 
 STEPS = {"charge-card": (), "send-mail": ()}
 
@@ -72,6 +76,68 @@ async def test_groups_are_read_page_by_page(rig: Rig) -> None:
     found = [one.template for page in pages for one in page.items]
     assert found[0] == "no b"
     assert sorted(found) == ["no a", "no b", "no c"]
+
+
+async def _die_of_many(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have four groups of three dead steps each, one of one, and count only two of each."""
+    for n in range(12):
+        await _die(rig, f"x-{n}", charge_card=f"no {'abcd'[n % 4]}")
+    await _die(rig, "last", charge_card="no e")
+    monkeypatch.setattr(group_counts, "_LOOKED_AT", 12)
+    monkeypatch.setattr(group_counts, "_FEW", 5)
+    monkeypatch.setattr(group_counts, "_MANY", 12)
+    monkeypatch.setattr(group_counts, "_ARE_FEW_PAGES", "SELECT false")
+
+
+@pytest.mark.parametrize("wanted", [ExecutionFilter(), ExecutionFilter(statuses=["FAILED"])])
+async def test_no_large_group_is_left_out_as_another_one_goes_between_two_pages(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, wanted: ExecutionFilter
+) -> None:
+    """Of fewer groups more would be counted of each: none had a place behind the first page."""
+    await _die_of_many(rig, monkeypatch)
+    found = []
+    async for page in rig.client.list_error_groups(wanted, page_size=2).pages():
+        if not found:
+            await rig.client.retry_step("last", "charge-card")
+        found += [(one.template, one.dead_steps) for one in page.items]
+    assert sorted(found) == [("no a", 2), ("no b", 2), ("no c", 2), ("no d", 2)]
+
+
+@pytest.mark.parametrize("wanted", [ExecutionFilter(), ExecutionFilter(statuses=["FAILED"])])
+async def test_no_large_group_is_told_again_as_another_one_comes_between_two_pages(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, wanted: ExecutionFilter
+) -> None:
+    await _die_of_many(rig, monkeypatch)
+    await rig.client.retry_step("last", "charge-card")
+    found = []
+    async for page in rig.client.list_error_groups(wanted, page_size=2).pages():
+        if not found:
+            await rig.complete(*await rig.lease(task="order"))
+            await _die(rig, "another", charge_card="no e")
+        found += [(one.template, one.dead_steps) for one in page.items]
+    assert sorted(found) == [
+        ("no a", 3), ("no b", 3), ("no c", 3), ("no d", 3), ("no e", 1),
+    ]  # fmt: skip
+
+
+async def test_a_page_goes_on_from_where_an_older_server_ended_one(rig: Rig) -> None:
+    """Its tokens do not say up to how many were counted."""
+    for n, letters in enumerate(["a", "b", "b"]):
+        await _die(rig, f"x-{n}", charge_card=f"no {letters}")
+    told = (await rig.client.send(list_error_groups(page_size=1))).next_page_token
+    binding, place = json.loads(base64.urlsafe_b64decode(told + "=" * (-len(told) % 4)))
+
+    def token(place: str) -> str:
+        made = json.dumps([binding, place], separators=(",", ":"))
+        return base64.urlsafe_b64encode(made.encode()).decode().rstrip("=")
+
+    count, key, most = place.split(":")
+    assert (count, most) == ("2", "0")
+    call = list_error_groups(page_size=1, page_token=token(f"{count}:{key}"))
+    assert [one.template for one in (await rig.client.send(call)).items] == ["no a"]
+    for wrong in ("2", "2:x", "2:1:x", "2:1:0:0"):
+        with pytest.raises(zart.errors.InvalidField, match="page_token"):
+            await rig.client.send(list_error_groups(page_size=1, page_token=token(wrong)))
 
 
 async def test_what_is_revived_is_in_no_group(rig: Rig) -> None:

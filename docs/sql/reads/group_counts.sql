@@ -18,7 +18,7 @@ SELECT pg_relation_size('zart.dead_steps')
     <= 3000 * current_setting('block_size')::bigint;
 
 -- store/reads/group_counts.py: _counted (count by time)
--- Count by an index, up to an equal share for each group.
+-- Count by an index, up to so many of each group.
 -- Locks: nothing.
 -- Parameters: group_keys=$1, died_from=$2, died_before=$3, most=$4.
 SELECT c.n FROM unnest($1::bigint[]) WITH ORDINALITY g(group_key, n)
@@ -30,7 +30,7 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
 ORDER BY g.n;
 
 -- store/reads/group_counts.py: _counted (count in order)
--- Count by an index, up to an equal share for each group.
+-- Count by an index, up to so many of each group.
 -- Locks: nothing.
 -- Parameters: group_keys=$1, before=$2, before_key=$3, created_from=$4, most=$5.
 SELECT c.n FROM unnest($1::bigint[]) WITH ORDINALITY g(group_key, n)
@@ -43,7 +43,7 @@ CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
 ORDER BY g.n;
 
 -- store/reads/group_counts.py: _looked_at (look at newest)
--- Look at the dead steps of some runs; None: at the newest of each group.
+-- Look at the dead steps of some runs; None: at the newest ``most`` of each group.
 -- Locks: nothing.
 -- Parameters: statuses=$1, died_from=$2, died_before=$3, group_keys=$4, before=$5, before_key=$6,
 --   created_from=$7, most=$8, id_prefix=$9, triggered_by=$10, batch_id=$11, contains=$12.
@@ -85,7 +85,7 @@ SELECT group_key, count(*), count(*) FILTER (WHERE fits),
 FROM looked GROUP BY group_key;
 
 -- store/reads/group_counts.py: _looked_at (look at runs)
--- Look at the dead steps of some runs; None: at the newest of each group.
+-- Look at the dead steps of some runs; None: at the newest ``most`` of each group.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, most=$2, statuses=$3, died_from=$4, died_before=$5, created_from=$6,
 --   before=$7, before_key=$8, id_prefix=$9, triggered_by=$10, batch_id=$11, contains=$12.

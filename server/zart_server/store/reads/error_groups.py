@@ -68,25 +68,30 @@ async def list_error_groups(
     part = await range_of(tx, wanted.task_name, wanted.statuses, created, None)
     if not groups or part is None:
         return Page((), (), None)
-    counts = await count_groups(tx, groups, wanted, part, batch_key)
-    after = _place_of(cursor)
+    after, most = _place_of(cursor)
+    counts, most = await count_groups(tx, groups, wanted, part, batch_key=batch_key, most=most)
     # Of what cannot be told to have none, as only some were looked at, it is told that it may.
     told = by_group(one for one in counts if one.dead_steps or one.is_lower_bound)
     found = sorted(told, key=lambda one: one.place)
     rest = [one for one in found if after is None or one.place > after]
     page = rest[:limit]
     items = await _with_details(tx, page, wanted, part)
-    cursors = tuple((f"{-one.place[0]}:{one.place[1]}",) for one in page)
+    cursors = tuple((f"{-one.place[0]}:{one.place[1]}:{most}",) for one in page)
     return Page(tuple(items), cursors, cursors[-1] if len(rest) > limit else None)
 
 
-def _place_of(cursor: Cursor) -> tuple[int, int] | None:
+def _place_of(cursor: Cursor) -> tuple[tuple[int, int] | None, int]:
+    """Return the place of the last group before a page, and what groups were counted up to.
+
+    Older servers told the place alone.
+    """
     if cursor is None:
-        return None
-    count, _, key = str(cursor[0]).partition(":")
-    if not (count.isdecimal() and key.isdecimal()):
+        return None, 0
+    parts = str(cursor[0]).split(":")
+    if len(parts) not in {2, 3} or not all(map(str.isdecimal, parts)):
         raise InvalidField("page_token", "is not one that this server made")
-    return -int(count), int(key)
+    count, key, most = (*map(int, parts), 0)[:3]
+    return (-count, key), most
 
 
 async def _with_details(

@@ -33,6 +33,13 @@ class GroupCount(NamedTuple):
     samples: Sequence[int] | None
 
 
+class Counted(NamedTuple):
+    """What groups were counted up to: ``most`` dead steps each; 0: none was cut off."""
+
+    counts: Sequence[GroupCount]
+    most: int
+
+
 class GroupTotal(NamedTuple):
     """The kinds of one group of errors, of one step of a task, in the order of their keys."""
 
@@ -153,28 +160,50 @@ _LOOK_AT_RUNS = _looking(
 
 
 async def count_groups(
-    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range, batch_key: int
-) -> list[GroupCount]:
+    tx: Tx,
+    groups: Sequence[Group],
+    wanted: ExecutionFilter,
+    part: Range,
+    *,
+    batch_key: int,
+    most: int,
+) -> Counted:
     """Count the dead steps of groups that a filter matches. ``tx`` is a snapshot.
 
-    ``batch_key`` is that of the batch that it names, 0: of none.
+    ``batch_key`` is that of the batch that it names, 0: of none. ``most`` is what the pages before
+    counted each group up to, 0: there are none, or no group was cut off.
     """
     if _asks_more(wanted):
         run_keys = await _few_runs(tx, groups, wanted, batch_key)
-        return await _looked_at(tx, groups, wanted, part, run_keys)
-    counts = await _counted(tx, groups, wanted, part, _FEW)
+        if run_keys is None:
+            most = _share(_LOOKED_AT, groups, most)
+        return Counted(await _looked_at(tx, groups, wanted, part, run_keys, most), most)
+    counts = await _counted(tx, groups, wanted, part, _share(_FEW, groups, most))
     if not any(one.is_lower_bound for one in counts):
-        return counts
+        return Counted(counts, most)
     if not await tx.fetchval(_ARE_FEW_PAGES):
-        return await _counted(tx, groups, wanted, part, _MANY)
+        most = _share(_MANY, groups, most)
+        return Counted(await _counted(tx, groups, wanted, part, most), most)
     values = range_arguments(wanted, part, by_time=True)
     values |= range_arguments(wanted, part, by_time=False)
     rows = await tx.fetch(_COUNT_PAGES.text, *_COUNT_PAGES.arguments(**values))
     found: dict[int | None, int] = {row[0]: row[1] for row in rows}
-    return [
+    exact = [
         GroupCount(group, found.get(group.key, 0), is_lower_bound=False, samples=None)
         for group in groups
     ]
+    return Counted(exact, most)
+
+
+def _share(all_together: int, groups: Sequence[Group], before: int) -> int:
+    """Return up to how many dead steps each group is counted: an equal share.
+
+    What the pages ``before`` counted up to is kept, however many groups there are by now: the
+    largest are told apart by nothing but their keys, and a page goes on behind the last one. Not
+    where there are more than twice as many: that would be more than twice the work.
+    """
+    share = max(all_together // len(groups), 1)
+    return before if 0 < before <= 2 * share else share
 
 
 def _asks_more(wanted: ExecutionFilter) -> bool:
@@ -198,12 +227,11 @@ def range_arguments(wanted: ExecutionFilter, part: Range, *, by_time: bool) -> d
 
 
 async def _counted(
-    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range, all_together: int
+    tx: Tx, groups: Sequence[Group], wanted: ExecutionFilter, part: Range, most: int
 ) -> list[GroupCount]:
-    """Count by an index, up to an equal share for each group."""
+    """Count by an index, up to so many of each group."""
     by_time = bool(wanted.dead_after or wanted.dead_before)
     statement = _COUNT_BY_TIME if by_time else _COUNT_IN_ORDER
-    most = max(all_together // len(groups), 1)
     arguments = range_arguments(wanted, part, by_time=by_time)
     keys = [group.key for group in groups]
     rows = await tx.fetch(
@@ -235,8 +263,9 @@ async def _looked_at(
     wanted: ExecutionFilter,
     part: Range,
     run_keys: Sequence[int] | None,
+    most: int,
 ) -> list[GroupCount]:
-    """Look at the dead steps of some runs; None: at the newest of each group."""
+    """Look at the dead steps of some runs; None: at the newest ``most`` of each group."""
     asked = dead_arguments(wanted)
     values: dict[str, object] = {
         "statuses": [status.value for status in part.statuses],
@@ -246,7 +275,7 @@ async def _looked_at(
         **plain_arguments(wanted),
     }
     if run_keys is None:
-        statement, most = _LOOK_AT_NEWEST, max(_LOOKED_AT // len(groups), 1)
+        statement = _LOOK_AT_NEWEST
         values["group_keys"] = [group.key for group in groups]
     else:
         statement, most = _LOOK_AT_RUNS, _LOOKED_AT
