@@ -43,6 +43,26 @@ async def test_another_threshold_counts_on_and_another_scope_anew(rig: Rig) -> N
     await until(rig.client, breaker_id, "OPEN")
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+async def test_one_that_has_counted_enough_for_a_lower_threshold_opens(
+    rig: Rig, ratio: float
+) -> None:
+    """Though nothing more fails, and nothing has just failed."""
+    breaker_id = await breaker(rig.client, failure_threshold=100, min_failure_ratio=ratio)
+    await count_by_now(rig, breaker_id)
+    await fail(rig, 2)
+    await until_counted(rig.client, breaker_id, 2)
+    await rig.db.execute("UPDATE zart.attempts SET completed_at = completed_at - interval '1 hour'")
+
+    changed = await rig.client.update_breaker(breaker_id, failure_threshold=2)
+    assert (changed.status, changed.breaker.failures_in_window) == ("CLOSED", 2)
+    opened = await until(rig.client, breaker_id, "OPEN")
+
+    assert (opened.trip_count, opened.last_error) == (1, None)
+    rule = await rig.client.get_pause_rule(opened.rule_id)
+    assert rule.reason == "too many attempts ended badly"
+
+
 async def test_an_open_one_stays_open_and_so_does_its_rule(rig: Rig) -> None:
     breaker_id = await breaker(rig.client)
     opened = await rig.client.trip_breaker(breaker_id)

@@ -18,6 +18,7 @@ from zart_server.store.breaking.counts import (
     find_counting_ratios,
     find_failed,
     find_reached,
+    find_updated,
     has_breakers,
     purge_counts,
     read_error,
@@ -96,7 +97,9 @@ async def finding_who_counts(tx: Explained) -> None:
 async def counting(tx: Explained) -> None:
     keys = await breakers(tx, 20)
     now = await tx.sql.fetchval("SELECT date_trunc('second', statement_timestamp())")
-    await count_failed(tx.tx, {(key, 1, now): 2 for key in keys})
+    await count_failed(
+        tx.tx, {(key, 1, now): 2 for key in keys}, {(keys[0], 1, now): 1, (keys[1], 2, now): 1}
+    )
     await count_completed(tx.tx, {(key, 1): 1 for key in keys})
     await tx.sql.execute("UPDATE zart.breakers SET closed_at = closed_at - interval '1 hour'")
     assert len(await find_reached(tx.tx, dict.fromkeys(keys, 0))) == 20
@@ -142,6 +145,7 @@ async def changing_one_breaker(tx: Explained) -> None:
     row = await lock_breaker(tx.tx, "br-b-0")
     assert row is not None
     await update_settings(tx.tx, keys[0], row.breaker.settings, anew=True)
+    assert await find_updated(tx.tx, _NOW - timedelta(hours=1)) == [keys[0]]
     await record(tx.tx, OperationKind.CREATE_BREAKER, row.breaker, Caller())
     await open_breaker(tx.tx, keys[0], rule_id, None, None)
     assert await reopen(tx.tx, keys[0], None, None, times=2)

@@ -37,7 +37,7 @@ _THRESHOLD = typer.Option(
 _WINDOW = typer.Option("--window", metavar="1m", help="Within how long.")
 Ratio = Annotated[
     float | None,
-    typer.Option("--min-failure-ratio", min=0, max=1, help="And how many of those that ended."),
+    typer.Option("--min-failure-ratio", min=0, max=1, help="And what part of all that ended."),
 ]
 Group = Annotated[
     str | None, typer.Option("--error-group", metavar="eg-…", help="With such an error only.")

@@ -86,7 +86,8 @@ class Breaker(_message.Message):
     failure_threshold: _builtins.int
     """Opens at so many attempts FAILED, TIMED_OUT or LOST within the window: 1 to 10,000."""
     min_failure_ratio: _builtins.float
-    """Opens only if so many of the attempts that ended within the window did so badly: 0 to 1.
+    """Opens only if so many of the attempts that ended within the window did so badly: 0 to 1. With
+    error_group_id: with an error of that group, of all that ended, with whatever error.
     0: however many.
     """
     error_group_id: _builtins.str

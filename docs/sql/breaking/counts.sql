@@ -45,7 +45,8 @@ CROSS JOIN LATERAL (SELECT execution_id FROM zart.executions
 -- Return the closed breakers that may count a step of these tasks.
 -- Locks: nothing.
 SELECT breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+    error_group_id, min_failure_ratio > 0 AS has_ratio,
+    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key
             AND x.token_until IS NULL) AS exempt
 FROM zart.breakers b
@@ -54,7 +55,8 @@ WHERE status = 'closed'
 UNION ALL
 SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
     SELECT breaker_key, generation, token_from, task_name, step_pattern,
-        error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+        error_group_id, min_failure_ratio > 0 AS has_ratio,
+        ARRAY(SELECT execution_id FROM zart.pause_exemptions x
             WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
     WHERE status = 'closed' AND task_name = u.name OFFSET 0) c;
 
@@ -62,19 +64,23 @@ SELECT c.* FROM unnest($1::text[]) u(name) CROSS JOIN LATERAL (
 -- Return the closed breakers for which completed attempts are counted.
 -- Locks: nothing.
 SELECT breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+    error_group_id, min_failure_ratio > 0 AS has_ratio,
+    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt FROM zart.breakers b
 WHERE status = 'closed' AND min_failure_ratio > 0;
 
 -- store/breaking/counts.py: count_failed
 -- Note how many attempts ended badly in each second; what is known already stays.
 -- Locks: nothing.
--- Parameters: keys=$1, generations=$2, seconds=$3, numbers=$4.
-INSERT INTO zart.breaker_counts AS c (breaker_key, generation, second, failed)
+-- Parameters: keys=$1, generations=$2, seconds=$3, numbers=$4, others=$5.
+INSERT INTO zart.breaker_counts AS c (breaker_key, generation, second, failed,
+        failed_otherwise)
 SELECT * FROM unnest($1::bigint[], $2::integer[], $3::timestamptz[],
-        $4::integer[])
+        $4::integer[], $5::integer[])
 ON CONFLICT (breaker_key, generation, second)
-    DO UPDATE SET failed = GREATEST(c.failed, excluded.failed) WHERE c.failed < excluded.failed;
+    DO UPDATE SET failed = GREATEST(c.failed, excluded.failed),
+    failed_otherwise = GREATEST(c.failed_otherwise, excluded.failed_otherwise)
+WHERE c.failed < excluded.failed OR c.failed_otherwise < excluded.failed_otherwise;
 
 -- store/breaking/counts.py: count_completed
 -- Add to the attempts that were completed in this second.
@@ -97,7 +103,7 @@ CROSS JOIN LATERAL (
     OFFSET 0) b
 CROSS JOIN LATERAL (
     SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
-        COALESCE(sum(completed), 0) AS completed
+        COALESCE(sum(completed + failed_otherwise), 0) AS others
     FROM zart.breaker_counts c
     WHERE c.breaker_key = b.breaker_key
         AND c.generation = b.generation
@@ -107,7 +113,13 @@ WHERE n.failed >= b.failure_threshold
     AND CASE WHEN b.min_failure_ratio > 0
     THEN b.closed_at <= statement_timestamp() - 1.5 * interval '1 second'
     ELSE true END
-    AND n.failed >= b.min_failure_ratio * (n.failed + n.completed);
+-- a product is not exact: 0.28 of 25 is more than 7
+    AND n.failed >= b.min_failure_ratio * (n.failed + n.others) - 1e-6;
+
+-- store/breaking/counts.py: find_updated
+-- Return the closed breakers, by key, whose settings were changed since then.
+-- Locks: nothing.
+SELECT breaker_key FROM zart.breakers WHERE updated_at > $1 AND status = 'closed';
 
 -- store/breaking/counts.py: read_error
 -- Return the error of an attempt that ended.

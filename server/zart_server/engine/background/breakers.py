@@ -12,7 +12,7 @@ import logging
 
 from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.model import StepError
-from zart_server.engine.background.failure_counting import FailureCounting
+from zart_server.engine.background.failure_counting import CountedFailures, FailureCounting
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.telling_completed import TellingCompleted
 from zart_server.engine.operations.probe_breaker import (
@@ -26,6 +26,7 @@ from zart_server.store.breaking.counts import (
     count_failed,
     find_failed,
     find_reached,
+    find_updated,
     has_breakers,
     purge_counts,
     read_error,
@@ -111,17 +112,24 @@ class Breakers(BackgroundLoop):
                 await let_probes_go(tx, probes, name)
 
     async def _look(self) -> list[tuple[Reached, StepError | None]]:
-        """Count what ended badly since the last look; return who is to open, and the last error."""
+        """Count what ended badly since the last look; return who is to open, and the last error.
+
+        One that opens since its settings were changed has none, unless something ended just now.
+        """
         async with self._db.transaction() as tx:
             since = await take_look(tx)
-            failed = [] if since is None else await find_failed(tx, since)
-            if not failed:
+            if since is None:
                 return []
-            found = await self._failures.counted(tx, failed)
-            if not found.counts:
+            found = CountedFailures()
+            if failed := await find_failed(tx, since):
+                found = await self._failures.counted(tx, failed)
+            if found.counts or found.others:
+                await count_failed(tx, found.counts, found.others)
+            young = dict.fromkeys(await find_updated(tx, since), 0) | found.young
+            if not young:
                 return []
-            await count_failed(tx, found.counts)
+            last = found.last
             return [
-                (reached, await read_error(tx, found.last[key]))
-                for key, reached in (await find_reached(tx, found.young)).items()
+                (reached, await read_error(tx, last[key]) if key in last else None)
+                for key, reached in (await find_reached(tx, young)).items()
             ]

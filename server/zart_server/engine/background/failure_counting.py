@@ -28,10 +28,12 @@ _Names: TypeAlias = tuple[str, str]  # of a task and a step
 class CountedFailures:
     """How many attempts breakers count, by key, generation and second.
 
-    Of each breaker, by its key: how many of them are ``young``, and the ``last``.
+    ``others`` have other errors than of a breaker's group, and are counted for its ratio. Of each
+    breaker, by its key: how many of its own are ``young``, and the ``last``.
     """
 
     counts: Counter[tuple[int, int, datetime]] = field(default_factory=Counter)
+    others: Counter[tuple[int, int, datetime]] = field(default_factory=Counter)
     young: dict[int, int] = field(default_factory=dict)
     last: dict[int, FailedAttempt] = field(default_factory=dict)
 
@@ -71,8 +73,11 @@ class FailureCounting:
             breakers = [self._breakers[key] for key in matching]
             for number in numbers:
                 one = failed[number]
-                for breaker in self._counting(one, breakers):
+                for breaker, is_of_group in self._counting(one, breakers):
                     key = breaker.breaker_key
+                    if not is_of_group:
+                        found.others[key, breaker.generation, one.second] += 1
+                        continue
                     found.counts[key, breaker.generation, one.second] += 1
                     found.young[key] = found.young.get(key, 0) + one.is_young
                     last[key] = min(number, last.get(key, number))
@@ -96,8 +101,10 @@ class FailureCounting:
             if slices.is_over:
                 await slices.rest()
 
-    def _counting(self, one: FailedAttempt, breakers: Iterable[Counting]) -> Iterator[Counting]:
-        """Yield those of the breakers that count an attempt."""
+    def _counting(
+        self, one: FailedAttempt, breakers: Iterable[Counting]
+    ) -> Iterator[tuple[Counting, bool]]:
+        """Yield those of the breakers that count an attempt; False: for their ratio only."""
         for breaker in breakers:
             if one.lease_token <= breaker.token_from or one.execution_id in breaker.exempt:
                 continue
@@ -106,8 +113,10 @@ class FailureCounting:
                     continue  # of a version that only newer servers tell
                 version = version_of(breaker.error_group_id)
                 if self._group(one, version) != breaker.error_group_id:
+                    if breaker.has_ratio:
+                        yield breaker, False
                     continue
-            yield breaker
+            yield breaker, True
 
     def _group(self, one: FailedAttempt, version: int) -> str:
         groups = self._groups.setdefault(_attempt(one), {})

@@ -49,7 +49,10 @@ class FailedAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """A closed breaker, as it counts: attempts with a greater token, of executions not exempt."""
+    """A closed breaker, as it counts: attempts with a greater token, of executions not exempt.
+
+    ``has_ratio``: those with other errors than of its group are counted, too, apart.
+    """
 
     breaker_key: int
     generation: int
@@ -57,6 +60,7 @@ class Counting:
     scope: PauseScope
     error_group_id: str | None
     exempt: frozenset[str]
+    has_ratio: bool = False
 
 
 class Reached(NamedTuple):
@@ -133,7 +137,8 @@ async def find_failed(connection: Connection, since: datetime) -> list[FailedAtt
 
 
 _COUNTING_COLUMNS = """breaker_key, generation, token_from, task_name, step_pattern,
-    error_group_id, ARRAY(SELECT execution_id FROM zart.pause_exemptions x
+    error_group_id, min_failure_ratio > 0 AS has_ratio,
+    ARRAY(SELECT execution_id FROM zart.pause_exemptions x
           WHERE x.rule_key = b.rule_key AND x.token_until IS NULL) AS exempt"""
 _COUNTING = f"""
     SELECT {_COUNTING_COLUMNS} FROM zart.breakers b WHERE status = 'closed' AND task_name IS NULL
@@ -167,6 +172,7 @@ def _counting(rows: Sequence[asyncpg.Record]) -> list[Counting]:
             PauseScope(None, row["task_name"], row["step_pattern"]),
             row["error_group_id"],
             frozenset(row["exempt"]),
+            row["has_ratio"],
         )
         for row in rows
     ]
@@ -175,11 +181,14 @@ def _counting(rows: Sequence[asyncpg.Record]) -> list[Counting]:
 # What was counted of a second before is not counted twice: all of it is found again, or less.
 _COUNT_FAILED = Statement(
     """
-    INSERT INTO zart.breaker_counts AS c (breaker_key, generation, second, failed)
+    INSERT INTO zart.breaker_counts AS c (breaker_key, generation, second, failed,
+        failed_otherwise)
     SELECT * FROM unnest(:keys::bigint[], :generations::integer[], :seconds::timestamptz[],
-        :numbers::integer[])
+        :numbers::integer[], :others::integer[])
     ON CONFLICT (breaker_key, generation, second)
-    DO UPDATE SET failed = GREATEST(c.failed, excluded.failed) WHERE c.failed < excluded.failed
+    DO UPDATE SET failed = GREATEST(c.failed, excluded.failed),
+        failed_otherwise = GREATEST(c.failed_otherwise, excluded.failed_otherwise)
+    WHERE c.failed < excluded.failed OR c.failed_otherwise < excluded.failed_otherwise
     """
 )
 _COUNT_COMPLETED = Statement(
@@ -194,15 +203,20 @@ _COUNT_COMPLETED = Statement(
 )
 
 
-async def count_failed(connection: Connection, counts: FailedCounts) -> None:
-    """Note how many attempts ended badly in each second; what is known already stays."""
+async def count_failed(connection: Connection, counts: FailedCounts, others: FailedCounts) -> None:
+    """Note how many attempts ended badly in each second; what is known already stays.
+
+    ``others`` are those with other errors than of a breaker's group.
+    """
     # In the order of the keys, in which whoever else counts locks them, too.
-    keys, generations, seconds = zip(*sorted(counts), strict=True)
+    ordered = sorted(counts.keys() | others.keys())
+    keys, generations, seconds = zip(*ordered, strict=True)
     values = _COUNT_FAILED.arguments(
         keys=keys,
         generations=generations,
         seconds=seconds,
-        numbers=[counts[key] for key in sorted(counts)],
+        numbers=[counts.get(key, 0) for key in ordered],
+        others=[others.get(key, 0) for key in ordered],
     )
     await connection.execute(_COUNT_FAILED.text, *values)
 
@@ -224,7 +238,7 @@ _REACHED = f"""
         OFFSET 0) b
     CROSS JOIN LATERAL (
         SELECT sum(failed) - CASE WHEN b.min_failure_ratio > 0 THEN u.young ELSE 0 END AS failed,
-            COALESCE(sum(completed), 0) AS completed
+            COALESCE(sum(completed + failed_otherwise), 0) AS others
         FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key AND c.generation = b.generation AND {IN_WINDOW}) n
     WHERE n.failed >= b.failure_threshold
@@ -232,7 +246,8 @@ _REACHED = f"""
       AND CASE WHEN b.min_failure_ratio > 0
           THEN b.closed_at <= statement_timestamp() - {_UNHEARD} * interval '1 second'
           ELSE true END
-      AND n.failed >= b.min_failure_ratio * (n.failed + n.completed)
+      -- a product is not exact: 0.28 of 25 is more than 7
+      AND n.failed >= b.min_failure_ratio * (n.failed + n.others) - 1e-6
 """
 
 
@@ -244,6 +259,17 @@ async def find_reached(connection: Connection, young: Mapping[int, int]) -> dict
     """
     rows = await connection.fetch(_REACHED, list(young), list(young.values()))
     return {row[0]: Reached(row[1], row[2]) for row in rows}
+
+
+async def find_updated(connection: Connection, since: datetime) -> list[int]:
+    """Return the closed breakers, by key, whose settings were changed since then.
+
+    They may have counted enough for these already, and nothing more may fail.
+    """
+    rows = await connection.fetch(
+        "SELECT breaker_key FROM zart.breakers WHERE updated_at > $1 AND status = 'closed'", since
+    )
+    return [row[0] for row in rows]
 
 
 async def read_error(connection: Connection, attempt: FailedAttempt) -> StepError | None:

@@ -134,6 +134,7 @@ _UPDATE = Statement(
         failure_threshold = :failure_threshold, counted_within = :window,
         min_failure_ratio = :min_failure_ratio, error_group_id = :error_group_id,
         cooldown = :cooldown, probe_steps = :probe_steps, rate_per_second = :rate_per_second,
+        updated_at = statement_timestamp(),
         generation = generation + :anew::boolean::integer,
         token_from = CASE WHEN :anew THEN {LAST_LEASE} ELSE token_from END,
         closed_at = CASE WHEN :anew THEN statement_timestamp() ELSE closed_at END,
