@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 from breaking import ONE, breaker, count_by_now, fail, until, until_counted
 from rig import Rig, eventually
 
@@ -14,6 +18,14 @@ WINDOW = 3600.0  # none of what is counted goes meanwhile
 OTHER = StepError("RouteError", "no route to host", "")
 DECLINED = StepError("CardError", "the card was declined", "")
 GROUP = fingerprint(DECLINED.type, DECLINED.message, NEWEST).error_group_id
+
+
+@pytest.fixture
+async def store(zart_database: str) -> AsyncIterator[Database]:
+    """The database, as a server opens it."""
+    database = await Database.open(zart_database)
+    yield database
+    await database.close()
 
 
 async def until_beside(rig: Rig, breaker_id: str, column: str, wanted: int) -> None:
@@ -47,7 +59,7 @@ async def test_seven_of_twenty_five_are_0_28(rig: Rig) -> None:
 async def test_the_ratio_of_one_group_is_of_what_ended_with_other_errors_too(
     rig: Rig, store: Database
 ) -> None:
-    settings = {"failure_threshold": 2, "error_group_id": GROUP, "window": WINDOW}
+    settings: dict[str, Any] = {"failure_threshold": 2, "error_group_id": GROUP, "window": WINDOW}
     breaker_id = await breaker(rig.client, min_failure_ratio=0.5, **settings)
     without = await breaker(rig.client, **(settings | {"failure_threshold": 100}))
     await count_by_now(rig, breaker_id)
