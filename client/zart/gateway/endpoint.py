@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("zart.gateway")
 # A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
 _MOST_BYTES = 16 * 1024 * 1024
-# Bytes which take as long to read as an object, of two bytes perhaps, or as a parameter.
-_OBJECT_BYTES = 64
+# Bytes which take as long to read as an object, of two bytes perhaps, a value or a parameter.
+_PART_BYTES = 64
 
 
 class Endpoint:
@@ -133,7 +133,7 @@ class Endpoint:
             check_type(request.headers)
         query: bytes = request.scope["query_string"]
         asked = await aside.done(
-            max(len(body), _OBJECT_BYTES * (body.count(b"{") + query.count(b"&"))),
+            max(len(body), _PART_BYTES * (_parts_of(body) + query.count(b"&"))),
             message_of,
             binding,
             request.path_params,
@@ -151,6 +151,11 @@ class Endpoint:
             raise Refusal(error.status, error.http, headers) from None
         response.headers.update(headers)
         return response
+
+
+def _parts_of(body: bytes) -> int:
+    """Return how many objects, lists and values a body has at most: a text may hold their signs."""
+    return sum(body.count(sign) for sign in (b"{", b"[", b","))
 
 
 async def _body_of(request: Request, taken: Taken) -> bytes:

@@ -18,6 +18,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from zart.gateway.parts import Parts
 from zart.gateway.spelling import misspelt
 from zart.gateway.statuses import SHOWN, invalid
 
@@ -60,9 +61,10 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def fill(message: Message, members: Mapping[str, Any], others: Iterable[Violation] = ()) -> None:
     """Set the fields of an empty message from JSON. Raises Refusal naming each bad one.
 
-    ``others`` are what else is wrong with them.
+    ``others`` are what else is wrong with them. More parts than the server takes are refused before
+    they are made a message, which takes far longer than to look at them.
     """
-    found = _violations(members, cast("Descriptor", message.DESCRIPTOR), "")
+    found = _violations(members, cast("Descriptor", message.DESCRIPTOR), "", Parts())
     violations = list(itertools.islice(itertools.chain(found, others), SHOWN))
     if not violations:
         for name, value in members.items():  # one by one, to know which it was
@@ -90,7 +92,7 @@ def unknown(kind: Descriptor, name: str, path: str = "") -> Violation:
     return path + name, f"is not a field of {kind.name}{hint}"
 
 
-def _violations(value: object, kind: Descriptor, path: str) -> Iterator[Violation]:
+def _violations(value: object, kind: Descriptor, path: str, parts: Parts) -> Iterator[Violation]:
     if not isinstance(value, dict):
         return  # json_format says what is wrong with it
     seen: dict[str, str] = {}
@@ -100,7 +102,7 @@ def _violations(value: object, kind: Descriptor, path: str) -> Iterator[Violatio
             yield unknown(kind, name, path)
         else:
             yield from _clashes(field, name, path, seen)
-            yield from _inside(field, item, path + name)
+            yield from _inside(field, item, path + name, parts)
 
 
 def _clashes(
@@ -119,24 +121,28 @@ def _clashes(
     seen[key] = name
 
 
-def _inside(field: FieldDescriptor, item: object, path: str) -> Iterator[Violation]:
+def _inside(field: FieldDescriptor, item: object, path: str, parts: Parts) -> Iterator[Violation]:
     if item is None and not _is_value(field):
         # To json_format null is as good as left out. To a program that had no value it is not:
         # a guard that is left out guards nothing.
         yield path, "is null: leave it out if that is meant"
-    elif _is_value(field):
-        yield from _damaged(item, path)
-    elif wrong := next(filter(None, (_wrong(field, each) for each in _each(item))), ""):
+        return
+    if _is_value(field):
+        yield from _damaged(item, path, parts)
+        return
+    if isinstance(item, list) or (isinstance(item, dict) and field.is_repeated):
+        parts.add_items(field, len(item))
+    if wrong := next(filter(None, (_wrong(field, each) for each in _each(item))), ""):
         yield path, wrong
     elif field.message_type is not None and field.message_type.GetOptions().map_entry:
         values = field.message_type.fields_by_name["value"]
         for key, part in item.items() if isinstance(item, dict) else ():
-            yield from _inside(values, part, f"{path}.{key}")
+            yield from _inside(values, part, f"{path}.{key}", parts)
     elif field.message_type is not None and isinstance(item, list):
         for index, part in enumerate(item):
-            yield from _violations(part, field.message_type, f"{path}[{index}].")
+            yield from _violations(part, field.message_type, f"{path}[{index}].", parts)
     elif field.message_type is not None:
-        yield from _violations(item, field.message_type, f"{path}.")
+        yield from _violations(item, field.message_type, f"{path}.", parts)
 
 
 def _each(item: object) -> list[object]:
@@ -158,7 +164,7 @@ def _is_value(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name in _VALUES
 
 
-def _damaged(value: object, path: str) -> Iterator[Violation]:
+def _damaged(value: object, path: str, parts: Parts) -> Iterator[Violation]:
     """Find what does not come out of a Value as it went in: numbers, and what is nested deep."""
     waiting: list[tuple[Iterable[object], int]] = [([value], 0)]
     while waiting:
@@ -169,8 +175,10 @@ def _damaged(value: object, path: str) -> Iterator[Violation]:
             return
         for item in items:
             if isinstance(item, dict):
+                parts.add_members(len(item))
                 waiting.append((item.values(), depth + _OF_OBJECT))
             elif isinstance(item, list):
+                parts.add_values(len(item))
                 waiting.append((item, depth + _OF_LIST))
             elif _is_too_large(item):
                 yield path, f"has a number beyond 2^53, which would be damaged: use {path}Json"
