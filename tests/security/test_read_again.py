@@ -114,7 +114,7 @@ async def test_so_is_a_gateways_certificate(
     monkeypatch.setattr("zart.gateway.certificate._LOOK_EVERY", 0.05)
     chain, key = Authority(tmp_path / "pki").issue("gateway", "localhost")
     certificate = Certificate(chain, key, None)
-    first, refusals = certificate._now, []
+    first, refusals = certificate.context.made_last, []
 
     def refused(*_: object) -> None:
         refusals.append(True)
@@ -125,7 +125,7 @@ async def test_so_is_a_gateways_certificate(
         patch.setattr(Certificate, "_load", refused)
         certificate.reread()
         await until(lambda: refusals)
-    await until(lambda: certificate._now is not first)
+    await until(lambda: certificate.context.made_last is not first)
     following.cancel()
 
 

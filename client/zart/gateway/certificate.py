@@ -1,7 +1,9 @@
 """The gateway's certificate: read anew when its files change, for connections made from then on.
 
-Each reading makes a context of its own, which a connection is handed over to at its handshake: one
+Each reading makes a context of its own, and a connection begins with that of the last one: one
 context keeps a certificate for each kind of key, and would go on with the old one of another kind.
+It also keeps what TLS sessions are resumed by, and who resumes one shows no certificate: a session
+ends with the context that it was made in, so nobody is let in whom only former authorities signed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,23 @@ _log = logging.getLogger("zart.gateway")
 _LOOK_EVERY = 1.0  # seconds
 
 
+class _Newest(ssl.SSLContext):
+    """Has each connection begin with the context that was made last; is no other's."""
+
+    made_last: ssl.SSLContext
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,  # noqa: FBT001, FBT002 - as the base class has it
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        """Begin a connection; asyncio does it for each."""
+        return self.made_last.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
+
+
 class Certificate:
     """A chain, its key and whom callers' own must be signed by, in the ``context`` to accept with.
 
@@ -32,9 +51,8 @@ class Certificate:
         self._stamp = stamp_of(chain, key, client_ca)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._reread = asyncio.Event()
-        self.context = self._make()
-        self._now = self.context
-        self.context.sni_callback = self._hand_over
+        self.context = _Newest(ssl.PROTOCOL_TLS_SERVER)
+        self.context.made_last = self._make()
 
     @classmethod
     def of(cls, settings: Settings) -> Certificate | None:
@@ -55,7 +73,7 @@ class Certificate:
             anew = self._reread.is_set()
             self._reread.clear()
             try:
-                self._now = self._make()
+                self.context.made_last = self._make()
             except GatewayError as error:
                 # Half of it may be there, or a file not be readable yet: tried at the next look.
                 if anew or stamp != self._failed:
@@ -68,10 +86,6 @@ class Certificate:
     def reread(self) -> None:
         """Read the files now, whether or not they seem to have changed."""
         self._reread.set()
-
-    def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
-        """Go on with the certificate of now; called at each handshake, also of who asks no name."""
-        connection.context = self._now
 
     def _make(self) -> ssl.SSLContext:
         """Read the files into a context of their own. Raises GatewayError."""
