@@ -53,9 +53,9 @@ class TokenFile:
 
 @dataclass
 class Issuer:
-    """An identity provider with one key; ``jwks`` is what it publishes."""
+    """An identity provider with one key, of an id or of none; ``jwks`` is what it publishes."""
 
-    key_id: str = "k1"
+    key_id: str | None = "k1"
 
     def __post_init__(self) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
@@ -64,7 +64,7 @@ class Issuer:
     def jwk(self) -> dict[str, Any]:
         """The public key."""
         public = json.loads(ECAlgorithm.to_jwk(self.key.public_key()))
-        return {**public, "kid": self.key_id, "use": "sig", "alg": "ES256"}
+        return {**public, **self._named, "use": "sig", "alg": "ES256"}
 
     @property
     def jwks(self) -> dict[str, Any]:
@@ -87,5 +87,9 @@ class Issuer:
             {name: value for name, value in said.items() if value is not None},
             self.key,
             algorithm="ES256",
-            headers={"kid": self.key_id},
+            headers=self._named,
         )
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {} if self.key_id is None else {"kid": self.key_id}

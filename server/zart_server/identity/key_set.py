@@ -10,10 +10,11 @@ import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
@@ -35,10 +36,11 @@ _FETCH_FIRST_EVERY = 1.0  # until they were there once
 _FETCH_TIMEOUT = 5.0  # seconds without a byte
 _FETCH_WITHIN = 10.0  # seconds, all of it
 _MOST_BYTES = 1024 * 1024  # of an answer
+Keys: TypeAlias = "Mapping[str | None, Sequence[PyJWK]]"
 
 
 class KeySet:
-    """Keys by their id. ``generation`` counts the times that they changed.
+    """Keys by id, which several may share. ``generation`` counts the times that they changed.
 
     Raises IdentityFileError where the file cannot be used; a URL may answer later.
     """
@@ -50,30 +52,27 @@ class KeySet:
         self._name = _name_of(source)
         self._stamp = stamp_of(self._path)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
-        self._keys: dict[str | None, PyJWK] = {}
+        self._keys: Keys = {}
         self._fetched_at = -_REFRESH_EVERY
         self._fetching: asyncio.Task[None] | None = None
         if self._url is None:
             self._keys = self._read()
 
-    async def find(self, key_id: str | None) -> PyJWK | None:
-        """Return the key of this id, asking for new keys where it is not known.
+    async def find(self, key_id: str | None) -> Sequence[PyJWK]:
+        """Return the keys of this id, asking for new ones where there is none; without an id all.
 
-        Without an id: the only key, where there is only one. Raises KeysUnavailable until the URL
-        was read once: until then nobody's token can be judged.
+        Raises KeysUnavailable until the URL was read once: until then nobody's token can be judged.
         """
         found = self._look_up(key_id)
-        if found is None and self._may_fetch():
+        if not found and self._may_fetch():
             await self._fetch()
             found = self._look_up(key_id)
         if not self._keys:
             raise KeysUnavailable
         return found
 
-    def _look_up(self, key_id: str | None) -> PyJWK | None:
-        if key_id is None:
-            return next(iter(self._keys.values())) if len(self._keys) == 1 else None
-        return self._keys.get(key_id)
+    def _look_up(self, key_id: str | None) -> Sequence[PyJWK]:
+        return _all(self._keys) if key_id is None else self._keys.get(key_id, ())
 
     async def refresh(self, *, anew: bool = False) -> None:
         """Read the file if it changed, ask the URL every five minutes; ``anew``: both now.
@@ -130,7 +129,7 @@ class KeySet:
         else:
             self._learn(keys)
 
-    def _read(self) -> dict[str | None, PyJWK]:
+    def _read(self) -> Keys:
         try:
             return _keys_of(json.loads(self._path.read_bytes()))
         except (OSError, ValueError) as error:
@@ -138,13 +137,11 @@ class KeySet:
                 f"{self._name} is no JWKS with public keys ({type(error).__name__})"
             ) from None
 
-    def _learn(self, keys: dict[str | None, PyJWK]) -> None:
-        if {name: _text(key) for name, key in keys.items()} != {
-            name: _text(key) for name, key in self._keys.items()
-        }:
+    def _learn(self, keys: Keys) -> None:
+        if sorted(map(_text, _all(keys))) != sorted(map(_text, _all(self._keys))):
             self._keys = keys
             self.generation += 1
-            _log.info("%d keys were read anew", len(keys))
+            _log.info("%d keys were read anew", len(_all(keys)))
 
 
 class _PlainHttpError(HTTPError):
@@ -241,23 +238,29 @@ def _text(key: PyJWK) -> str:
     return json.dumps(key._jwk_data, sort_keys=True)  # noqa: SLF001 - it has no public name
 
 
-def _keys_of(document: object) -> dict[str | None, PyJWK]:
+def _all(keys: Keys) -> Sequence[PyJWK]:
+    return [key for sharing in keys.values() for key in sharing]
+
+
+def _keys_of(document: object) -> Keys:
     """Return the keys that verify signatures. Raises ValueError where there is none."""
     listed = document.get("keys") if isinstance(document, Mapping) else None
-    found: dict[str | None, PyJWK] = {}
+    found: dict[str | None, list[PyJWK]] = defaultdict(list)
     for each in listed if isinstance(listed, list) else ():
         if isinstance(each, dict) and each.get("use", "sig") == "sig":
             key = _key_of(each)
             if key is not None:
-                found[key.key_id] = key
+                found[key.key_id].append(key)
     if not found:
         raise ValueError("no public key to verify signatures by")
-    return found
+    return dict(found)
 
 
 def _key_of(each: dict[str, Any]) -> PyJWK | None:
+    """Return the key; None: it cannot be verified by, which keeps nobody from the others."""
     try:
         key = PyJWK(each)
-    except PyJWTError:  # of a kind that this server does not verify by; others may do
+    except Exception:  # noqa: BLE001 - of what is no key at all, as its "alg" a list, anything is raised
         return None
-    return key if key.algorithm_name in ALGORITHMS else None
+    is_named = key.key_id is None or isinstance(key.key_id, str)
+    return key if is_named and key.algorithm_name in ALGORITHMS else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from jwt.exceptions import PyJWTError
+from jwt import PyJWK
+from jwt.exceptions import InvalidSignatureError, PyJWTError
 from pydantic import TypeAdapter, ValidationError
 
 from zart_server.domain.errors import InvalidCredentials
@@ -18,6 +20,7 @@ from zart_server.identity.key_set import KeySet
 
 _KNOWN_AT_MOST = 10_000
 _REFUSED_FOR = 10.0  # seconds that a token that does not hold is not verified again
+_TRIED = 4  # keys that one token may be signed with: each costs a verification
 _principal = TypeAdapter(Principal)
 _names = TypeAdapter(list[str])
 
@@ -77,25 +80,40 @@ class WebTokens:
 
     async def _verify(self, token: str) -> tuple[float, Identity]:
         try:
-            key_id = jwt.get_unverified_header(token).get("kid")
+            header = jwt.get_unverified_header(token)
         except (PyJWTError, RecursionError):  # a header of brackets, to some versions of PyJWT
             raise InvalidCredentials("neither a known token nor a JWT") from None
-        key = await self._keys.find(key_id)
-        if key is None:
+        keys = await self._keys.find(header.get("kid"))
+        if not keys:
             raise InvalidCredentials("signed with an unknown key")
+        fitting = [key for key in keys if key.algorithm_name == header.get("alg")]
+        if not fitting:
+            raise InvalidCredentials("signed by another algorithm than its key's")
         try:
-            said = jwt.decode(
-                token,
-                key,
-                algorithms=[key.algorithm_name],
-                issuer=self._claims.issuer,
-                audience=self._claims.audience,
-                leeway=self._claims.skew,
-                options={"require": ["exp", "iss", "aud", "sub"]},
-            )
+            said = self._said(token, fitting[:_TRIED])
         except (PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise InvalidCredentials(type(error).__name__) from None
         return float(said["exp"]) + self._claims.skew, self._identity(said)
+
+    def _said(self, token: str, keys: Sequence[PyJWK]) -> Mapping[str, Any]:
+        """Return the claims of a token that one of the keys has signed. Raises what PyJWT does."""
+        *others, last = keys
+        for key in others:
+            with contextlib.suppress(InvalidSignatureError):
+                return self._said_by(token, key)
+        return self._said_by(token, last)
+
+    def _said_by(self, token: str, key: PyJWK) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            issuer=self._claims.issuer,
+            audience=self._claims.audience,
+            leeway=self._claims.skew,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
+        return said
 
     def _identity(self, said: Mapping[str, Any]) -> Identity:
         try:
