@@ -53,7 +53,9 @@ class Taken:
         self._bytes = 0
 
     def add_bytes(self, amount: int) -> None:
-        """Keep bytes of a body. Raises Refusal."""
+        """Keep bytes of a body, if there are any. Raises Refusal."""
+        if not amount:  # nothing is given back of it, and so the address would be kept for ever
+            return
         self._room.bodies.take(self._address, amount)
         self._bytes += amount
 
