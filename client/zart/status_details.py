@@ -15,7 +15,7 @@ FailedCall: TypeAlias = "grpc.Call | grpc.aio.AioRpcError"
 _Detail = TypeVar("_Detail", bound=Message)
 
 _STATUS_KEY = "grpc-status-details-bin"
-_DOMAIN = "zart"  # whose ErrorInfo it is: a proxy may have reasons of its own, by the same names
+DOMAIN = "zart"  # whose ErrorInfo it is: a proxy may have reasons of its own, by the same names
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _NO_ANSWER = {
     grpc.StatusCode.UNAVAILABLE,
@@ -58,12 +58,12 @@ def metadata_of(status: status_pb2.Status) -> Mapping[str, str]:
 def reason_of(status: status_pb2.Status) -> str:
     """Return the reason that a zart server gave; empty where there is none."""
     info = _detail(status, error_details_pb2.ErrorInfo())
-    return str(info.reason) if info.domain == _DOMAIN else ""
+    return str(info.reason) if info.domain == DOMAIN else ""
 
 
 def is_of_zart(status: status_pb2.Status) -> bool:
     """Return whether a zart server made the status, not a proxy on the way."""
-    return bool(_detail(status, error_details_pb2.ErrorInfo()).domain == _DOMAIN)
+    return bool(_detail(status, error_details_pb2.ErrorInfo()).domain == DOMAIN)
 
 
 def is_no_answer(error: FailedCall) -> bool:

@@ -18,6 +18,7 @@ from rig import CHAIN, Rig
 from waiting import for_ever
 
 import zart
+from zart.status_details import reason_of
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as admin
 from zart.v1 import execution_service_pb2 as pb
@@ -100,6 +101,7 @@ async def test_what_is_too_large_to_be_sent_is_told_as_what_the_server_takes_not
         with pytest.raises(zart.errors.PayloadTooLarge, match="too large to be sent") as refused:
             await client.start("t", "x" * TOO_LARGE)
     assert refused.value.request_id
+    assert reason_of(refused.value.status) == "PAYLOAD_TOO_LARGE"  # as what the server refuses
     assert await asyncio.to_thread(start)
 
 

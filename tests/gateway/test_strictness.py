@@ -253,6 +253,14 @@ def test_a_body_that_is_too_large_is_a_413(shared_http: Http) -> None:
     assert told.reason == streamed.reason == "PAYLOAD_TOO_LARGE"
 
 
+def test_a_body_that_is_too_large_as_a_message_is_one_too(shared_http: Http) -> None:
+    begin, end = '{"taskName": "', '"}'  # and the message has a request_id besides
+    name = "x" * (16 * 1024 * 1024 - len(begin + end))
+    refused = shared_http.post(START, begin + name + end)
+    assert (refused.status, refused.reason) == (413, "PAYLOAD_TOO_LARGE")
+    assert "too large to be sent" in refused.json["message"]
+
+
 def test_a_payload_of_a_megabyte_is_taken_and_a_larger_one_is_a_413(http_: Http) -> None:
     fits = json.dumps("x" * (1024 * 1024 - 2))
 

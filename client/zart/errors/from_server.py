@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import grpc
 from google.protobuf.message import Message
-from google.rpc import status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart import status_details
 from zart.errors import batches, callers, executions, pauses, requests, serving, steps
@@ -53,8 +53,16 @@ def _from_call(error: grpc.RpcError) -> ZartError:
             return from_status(status)
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.startswith(_TOO_LARGE_TO_SEND):
-        message = f"the request is too large to be sent: {details}"
-        return requests.PayloadTooLarge(status_pb2.Status(code=code.value[0], message=message))
+        return _too_large(f"the request is too large to be sent: {details}")
     if status_details.is_no_answer(error) or status_details.was_cut(error):
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))
+
+
+def _too_large(message: str) -> requests.PayloadTooLarge:
+    """Say what the server would: whoever goes by the status, as a gateway, needs its reason."""
+    status = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message=message)
+    reason = requests.PayloadTooLarge.reason
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=status_details.DOMAIN)
+    status.details.add().Pack(info)
+    return requests.PayloadTooLarge(status)
