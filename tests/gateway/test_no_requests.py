@@ -12,9 +12,14 @@ from waiting import GIVE_UP
 
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = b"Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno size\r\n"
+LONG = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 NONE = {
     "a path as it is typed": "GET /api/v1/executions/café HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
-    "a head of more than 16 KiB": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 16 * 1024,
+    "a head of more than 16 KiB": LONG + b"X: " + b"x" * 16 * 1024,
+    "a whole one of more than 16 KiB": LONG + b"X: " + b"x" * 16 * 1024 + b"\r\n\r\n",
+    "one of many headers": LONG + b"".join(b"%d: x\r\n" % n for n in range(5_000)) + b"\r\n",
+    "one with a long path": b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 16 * 1024),
+    "one with a long query": b"GET /?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 16 * 1024),
     "the hello of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "another after a whole one": WHOLE + b"what else\r\n\r\n",
     "a chunk without a size": b"POST /admin/v1/resume HTTP/1.1\r\n" + CHUNKED,

@@ -35,7 +35,7 @@ def publish(path: Path, keys: list[dict[str, Any]]) -> None:
     path.write_text(json.dumps({"keys": keys}))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=str)
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
 async def test_a_key_that_is_none_keeps_nobody_from_the_others(
     tmp_path: Path, issuer: Issuer, odd: dict[str, Any]
 ) -> None:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from zart.gateway.bindings import Binding, all_services, bindings_of
 from zart.gateway.calls import Calls
 from zart.gateway.endpoint import Endpoint
+from zart.gateway.heads import OnlyShortHeads
 from zart.gateway.hosts import OnlyKnownHosts
 from zart.gateway.open_pages import Document, Ready
 from zart.gateway.settings import Settings
@@ -61,7 +62,7 @@ def application(
     no_route = functools.partial(_no_route, requests)
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_route})
     app.router.redirect_slashes = False
-    return OnlyKnownHosts(_RawPaths(app), settings, requests)
+    return OnlyShortHeads(OnlyKnownHosts(_RawPaths(app), settings, requests), requests)
 
 
 class _RawPaths:

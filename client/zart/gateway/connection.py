@@ -10,8 +10,9 @@ from google.rpc import code_pb2
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zart.gateway.calls import GRACE
+from zart.gateway.heads import NOT_HTTP
 from zart.gateway.progress import is_all_taken, taken
-from zart.gateway.statuses import Refusal, invalid, json_of, refusal, retry_in
+from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
 from zart.gateway.waiting import Waiting
 from zart.networks import network_of
 
@@ -22,10 +23,6 @@ _TOO_MANY = refusal(
     retry_in(1),
     reason="SERVER_BUSY",
     http=503,
-)
-_NOT_HTTP = invalid(
-    [("request", "is not HTTP/1.1: is the path percent-encoded? A head has at most 16 KiB")],
-    http=400,
 )
 
 
@@ -87,7 +84,7 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's word for all that
         """Answer what is no request of HTTP/1.1, and close it."""
-        self._refuse(_NOT_HTTP)
+        self._refuse(NOT_HTTP)
         self.transport.close()
 
     def shutdown(self) -> None:

@@ -22,6 +22,7 @@ from zart.gateway.calls import GRACE, Calls
 from zart.gateway.certificate import Certificate
 from zart.gateway.connection import Connection
 from zart.gateway.guard import check_guarded
+from zart.gateway.heads import HEAD_BYTES
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import Waiting
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
 
 _log = logging.getLogger("zart.gateway")
-_HEADER_BYTES = 16 * 1024  # as much as the server takes in metadata
 _GRACE = GRACE + 1  # seconds that requests have at the end: those without an answer tell so before
 _WAITING = 1024  # connections without a whole request
 
@@ -109,7 +109,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACE,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
+        h11_max_incomplete_event_size=HEAD_BYTES,
     )
 
 
