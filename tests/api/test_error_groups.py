@@ -95,7 +95,7 @@ async def test_no_large_group_is_left_out_as_another_one_goes_between_two_pages(
 ) -> None:
     """Of fewer groups more would be counted of each: none had a place behind the first page."""
     await _die_of_many(rig, monkeypatch)
-    found = []
+    found: list[tuple[str, int]] = []
     async for page in rig.client.list_error_groups(wanted, page_size=2).pages():
         if not found:
             await rig.client.retry_step("last", "charge-card")
@@ -109,7 +109,7 @@ async def test_no_large_group_is_told_again_as_another_one_comes_between_two_pag
 ) -> None:
     await _die_of_many(rig, monkeypatch)
     await rig.client.retry_step("last", "charge-card")
-    found = []
+    found: list[tuple[str, int]] = []
     async for page in rig.client.list_error_groups(wanted, page_size=2).pages():
         if not found:
             await rig.complete(*await rig.lease(task="order"))
