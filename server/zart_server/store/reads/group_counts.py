@@ -33,7 +33,7 @@ class GroupCount(NamedTuple):
     samples: Sequence[int] | None
 
 
-class Counted(NamedTuple):
+class CountedGroups(NamedTuple):
     """What groups were counted up to: ``most`` dead steps each; 0: none was cut off."""
 
     counts: Sequence[GroupCount]
@@ -167,7 +167,7 @@ async def count_groups(
     *,
     batch_key: int,
     most: int,
-) -> Counted:
+) -> CountedGroups:
     """Count the dead steps of groups that a filter matches. ``tx`` is a snapshot.
 
     ``batch_key`` is that of the batch that it names, 0: of none. ``most`` is what the pages before
@@ -177,13 +177,13 @@ async def count_groups(
         run_keys = await _few_runs(tx, groups, wanted, batch_key)
         if run_keys is None:
             most = _share(_LOOKED_AT, groups, most)
-        return Counted(await _looked_at(tx, groups, wanted, part, run_keys, most), most)
+        return CountedGroups(await _looked_at(tx, groups, wanted, part, run_keys, most), most)
     counts = await _counted(tx, groups, wanted, part, _share(_FEW, groups, most))
     if not any(one.is_lower_bound for one in counts):
-        return Counted(counts, most)
+        return CountedGroups(counts, most)
     if not await tx.fetchval(_ARE_FEW_PAGES):
         most = _share(_MANY, groups, most)
-        return Counted(await _counted(tx, groups, wanted, part, most), most)
+        return CountedGroups(await _counted(tx, groups, wanted, part, most), most)
     values = range_arguments(wanted, part, by_time=True)
     values |= range_arguments(wanted, part, by_time=False)
     rows = await tx.fetch(_COUNT_PAGES.text, *_COUNT_PAGES.arguments(**values))
@@ -192,7 +192,7 @@ async def count_groups(
         GroupCount(group, found.get(group.key, 0), is_lower_bound=False, samples=None)
         for group in groups
     ]
-    return Counted(exact, most)
+    return CountedGroups(exact, most)
 
 
 def _share(all_together: int, groups: Sequence[Group], before: int) -> int:
