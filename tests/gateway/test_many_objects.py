@@ -44,6 +44,8 @@ TOO_MANY: dict[str, dict[str, Any]] = {
     "lists in lists": {"payload": [[1] * 1_000] * 550},
     "of requests together": {"requests": [{"payload": [1] * 300_000}] * 2},
     "steps": {"steps": [{}] * 101_000},
+    "policies of steps": {"steps": [{**STEP, "retryPolicy": {}}] * 51_000},
+    "objects": {"payload": [{}] * 410_000},
     "steps that are none": {"steps": [1] * 101_000},
     "names": {"steps": [{**STEP, "dependsOn": ["a"] * 401_000}]},
     "names where one belongs": {"taskName": ["a"] * 401_000},
@@ -64,6 +66,16 @@ async def test_too_many_parts_are_refused_before_they_are_made_a_message(
     assert (refused.status, refused.reason) == (413, "TOO_MANY_ITEMS")
     assert list(refused.fields) == ["request"]
     assert (made, scripted.requests) == ([], [])
+
+
+@pytest.mark.parametrize("value", [1, 0.5, {}], ids=repr)
+async def test_far_too_many_are_not_even_read(
+    http_scripted: Http, monkeypatch: pytest.MonkeyPatch, value: object
+) -> None:
+    seen = []
+    monkeypatch.setattr("zart.gateway.incoming.fill", lambda *_: seen.append(value))
+    refused = await post(http_scripted, START, {"payload": [value] * 1_700_000})
+    assert (refused.status, refused.reason, seen) == (413, "TOO_MANY_ITEMS", [])
 
 
 def test_what_a_text_holds_are_no_parts(http_: Http) -> None:

@@ -17,7 +17,9 @@ NONE = {
     "a path as it is typed": "GET /api/v1/executions/café HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
     "a head of more than 16 KiB": LONG + b"X: " + b"x" * 16 * 1024,
     "a whole one of more than 16 KiB": LONG + b"X: " + b"x" * 16 * 1024 + b"\r\n\r\n",
-    "one of many headers": LONG + b"".join(b"%d: x\r\n" % n for n in range(5_000)) + b"\r\n",
+    "one of many headers": LONG
+    + b"".join(b"x%d: %030d\r\n" % (n, n) for n in range(500))
+    + b"\r\n",
     "one with a long path": b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 16 * 1024),
     "one with a long query": b"GET /?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 16 * 1024),
     "the hello of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",

@@ -12,7 +12,7 @@ from google.rpc import code_pb2, error_details_pb2
 from zart.gateway.statuses import refusal
 
 # What a part counts: of each kind no more than to the server, so that what it takes is passed on.
-_OURS, _ITEM, _MEMBER, _VALUE = 16, 4, 6, 3
+_OURS, _ITEM, _GOOGLES, _MEMBER, _VALUE, _CONTAINER = 16, 4, 2, 6, 3, 1
 _MOST = 1_600_000
 _OWN = "zart."
 
@@ -23,19 +23,27 @@ class Parts:
     def __init__(self) -> None:
         self._count = 0
 
-    def add_items(self, field: FieldDescriptor, number: int) -> None:
-        """Count what stands in the list, or the map, of a field."""
+    def add_field(self, field: FieldDescriptor, item: object) -> None:
+        """Count what a field is given: all of a list or a map, a message, or what is no part."""
+        is_many = isinstance(item, list) or (isinstance(item, dict) and field.is_repeated)
+        number = len(item) if is_many and isinstance(item, list | dict) else 1
         inner = field.message_type
-        is_ours = inner is not None and inner.full_name.startswith(_OWN)
-        self._add(number * (_OURS if is_ours else _ITEM))
+        if inner is not None:
+            self._add(number * (_OURS if inner.full_name.startswith(_OWN) else _GOOGLES))
+        elif is_many:
+            self._add(number * _ITEM)
 
     def add_members(self, number: int) -> None:
-        """Count the members of an object in a google.protobuf.Value."""
-        self._add(number * _MEMBER)
+        """Count an object in a google.protobuf.Value, of so many members."""
+        self._add(_CONTAINER + number * _MEMBER)
 
     def add_values(self, number: int) -> None:
-        """Count the values of a list in a google.protobuf.Value."""
-        self._add(number * _VALUE)
+        """Count a list in a google.protobuf.Value, of so many values."""
+        self._add(_CONTAINER + number * _VALUE)
+
+    def add_read(self) -> None:
+        """Count a number or an object of the JSON, whatever becomes of it."""
+        self._add(1)
 
     def _add(self, weight: int) -> None:
         self._count += weight
