@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from batching import dead_steps
+from batching import dead_steps, until_batch
 from retaining import make_old
 from rig import CHAIN, Rig, eventually
 
@@ -79,6 +79,7 @@ async def test_a_batch_is_repeated_however_long_ago_its_executions_began_by_then
         assert set(refused.value.fields) == {"selection.filter.created_after"}
     with pytest.raises(errors.FilterTooBroad):
         await rig.client.list_executions(wanted)
+    await until_batch(rig.client, first.batch_id, "COMPLETED")
     with pytest.raises(errors.NothingSelected):  # what it was planned for is cancelled by now
         await create(plan_token=plan.plan_token)
 
