@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rig import Rig, eventually
@@ -27,6 +30,27 @@ async def dispatching(
     finally:
         stop.set()
         await running
+
+
+@contextlib.contextmanager
+def dispatcher_process(
+    folder: Path, variables: Mapping[str, str], *command: str, stdin: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a folder until the context is left; it logs to the file ``log`` there.
+
+    With these ZART_ variables and no others. It is killed in the end, whatever it does.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            env={**others, **variables}, cwd=folder, stdin=stdin, stderr=log,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def registered(rig: Rig, name: str) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dispatching import registered
+from dispatching import dispatcher_process, registered
 from rig import Rig
 from terminal import zart_command
 from waiting import eventually, until
@@ -108,28 +104,14 @@ def test_a_bad_value_is_misuse_and_names_option_and_variable(
         assert "Traceback" not in told
 
 
-@contextlib.contextmanager
-def dispatcher(folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a dispatcher as a process, with these variables of ours and no others."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zart.cli", "dispatch", "orders"],
-            env={**others, **environment}, cwd=folder, stderr=log,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 async def test_a_process_does_what_its_variables_say(
     rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
 ) -> None:
     """One step at a time, under a lease of five minutes, which has no time to end."""
     own = dict(zip(VARIABLES, ("1", "300", "0"), strict=True))
-    with dispatcher(tmp_path, {"ZART_ADDRESS": zart_server.address, **own}) as process:
+    command = (sys.executable, "-m", "zart.cli", "dispatch", "orders")
+    own["ZART_ADDRESS"] = zart_server.address
+    with dispatcher_process(tmp_path, own, *command) as process:
         await registered(rig, "order")
         for name in ("first", "second"):
             await rig.client.start("order", execution_id=name)

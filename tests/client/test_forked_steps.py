@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from client.test_held_up_stops import LOOPS
-from dispatching import registered
+from dispatching import dispatcher_process, registered
 from rig import Rig
 from waiting import GIVE_UP, until
 
@@ -95,20 +93,12 @@ def test_a_signal_ends_what_was_forked_and_tells_nobody_else(loop: str) -> None:
     assert done.stdout.split("\n") == lines, done.stderr
 
 
-@contextlib.contextmanager
-def dispatcher(folder: Path, address: str, loop: str) -> Iterator[subprocess.Popen[bytes]]:
+def dispatcher(
+    folder: Path, address: str, loop: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     program = f"import sys; {LOOPS[loop]}from zart.cli.main import main; sys.exit(main())"
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, "dispatch", "orders"],
-            env={**others, "ZART_ADDRESS": address}, cwd=folder, stderr=log,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    command = (sys.executable, "-c", program, "dispatch", "orders")
+    return dispatcher_process(folder, {"ZART_ADDRESS": address}, *command)
 
 
 @pytest.mark.parametrize("way", [FORK, "spawn"])

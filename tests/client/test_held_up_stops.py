@@ -8,11 +8,10 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dispatching import registered
+from dispatching import dispatcher_process, registered
 from rig import Rig
 from waiting import GIVE_UP, block_until, until
 
@@ -54,29 +53,18 @@ LOOPS = {"uvloop": "", "asyncio": "sys.modules['uvloop'] = None; "}
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
-@contextlib.contextmanager
 def dispatcher(
     folder: Path, address: str, loop: str, rest: float, terminal: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """Run a dispatcher as a process, which has ``rest`` seconds besides its grace of none."""
     (folder / "orders.py").write_text(TASKS)
     program = (
         f"import sys; {LOOPS[loop]}from zart.cli import dispatching; from zart.cli.main import main;"
         f" dispatching._REST = {rest}; sys.exit(main())"
     )
-    window = ["env", "--default-signal=HUP", "setsid", "--ctty"]
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*([] if terminal is None else window), sys.executable, "-c", program, "dispatch",
-             "orders", "--grace", "0"],
-            env={**others, "ZART_ADDRESS": address}, cwd=folder, stdin=terminal, stderr=log,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    window = [] if terminal is None else ["env", "--default-signal=HUP", "setsid", "--ctty"]
+    command = [*window, sys.executable, "-c", program, "dispatch", "orders", "--grace", "0"]
+    return dispatcher_process(folder, {"ZART_ADDRESS": address}, *command, stdin=terminal)
 
 
 async def held_up(rig: Rig, folder: Path, step: str) -> None:

@@ -6,11 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dispatching import registered
+from dispatching import dispatcher_process, registered
 from rig import Rig
 from waiting import GIVE_UP, until
 
@@ -135,21 +134,13 @@ asyncio.run(main())
 """
 
 
-@contextlib.contextmanager
-def dispatcher(folder: Path, handler: str, address: str) -> Iterator[subprocess.Popen[bytes]]:
+def dispatcher(
+    folder: Path, handler: str, address: str
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """Run a dispatcher as a process, whose steps have no time to end."""
     (folder / "orders.py").write_text(TASKS.replace("{handler}", handler))
-    others = {name: value for name, value in os.environ.items() if not name.startswith("ZART_")}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "zart.cli", "dispatch", "orders", "--grace", "0"],
-            env={**others, "ZART_ADDRESS": address}, cwd=folder, stderr=log,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    command = (sys.executable, "-m", "zart.cli", "dispatch", "orders", "--grace", "0")
+    return dispatcher_process(folder, {"ZART_ADDRESS": address}, *command)
 
 
 @pytest.mark.parametrize(

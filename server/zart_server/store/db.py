@@ -27,7 +27,6 @@ from zart_server.store.driver_errors import translated
 from zart_server.store.grouping_version import read_version
 from zart_server.store.history import join_history
 from zart_server.store.liveness import Liveness
-from zart_server.store.patience import at_most
 from zart_server.store.sessions import Session
 
 _CLOSE_WAIT = 1.0  # seconds
@@ -57,11 +56,6 @@ async def _roll_back(raw: Raw) -> None:
 def _terminate(raw: Raw) -> None:
     with contextlib.suppress(asyncpg.InterfaceError):  # somebody else has
         raw.terminate()
-
-
-# As the ``first`` of background work for one of several: others are not to wait as long as a call
-# may, where somebody holds a row of it, nor those who wait for what it has locked by then.
-BRIEFLY = at_most(1.0)
 
 
 class Database:

@@ -15,9 +15,18 @@ UNDER_THE_PAUSE_LOCK = 0.5
 USUAL = "zart.lock_timeout"
 
 
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
 def at_most(seconds: float) -> str:
     """Return what a transaction begins with so that it waits no longer for any lock."""
     return f"SET LOCAL lock_timeout = {_milliseconds(seconds)};"
+
+
+# As the ``first`` of background work for one of several: others are not to wait as long as a call
+# may, where somebody holds a row of it, nor those who wait for what it has locked by then.
+BRIEFLY = at_most(1.0)
 
 
 def at_most_from_here(seconds: float) -> str:
@@ -27,7 +36,3 @@ def at_most_from_here(seconds: float) -> str:
 
 # Likewise, so that locks are waited for as usual again.
 AS_USUAL = f"set_config('lock_timeout', current_setting('{USUAL}', true), true)"
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)

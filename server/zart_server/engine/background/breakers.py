@@ -34,7 +34,8 @@ from zart_server.store.breaking.counts import (
 )
 from zart_server.store.breaking.probes import find_probes
 from zart_server.store.breaking.states import DueBreaker, find_due
-from zart_server.store.db import BRIEFLY, Database
+from zart_server.store.db import Database
+from zart_server.store.patience import BRIEFLY
 
 _log = logging.getLogger(__name__)
 _TICK = 0.5  # seconds

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from zart_server.store.db import BRIEFLY, Database
+from zart_server.store.db import Database
+from zart_server.store.patience import BRIEFLY
 from zart_server.store.pausing.closing import close_leased, find_leased
 from zart_server.store.pausing.rules import share_pause_lock
 

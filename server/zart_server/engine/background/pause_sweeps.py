@@ -15,7 +15,8 @@ from zart_server.engine.background.release_pieces import release_exempt, release
 from zart_server.engine.background.settle_pieces import LaneSweep, ReleasedSweep, SettleSweep
 from zart_server.engine.operations.settle_rule import settle_rule_of_execution
 from zart_server.store.connection import Tx
-from zart_server.store.db import BRIEFLY, Database
+from zart_server.store.db import Database
+from zart_server.store.patience import BRIEFLY
 from zart_server.store.pausing.paused import PausedAt
 from zart_server.store.pausing.rules import share_pause_lock
 from zart_server.store.pausing.settling import lanes_to_settle

@@ -23,7 +23,8 @@ from zart_server.engine.operations.canary_line import (
 from zart_server.engine.operations.let_go import LetGo, let_steps_go, lock_line
 from zart_server.engine.operations.release import end_release
 from zart_server.store.connection import Tx
-from zart_server.store.db import BRIEFLY, Database
+from zart_server.store.db import Database
+from zart_server.store.patience import BRIEFLY
 from zart_server.store.pausing.letting_go import (
     PromisedCanary,
     promise_canary,
