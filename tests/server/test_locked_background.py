@@ -67,6 +67,23 @@ async def test_leases_are_swept_beside_more_of_a_locked_run_than_a_look_finds(
         await lost(process, "y")
 
 
+async def test_leases_are_swept_beside_those_that_need_a_locked_table(process: Rig) -> None:
+    """Of what is dead: no look at rows tells which leases these are."""
+    once = zart.Retry(max_attempts=1)
+    for number in range(30):
+        await process.start(f"dies-{number}", {"a": ()}, retry=once)
+        await process.start(f"y-{number}", {"a": ()})
+    assert len(await process.lease(lease_duration=SHORT)) == 60
+    async with process.locked("LOCK TABLE zart.dead_steps"):
+        await lost(process, *(f"y-{number}" for number in range(30)))
+
+    async def are_dead() -> bool:
+        names = [f"dies-{number}" for number in range(30)]
+        return all([await process.run_status(name) == "FAILED" for name in names])
+
+    await eventually(are_dead)
+
+
 async def test_leases_are_swept_and_tasks_become_due_beside_a_locked_table(process: Rig) -> None:
     """Of breakers, which are looked at each second: neither has to do with them."""
     await process.start("x", {"a": ()}, retry=zart.Retry(max_attempts=3, initial_backoff=1.0))
