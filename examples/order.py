@@ -37,7 +37,7 @@ def charge_card(ctx: zart.StepContext) -> dict[str, Any]:
     if CARD_DOWN.exists():
         raise zart.StepFailed(f"the card service is down (rm {CARD_DOWN} brings it back)")
     receipt = hashlib.sha256(ctx.idempotency_key.encode()).hexdigest()[:12]
-    return {"receipt": receipt, "amount": ctx.payload["amount"]}
+    return {"receipt": receipt, "amount": ctx.payload.get("amount", 1)}
 
 
 @order.step(depends_on=[enrich_data, charge_card])
