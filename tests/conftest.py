@@ -36,6 +36,9 @@ for name in [name for name in os.environ if name.startswith("PG")]:
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = "127.0.0.1,localhost"
 
+# The hundreds of processes that tests start are not each to compile anew all that they load.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 ROOT = Path(__file__).parents[1]
 
 # Where tests run in the background of a shell, SIGINT is ignored, and so by each process that they

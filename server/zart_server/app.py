@@ -41,10 +41,10 @@ from zart_server.metrics.serving import serving_metrics_of
 from zart_server.observability import configure_logging
 from zart_server.security import SecurityError, authenticator_of, certificate_of
 from zart_server.settings import Settings, SettingsError
-from zart_server.store.connecting import check_sessions
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import cause_of, translate
-from zart_server.store.migrate import SchemaOutdated, check_schema, migrate
+from zart_server.store.preparing import prepare
+from zart_server.store.schema import SchemaOutdated
 from zart_server.store.sessions import SessionRefused
 from zart_server.supervised import Supervised
 from zart_server.tls import Certificate
@@ -197,11 +197,7 @@ async def _prepare_database(settings: Settings) -> None:
     deadline = loop.time() + _DATABASE_WAIT
     while True:
         try:
-            await check_sessions(settings.database_url)
-            if settings.migrate:
-                await migrate(settings.database_url)
-            else:
-                await check_schema(settings.database_url)
+            await prepare(settings.database_url, migrates=settings.migrate)
         except (SchemaOutdated, SessionRefused) as error:
             raise StartError(str(error)) from None
         except Exception as error:

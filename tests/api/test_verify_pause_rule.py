@@ -20,6 +20,8 @@ MOVED = """
     COMMIT
 """
 
+UNTIL = "BEGIN; SET LOCAL zart.purge = 'on'; UPDATE zart.pause_rules SET token_until = {}; COMMIT"
+
 # Verifications: what a server does by itself may wait for the same lock.
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -103,17 +105,14 @@ async def test_what_was_exempt_or_released_when_it_was_leased_is_no_violation(ri
     await rig.client.resume(rule_id=paused.rule_id)
     while tasks := await rig.lease(1, wait=LONG if len(rig.leased) < len(names) else 0):
         await rig.complete(*tasks)
-    await rig.db.execute(
-        "BEGIN; SET LOCAL zart.purge = 'on'; UPDATE zart.pause_rules SET token_until = ("
-        "SELECT max(lease_token) FROM zart.steps); COMMIT"
-    )
+    await rig.db.execute(UNTIL.format("(SELECT max(lease_token) FROM zart.steps)"))
     rows = await rig.db.fetch(
         "SELECT rule_key, token_from, run_key, e.execution_id, lease_token FROM zart.pause_rules,"
         " zart.steps JOIN zart.runs USING (run_key) JOIN zart.executions e USING (execution_key)"
         " ORDER BY lease_token"
     )
     rule_key = rows[0]["rule_key"]
-    # After so many leases: a claim that is begun anew leaves a gap between tokens.
+    # After so many leases: a claim that is begun anew leaves a gap.
     token = [rows[0]["token_from"], *(row["lease_token"] for row in rows)]
     for n, since, until in [(0, 0, None), (1, 0, 2), (2, 0, 2), (3, 4, None)]:
         await rig.db.execute(
@@ -139,10 +138,7 @@ async def test_at_most_a_thousand_violations_are_listed_the_first_ones(rig: Rig)
     async with asyncio.timeout(GIVE_UP):
         while await rig.run_status() != "COMPLETED":
             await rig.complete(*await rig.lease(1000, wait=LONG))
-    await rig.db.execute(
-        "BEGIN; SET LOCAL zart.purge = 'on';"
-        "UPDATE zart.pause_rules SET token_until = token_from + 1000000; COMMIT"
-    )
+    await rig.db.execute(UNTIL.format("token_from + 1000000"))
     receipt = await rig.client.verify_pause_rule(paused.rule_id)
     assert (len(receipt.violations), receipt.violations_is_lower_bound) == (1000, True)
     first = await rig.db.fetch(

@@ -122,7 +122,7 @@ def migrate_command(
         asyncio.run(migrating())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-    except store.SchemaOutdated as error:
+    except _server("store.schema").SchemaOutdated as error:
         session.err.line(f"zart: {error}")
         return 1
     except Exception as error:  # noqa: BLE001 - drivers raise many things; told in one line

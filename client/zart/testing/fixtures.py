@@ -64,7 +64,13 @@ def zart_postgres(zart_postgres_folder: Path) -> Iterator[str]:
     from zart_server.embedded import postgres  # noqa: PLC0415 - only where it is used
     from zart_server.store.migrate import migrate  # noqa: PLC0415 - likewise
 
-    settings = ("max_wal_size=4GB", "autovacuum_naptime=1h", "track_commit_timestamp=on")
+    settings = (
+        "max_wal_size=4GB",
+        "autovacuum_naptime=1h",
+        "track_commit_timestamp=on",
+        # A thousand times fewer to each connection: its password is random, and gone with it.
+        "scram_iterations=4",
+    )
     with postgres.running(
         zart_postgres_folder, durable=False, settings=settings, attributes=["CREATEDB"]
     ) as running:

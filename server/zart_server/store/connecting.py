@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 import asyncpg
@@ -91,18 +92,22 @@ class Connector:
         return self._behind_pooler.get(greeted, greeted)
 
 
-async def check_sessions(url: str) -> None:
-    """Raise SessionRefused where sessions are not set as they must be, or are not our own."""
+@contextlib.asynccontextmanager
+async def checked_session(url: str) -> AsyncIterator[DriverConnection]:
+    """Give a session for a look or two.
+
+    Raises SessionRefused where sessions are not set as they must be, or are not our own.
+    """
     connector = Connector(url, Session("start"))
     one = await connector.connect()
     try:
-        if is_direct(one, await one.fetchval("SELECT pg_backend_pid()")):
-            return
-        other = await connector.connect()
-        try:
-            await _check_pooler(one, other)
-        finally:
-            other.terminate()
+        if not is_direct(one, await one.fetchval("SELECT pg_backend_pid()")):
+            other = await connector.connect()
+            try:
+                await _check_pooler(one, other)
+            finally:
+                other.terminate()
+        yield one
     finally:
         one.terminate()
 

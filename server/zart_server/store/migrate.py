@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -22,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
+from zart_server.store.schema import is_newest
 from zart_server.store.sessions import Session
 
 if TYPE_CHECKING:
@@ -72,10 +71,6 @@ _SESSION = Session(
 )
 
 
-class SchemaOutdated(Exception):
-    """The database's schema is not the one this code speaks: an older one, or a newer."""
-
-
 async def migrate(url: str) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
@@ -87,7 +82,7 @@ async def migrate(url: str) -> None:
     ended; the log names them.
 
     Raises OSError or a driver error without a database, SessionRefused where its sessions are not
-    what they must be, SchemaOutdated where a newer version has changed the schema already.
+    what they must be, ``schema.SchemaOutdated`` where a newer version has changed it already.
     """
     told: list[str] | None = None
     while True:
@@ -111,11 +106,6 @@ def _tell(holders: list[str], *, is_first: bool) -> list[str]:
     elif is_first:
         _log.warning("%s, and is tried again: they are not to be seen", waits)
     return holders
-
-
-async def check_schema(url: str) -> None:
-    """Raise SchemaOutdated unless the database at ``url`` has the newest schema."""
-    await _run(url, _check)
 
 
 @contextlib.asynccontextmanager
@@ -151,11 +141,6 @@ def _config() -> Config:
     return config
 
 
-@functools.cache
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
 def _upgrade(connection: Connection) -> bool:
     """Make the schema newer by one version; return True where there is none left to be made.
 
@@ -165,8 +150,10 @@ def _upgrade(connection: Connection) -> bool:
     # IF NOT EXISTS would ask for the right to make one also where it is there.
     if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
         connection.execute(text("CREATE SCHEMA zart"))
-    found = _found(connection)
-    if found == _scripts().get_current_head():
+    found = MigrationContext.configure(
+        connection, opts={"version_table_schema": "zart"}
+    ).get_current_revision()
+    if is_newest(found):
         return True
     connection.execute(_LOCK_WAIT)
     config = _config()
@@ -179,25 +166,3 @@ def _upgrade(connection: Connection) -> bool:
 def _holders(connection: Connection) -> list[str]:
     """Name whose transactions have used our tables for longer than a moment, as far as is told."""
     return list(connection.execute(_HOLDERS).scalars())
-
-
-def _check(connection: Connection) -> None:
-    found, wanted = _found(connection), _scripts().get_current_head()
-    if found != wanted:
-        raise SchemaOutdated(
-            f"the database has schema {found or 'none'}, this server needs {wanted}:"
-            " run `zart migrate`, or start without --no-migrate"
-        )
-
-
-def _found(connection: Connection) -> str | None:
-    """Return which schema is there. Raises SchemaOutdated for one of a newer version."""
-    context = MigrationContext.configure(connection, opts={"version_table_schema": "zart"})
-    found = context.get_current_revision()
-    known = {each.revision for each in _scripts().walk_revisions()}
-    if found is not None and found not in known:
-        raise SchemaOutdated(
-            f"the database has schema {found}, which a newer version made: this one knows"
-            f" {_scripts().get_current_head()} at most, so install that version here, too"
-        )
-    return found
