@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -21,26 +21,54 @@ from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
 from zart_server.store.schema import is_newest
-from zart_server.store.sessions import Session
+from zart_server.store.sessions import DriverConnection, Session
+from zart_server.store.standby import REACH
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 # Any number that no other program is likely to lock in the same database.
 _MIGRATION_LOCK = 0x7A61_7274_0001
+# Several take turns, and who is refused keeps its turn while it waits: however many migrate, there
+# is one try at a time. No version's commit waits for a standby, which may not answer: PostgreSQL
+# would keep the locks of its tables until then.
+_BEGIN = text(
+    """
+    SELECT set_config('synchronous_commit', 'local', true),
+        pg_try_advisory_xact_lock(:lock) AS is_ours
+    """
+)
+_TAKE_TURN = text("SELECT pg_advisory_xact_lock(:lock)")
+_OTHER = text(
+    """
+    SELECT l.pid,
+        format('%s (pid %s)', COALESCE(NULLIF(a.application_name, ''), 'a session'), l.pid) AS name
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+        AND (l.classid::bigint << 32 | l.objid::bigint) = :lock
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    """
+)
 # It takes the time that it takes. Who waits for a table's lock holds up all who come after, the
-# servers that run: so it waits a moment, and begins anew after another one. An autovacuum steps
-# aside for who has waited for deadlock_timeout; longer than 3 s nobody is to stand still.
+# servers that run: so it waits a moment, and begins anew once nobody is seen any more for whom it
+# does. An autovacuum steps aside for who has waited for deadlock_timeout; longer than 3 s nobody is
+# to stand still.
 _LOCK_WAIT = text(
     """
     SELECT set_config('lock_timeout', LEAST(setting::bigint + 500, 2500)::text, true)
     FROM pg_settings WHERE name = 'deadlock_timeout'
     """
 )
-_GAP = 1.0  # seconds, more or less
+_EVERY = 1.0  # seconds between two looks at who is there
+# Whoever is seen may have what this version does not need.
+_AT_LATEST = 60.0  # seconds between two tries
+_SOON = 5.0  # seconds without an answer of the standby: that is told
+# What a script does, of a migrator that was killed, would go on to its end with its locks.
+_CHECK_CLIENT = "SET client_connection_check_interval = '5s'"
+# What is known of sessions stays as it was within a transaction, unless somebody asks for it anew.
+_LOOK_ANEW = text("SELECT pg_stat_clear_snapshot()")
 # Of another role's session, and of an autovacuum, nobody tells us since when it is at work, unless
 # we are of pg_read_all_stats. A prepared transaction has no session at all.
 _HOLDERS = text(
@@ -60,14 +88,15 @@ _HOLDERS = text(
             AND CASE WHEN l.pid IS NULL THEN true
                 WHEN a.pid IS NULL THEN false  -- it has ended meanwhile
                 WHEN a.xact_start IS NULL THEN a.state IS DISTINCT FROM 'idle'
-                ELSE a.xact_start < now() - interval '1 second'
+                ELSE a.xact_start < statement_timestamp() - interval '1 second'
             END
     ) h
     ORDER BY xact_start NULLS LAST, pid LIMIT 3
     """
 )
+_IDLE = 10.0  # seconds; one that hangs leaves the turn to others
 _SESSION = Session(
-    "migrate", has_plans=False, statement_timeout=0, lock_timeout=0, idle_in_transaction=10.0
+    "migrate", has_plans=False, statement_timeout=0, lock_timeout=0, idle_in_transaction=_IDLE
 )
 
 
@@ -77,43 +106,95 @@ async def migrate(url: str) -> None:
     A transaction for each version of the schema, but for a new one, so that no lock is held while a
     later one waits or builds an index; each under an advisory lock: replicas that start at once
     take turns. A crash leaves the last version that was whole, and whoever comes next goes on from
-    there. Where others
-    have used a table for long, or a deadlock comes of it, the version is begun anew until they have
-    ended; the log names them.
+    there. Where others have used a table for long, or a deadlock comes of it, the version is begun
+    anew once they have ended; the log names them. It returns once the synchronous standby has all
+    of it, too, and holds no lock while it waits for that.
 
     Raises OSError or a driver error without a database, SessionRefused where its sessions are not
     what they must be, ``schema.SchemaOutdated`` where a newer version has changed it already.
     """
-    told: list[str] | None = None
+    waiting = _Waiting()
     while True:
         try:
-            await _upgrade_to_newest(url)
+            await _upgrade_to_newest(url, waiting)
         except Exception as error:
-            if not isinstance(translate(error), StoreConflict):
+            if not _is_refused(error):
                 raise
         else:
             return
-        if not told:
-            told = _tell(await _run(url, _holders), is_first=told is None)
-        await asyncio.sleep(_GAP * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+        await asyncio.sleep(_EVERY)  # its connection was ended
 
 
-def _tell(holders: list[str], *, is_first: bool) -> list[str]:
-    """Say once that it waits, also where nobody is seen for whom it does; return those told of."""
-    waits = "the schema waits for locks of others"
-    if holders:
-        _log.warning("%s: it is changed once these have ended: %s", waits, ", ".join(holders))
-    elif is_first:
-        _log.warning("%s, and is tried again: they are not to be seen", waits)
-    return holders
+def _is_refused(error: BaseException) -> bool:
+    return isinstance(translate(error), StoreConflict)
+
+
+class _Waiting:
+    """Waits for others, and says once for whom."""
+
+    def __init__(self) -> None:
+        self._turns_of: set[int] = set()  # who was told of
+        self._told: list[str] | None = None
+        self._gap = _EVERY
+
+    async def for_turn(self, connection: AsyncConnection) -> None:
+        """Begin the transaction with the turn, which it has until its end."""
+        lock = {"lock": _MIGRATION_LOCK}
+        if (await connection.execute(_BEGIN, lock)).one().is_ours:
+            return
+        other = (await connection.execute(_OTHER, lock)).first()
+        if other is not None and other.pid not in self._turns_of:
+            self._turns_of.add(other.pid)
+            _log.warning("another one migrates, %s: this one waits for its turn", other.name)
+        await connection.execute(_TAKE_TURN, lock)
+
+    async def for_holders(self, connection: AsyncConnection) -> None:
+        """Wait until nobody is seen who keeps a version from being made, or for a minute at most.
+
+        It asks for no lock of a table meanwhile, and has its turn. Where nobody is seen at all, it
+        waits for longer each time.
+        """
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + _AT_LATEST
+        holders = await self._look(connection)
+        gap = _EVERY
+        if not holders:
+            gap, self._gap = self._gap, min(2 * self._gap, _IDLE / 2)
+        while True:
+            await asyncio.sleep(gap)
+            if not await self._look(connection) or loop.time() >= latest:
+                return
+            gap = _EVERY
+
+    async def _look(self, connection: AsyncConnection) -> list[str]:
+        """Name whose transactions have used our tables for longer than a moment; tell of them once.
+
+        As far as PostgreSQL tells.
+        """
+        await connection.execute(_LOOK_ANEW)
+        holders = list((await connection.execute(_HOLDERS)).scalars())
+        waits = "the schema waits for locks of others"
+        if holders and not self._told:
+            _log.warning("%s: it is changed once these have ended: %s", waits, ", ".join(holders))
+            self._told = holders
+        elif self._told is None:
+            _log.warning("%s, and is tried again: they are not to be seen", waits)
+            self._told = []
+        return holders
 
 
 @contextlib.asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
     connector = Connector(url, _SESSION)
-    engine = create_async_engine(
-        "postgresql+asyncpg://", poolclass=NullPool, async_creator=connector.connect
-    )
+
+    async def connect() -> DriverConnection:
+        connection = await connector.connect()
+        # Not on each system that PostgreSQL runs on.
+        with contextlib.suppress(asyncpg.InvalidParameterValueError):
+            await connection.execute(_CHECK_CLIENT)
+        return connection
+
+    engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=connect)
     try:
         async with engine.connect() as connection:
             yield connection
@@ -121,17 +202,29 @@ async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _run(url: str, work: Callable[[Connection], T]) -> T:
-    async with _connected(url) as connection, connection.begin():
-        return await connection.run_sync(work)
-
-
-async def _upgrade_to_newest(url: str) -> None:
+async def _upgrade_to_newest(url: str, waiting: _Waiting) -> None:
     async with _connected(url) as connection:
         is_newest = False
         while not is_newest:
             async with connection.begin():
-                is_newest = await connection.run_sync(_upgrade)
+                await waiting.for_turn(connection)
+                try:
+                    async with connection.begin_nested():  # a refused try gives its locks back
+                        is_newest = await connection.run_sync(_upgrade)
+                except Exception as error:
+                    if not _is_refused(error):
+                        raise
+                    await waiting.for_holders(connection)
+        telling = asyncio.get_running_loop().call_later(
+            _SOON,
+            _log.warning,
+            "the schema is changed; the synchronous standby does not have it yet",
+        )
+        try:
+            async with connection.begin():
+                await connection.execute(text(REACH))
+        finally:
+            telling.cancel()
 
 
 def _config() -> Config:
@@ -144,9 +237,8 @@ def _config() -> Config:
 def _upgrade(connection: Connection) -> bool:
     """Make the schema newer by one version; return True where there is none left to be made.
 
-    Another one may have done so since this one last looked: it looks again under the lock.
+    Another one may have done so since this one last looked: it looks again once it has its turn.
     """
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
     # IF NOT EXISTS would ask for the right to make one also where it is there.
     if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
         connection.execute(text("CREATE SCHEMA zart"))
@@ -161,8 +253,3 @@ def _upgrade(connection: Connection) -> bool:
     # What is new nobody uses yet. Alembic reads all of its scripts each time.
     command.upgrade(config, "head" if found is None else "+1")
     return False
-
-
-def _holders(connection: Connection) -> list[str]:
-    """Name whose transactions have used our tables for longer than a moment, as far as is told."""
-    return list(connection.execute(_HOLDERS).scalars())

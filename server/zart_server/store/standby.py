@@ -12,7 +12,7 @@ from zart_server.store.connection import Connection
 
 # To those who read the WAL it is a message that nobody asked for. It makes the transaction one that
 # has written something. Without a standby nothing is written, and nothing waited for.
-_WRITE = """
+REACH = """
     SELECT pg_logical_emit_message(true, 'zart', '')
     WHERE current_setting('synchronous_standby_names') <> ''
 """
@@ -23,4 +23,4 @@ async def reach_standby(connection: Connection) -> None:
 
     Without a transaction: by the end of this.
     """
-    await connection.execute(_WRITE)
+    await connection.execute(REACH)
