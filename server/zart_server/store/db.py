@@ -27,6 +27,7 @@ from zart_server.store.driver_errors import translated
 from zart_server.store.grouping_version import read_version
 from zart_server.store.history import join_history
 from zart_server.store.liveness import Liveness
+from zart_server.store.schema import refuse_older
 from zart_server.store.sessions import Session
 
 _CLOSE_WAIT = 1.0  # seconds
@@ -88,9 +89,15 @@ class Database:
         """Join the database's history; what is at hand of another one names other things here.
 
         Keys, and the epoch of the pause rules, are given out again where a failover lost some.
+        Raises SchemaOutdated where it lost a version of the schema, or all of it.
         """
-        found = await join_history(connection, is_first=self._history is None)
+        try:
+            found = await join_history(connection, is_first=self._history is None)
+        except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
+            await refuse_older(connection)
+            raise
         if found != self._history:
+            await refuse_older(connection)
             self._history = found
             self._forget()
             self.on_other_history()

@@ -10,6 +10,7 @@ import asyncpg
 import sqlalchemy.exc
 
 from zart_server.domain.errors import OperationTimeout, StoreConflict, StoreUnavailable, ZartError
+from zart_server.store.schema import SchemaOutdated
 from zart_server.store.sessions import SessionRefused
 
 # Serialization failure, deadlock, lock timeout. And ended, before its commit, since nothing came
@@ -48,7 +49,7 @@ def cause_of(error: BaseException) -> str:
     """Say in words what is wrong with the database, for who starts a server."""
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         return cause_of(error.orig.__cause__ or error.orig)
-    if isinstance(error, SessionRefused):
+    if isinstance(error, (SessionRefused, SchemaOutdated)):
         return str(error)
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CAUSES:
         return f"the database {_CAUSES[error.sqlstate]}"
@@ -85,7 +86,7 @@ def translate(error: BaseException) -> Exception | None:
         # asyncpg says DataError for an argument it cannot encode, and otherwise that the
         # connection is closed or was lost.
         return DataError() if isinstance(error, ValueError) else StoreUnavailable()
-    if isinstance(error, (OSError, TimeoutError, SessionRefused)):
+    if isinstance(error, (OSError, TimeoutError, SessionRefused, SchemaOutdated)):
         return StoreUnavailable()
     return None
 

@@ -22,6 +22,7 @@ import asyncpg
 
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import cause_of, translate
+from zart_server.store.schema import refuse_older
 from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session
 
 _log = logging.getLogger(__name__)
@@ -153,7 +154,7 @@ class Liveness:
             self._end(self._waiting(_DOWN))
 
     async def _look(self) -> None:
-        """Look once. Raises what the database or its driver says."""
+        """Look once. Raises what the database or its driver says, or SchemaOutdated."""
         suspects = self._waiting(_WAITS)
         if self._connection is None:
             await self._look_anew(suspects, None)
@@ -174,6 +175,7 @@ class Liveness:
         """Look by another connection; where it is the first to answer all others are lost."""
         fresh = await self._connector.connect(_CONNECT)
         try:
+            await refuse_older(fresh)
             found = await self._at_work(fresh, suspects)
         except BaseException:
             fresh.terminate()

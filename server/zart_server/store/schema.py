@@ -42,9 +42,23 @@ def is_newest(version: str | None) -> bool:
     return version == known[-1]
 
 
+async def refuse_older(connection: DriverConnection) -> None:
+    """Look at the schema; SchemaOutdated where it is older than this code needs, or there is none.
+
+    As after a failover to a standby that had not got its last versions yet. A newer one passes:
+    servers that run go on with it.
+    """
+    version = await schema_of(connection)
+    if version is None or version in known_versions()[:-1]:
+        raise SchemaOutdated(f"{_outdated(version)}: run `zart migrate`")
+
+
 def why_outdated(version: str | None) -> SchemaOutdated:
     """Return what a server says that is not to change an older schema."""
     return SchemaOutdated(
-        f"the database has schema {version or 'none'}, this server needs {known_versions()[-1]}:"
-        " run `zart migrate`, or start without --no-migrate"
+        f"{_outdated(version)}: run `zart migrate`, or start without --no-migrate"
     )
+
+
+def _outdated(version: str | None) -> str:
+    return f"the database has schema {version or 'none'}, this server needs {known_versions()[-1]}"
