@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 from batching import dead_steps, until_batch
+from breaking import ONE, breaker
 from retaining import make_old, sweep
 from rig import Rig, eventually
 from store import system_postgres
@@ -116,7 +117,7 @@ async def test_a_batch_that_was_at_work_does_nothing_until_it_is_resumed(
 ) -> None:
     """Once a server runs it would be too late to pause it: servers look for batches at once."""
     dump, restore = LINES
-    pause, _ = QUERIES
+    pause, *_ = QUERIES
     await dead_steps(rig.client, 3)
     slow = await rig.client.create_batch(zart.RetryStep(), everything=True, rate_per_second=0.01)
 
@@ -142,7 +143,7 @@ async def test_what_is_past_its_time_by_now_stays_until_somebody_has_looked(
 ) -> None:
     """The first server would remove it at once, perhaps all that it is restored for."""
     dump, restore = LINES
-    _, keep = QUERIES
+    _, keep, _ = QUERIES
     await rig.client.register_task("t", [zart.StepSpec("a")])
     await rig.client.set_retention("t", timedelta(hours=1))
     await rig.client.set_retention("for ever", None)
@@ -163,3 +164,40 @@ async def test_what_is_past_its_time_by_now_stays_until_somebody_has_looked(
             found = {one.task_name: one.keep_for for one in await client.list_retention()}
             assert found == {"t": None, "for ever": None}
             assert (await client.get_execution("old")).run.status == "COMPLETED"
+
+
+_HAS_LOOKED = """
+    SELECT looked_at > (SELECT max(completed_at) FROM zart.attempts) + interval '1 second'
+    FROM zart.breaker_looks
+"""
+
+
+async def test_a_breaker_does_not_open_by_what_was_in_flight(
+    rig: Rig, zart_database: str, restored_url: str, tmp_path: Path
+) -> None:
+    """All of it is LOST at once, and nothing of what it calls need be wrong."""
+    dump, restore = LINES
+    *_, begin_anew = QUERIES
+    breaker_id = await breaker(rig.client, failure_threshold=3)
+    for n in range(3):
+        await rig.start(f"x-{n}", ONE)
+    assert len(await rig.lease(lease_duration=1)) == 3
+    await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=zart_database)
+
+    for line in (restore, begin_anew):
+        await asyncio.to_thread(run, line, tmp_path, RESTORED_URL=restored_url)
+    restored = await asyncpg.connect(restored_url)
+    try:
+        with serving(restored_url) as server:
+            async with zart.connect(server.address) as client:
+
+                async def are_lost() -> bool:
+                    lost = "SELECT count(*) = 3 FROM zart.attempts WHERE status = 'lost'"
+                    return bool(await restored.fetchval(lost))
+
+                await eventually(are_lost)
+                await eventually(lambda: restored.fetchval(_HAS_LOOKED))
+                found = await client.get_breaker(breaker_id)
+                assert (found.status, found.failures_in_window) == ("CLOSED", 0)
+    finally:
+        await restored.close()
