@@ -26,7 +26,8 @@ Sender: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 _STORE = Path(zart_server.store.__file__).parent
 _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany"))
 # These prepare sessions and look after them: they speak to connections outside of any transaction.
-_OF_SESSIONS = ("connecting", "db", "history", "liveness", "migrate", "notifications", "sessions")
+_OF_SESSIONS = ("connecting", "db", "history", "liveness", "migrate", "notifications", "schema",
+                "sessions")  # fmt: skip
 _STARTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 _MANY = re.compile(r"\$5\b")  # more parameters than are told apart at a glance
 _VERBATIM = re.compile(r"'(?:[^']|'')*'|--[^\n]*")

@@ -18,7 +18,7 @@ async def prepare(url: str, *, migrates: bool) -> None:
         return
     if not migrates:
         raise why_outdated(version)
-    # Alembic takes a tenth of a second to load: it is, where there is something to change.
-    from zart_server.store.migrate import migrate  # noqa: PLC0415
+    # Alembic takes a tenth of a second to load.
+    from zart_server.store.migrate import migrate  # noqa: PLC0415 - where something is to change
 
     await migrate(url)
