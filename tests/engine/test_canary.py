@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from releasing import hold_the_pace, paused, settled
 from rig import Rig, eventually
 
 import zart
 from zart import errors
+from zart.testing.server import ServerUnderTest
 
 STEPS = {f"s{n}": () for n in range(6)}
 
@@ -154,8 +157,11 @@ async def test_nor_do_they_where_the_rule_was_settling(rig: Rig) -> None:
 
 
 async def test_of_a_settling_rule_it_begins_once_the_rule_is_settled(
-    rig: Rig,
+    rig: Rig, zart_server: ServerUnderTest
 ) -> None:
+    # At once, not with the next look for what is left to do.
+    stopping = zart_server.running.runtime.rule_looks.stop()
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, zart_server.loop))
     await rig.start("x", STEPS)
     async with rig.locked("SELECT FROM zart.queue WHERE step_name = 's5' FOR UPDATE"):
         rule_id = (await rig.client.pause(task_name="t")).rule_id

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_pieces import release_exempt, release_some
@@ -46,6 +46,7 @@ class PauseSweeps(BackgroundLoop):
     def __init__(self, db: Database) -> None:
         super().__init__("moving paused and resumed steps", first=None)
         self._db = db
+        self.on_settled: Callable[[], None] = lambda: None  # what waits for a rule to be settled
         self._history: str | None = None  # of the database, in which the sweeps have come so far
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
@@ -97,8 +98,10 @@ class PauseSweeps(BackgroundLoop):
         del self._sweeps[work]
         if not sweep.is_missed:
             async with self._db.transaction(first=BRIEFLY) as tx:
-                if not self._forget_if_lost():
-                    await end_settling(tx, work)
+                if self._forget_if_lost():
+                    return
+                await end_settling(tx, work)
+            self.on_settled()
 
     def _forget_if_lost(self) -> bool:
         """Forget how far the sweeps have come if that was in another history; return whether.

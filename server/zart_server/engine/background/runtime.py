@@ -50,6 +50,7 @@ class Runtime:
         self.rule_watches = RuleWatches(reading, self.drains)
         self.drains.on_look = self.rule_watches.look
         self.releases = Releases(db)
+        self.sweeps.on_settled = self.releases.kick
         self.telling = TellingCompleted(db, self.dispatch.completions)
         self.breakers = Breakers(db, self.telling)
         self.rule_looks = RuleLooks(db, self.sweeps, self.drains, self.releases, self.breakers)
