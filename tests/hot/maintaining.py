@@ -12,7 +12,7 @@ from zart_server.domain.model import PauseScope, StepSpec
 from zart_server.engine.operations.register_task import register_task
 from zart_server.engine.operations.resume import expire
 from zart_server.store.definitions import touch_asked
-from zart_server.store.handler_inputs import read_large
+from zart_server.store.handler_inputs import measure, read_large
 from zart_server.store.pausing.rules import find_rule, pauses_due
 from zart_server.store.pausing.work import has_rule_to_itself, pause_work
 from zart_server.store.requests import purge_requests
@@ -54,6 +54,7 @@ async def purging_requests(tx: Explained) -> None:
 @scenario(2)
 async def reading_what_is_large(tx: Explained) -> None:
     assert len(await read_large(tx.tx, [1, 2], [(1, 0), (2, 1)])) == 4
+    assert len(await measure(tx.tx, [(1, 0), (2, 1)], 10**6)) == 2
 
 
 @scenario(20)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+from unpacking import AS_IT_IS, PACKED, SIZE, pieces_read
+
 from zart_server.domain.step_resolution import StepResolution
 from zart_server.store.db import Database
-from zart_server.store.handler_inputs import READ_AT_ONCE, Upstream, read_large, read_upstream
+from zart_server.store.handler_inputs import (
+    READ_AT_ONCE,
+    Upstream,
+    measure,
+    read_large,
+    read_upstream,
+)
 
 ODD = '{"a" :  1.50e1, "a": "\\u00e4ä", "b":[ ]}'
 JUST_SHORT = f'"{"x" * (READ_AT_ONCE - 2)}"'
@@ -45,3 +54,29 @@ async def test_each_result_is_its_own_text_where_it_is_short(store: Database) ->
         (2, 6): Upstream(None, 0, is_skipped=False),
     }
     assert long == {(2, 4): JUST_LONG, (2, 5): LONG}
+
+
+@pytest.mark.parametrize(("text", "count"), [(PACKED, 150), (AS_IT_IS, 10)])
+async def test_many_large_results_are_not_unpacked_until_they_are_measured(
+    store: Database, text: str, count: int
+) -> None:
+    """What is stored as it is has its size all the same."""
+    keys = [(1, number) for number in range(count)]
+    async with store.transaction() as tx:
+        await tx.execute(
+            "INSERT INTO zart.steps (run_key, step_no, status, pending_deps, result, completed_at)"
+            " SELECT 1, n, 'completed', 0, $1::json, statement_timestamp()"
+            " FROM generate_series(0, $2::integer - 1) n",
+            text,
+            count,
+        )
+        before = await pieces_read(tx)
+        found = await read_upstream(tx, keys)
+        read = await pieces_read(tx) - before
+        measured = await measure(tx, keys[::-1], 3 * SIZE)
+
+    assert found.keys() == set(keys)
+    assert read == 0
+    sizes = {(result.text, result.size < SIZE, result.is_measured) for result in found.values()}
+    assert sizes == {(None, text == PACKED, text == AS_IT_IS)}
+    assert measured == dict.fromkeys(keys[-4:], Upstream(None, SIZE, is_skipped=False))

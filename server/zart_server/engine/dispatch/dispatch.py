@@ -30,7 +30,7 @@ from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.definitions import find_definitions
 from zart_server.store.due import are_any_due
-from zart_server.store.handler_inputs import read_large, read_upstream
+from zart_server.store.handler_inputs import measure, read_large, read_upstream
 from zart_server.store.leases import LeaseKey, extend, read_lease
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
@@ -234,8 +234,12 @@ class Dispatch:
                     raise InvalidField(f"step_names[{index}]", f"{name!r} is no direct dependency")
             keys = sorted({(key.run_key, direct[name]) for name in step_names})
             sizes = await read_upstream(tx, keys)
-            names = definition.name_bytes
-            total = sum(result.size + names[dep] for (_, dep), result in sizes.items())
+            named = sum(definition.name_bytes[dep] for _, dep in keys)
+            total = named + sum(result.size for result in sizes.values())  # at least
+            unmeasured = [step for step, result in sizes.items() if not result.is_measured]
+            if unmeasured and total <= _RESULTS_BYTES:
+                sizes |= await measure(tx, unmeasured, _RESULTS_BYTES)
+                total = named + sum(result.size for result in sizes.values())
             if total > _RESULTS_BYTES:
                 raise PayloadTooLarge("step_names", total, _RESULTS_BYTES)
             texts = await read_large(tx, [], keys)

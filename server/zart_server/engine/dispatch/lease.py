@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
 from zart_server.domain.dispatch import LeasedTask, LeaseTasks
 from zart_server.engine.dispatch.low_water import LowWater
-from zart_server.store.caches.runs import RunFacts
+from zart_server.engine.dispatch.task_parts import TaskParts, gather, read_large_inputs
 from zart_server.store.claims import Claim, Claimed, claim, claim_past_settling
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.definitions import find_definitions
 from zart_server.store.due import Begin, DueLane
-from zart_server.store.handler_inputs import READ_AT_ONCE, read_large, read_upstream
+from zart_server.store.handler_inputs import read_large
 from zart_server.store.leases import unclaim
 from zart_server.store.queue import task_id_of
-from zart_server.store.run_facts import find_run_facts
-from zart_server.store.step_inputs import InputKey, read_inputs
-from zart_server.store.stored_graph import Definition
 
-_RESPONSE_BYTES = 8 * 1024 * 1024
-_UPSTREAM_BYTES = 4 * 1024 * 1024
 _MOVES_AT_MOST = 20  # batches that a claim moves aside before it gives up for now
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The texts that belong to one leased task; None stands for one still to be read."""
-
-    claimed: Claimed
-    run: RunFacts
-    definition: Definition
-    upstream: dict[int, str | None] = field(default_factory=dict)
-    omitted: list[int] = field(default_factory=list)
-    corrected_input: str | None = None
-    skipped: list[int] = field(default_factory=list)
-    size: int = 0
-
-    @property
-    def input_key(self) -> InputKey:
-        """Where the input stands, if it was corrected."""
-        return InputKey(self.claimed.run_key, self.claimed.step_no, self.claimed.correction)
 
 
 class _Found(NamedTuple):
@@ -80,10 +55,8 @@ async def _fill_in(
     tx: Tx, command: LeaseTasks, low_water: LowWater, found: _Found
 ) -> list[LeasedTask]:
     """Read what the handlers of claimed tasks need, and put back what does not fit."""
-    parts = await _gather(tx, found.claimed) if found.claimed else []
-    kept = _fitting(parts)
-    if len(kept) < len(parts):
-        left = parts[len(kept) :]
+    kept, left = await gather(tx, found.claimed)
+    if left:
         await unclaim(tx, [part.claimed for part in left])
         low_water.put_back([_cursor_of(part) for part in left])
         for part in left:  # others have seen them locked, and may wait for a wake
@@ -95,7 +68,7 @@ async def _fill_in(
     if not kept:
         return []
     large = await _read_large(tx, kept)
-    await _read_large_inputs(tx, kept)
+    await read_large_inputs(tx, kept)
     ttl = command.lease_duration
     return [_leased(part, large, ttl) for part in kept]
 
@@ -145,73 +118,14 @@ async def _claim_past_settling(tx: Tx, wanted: Claim, begin: Begin) -> list[Clai
     return []
 
 
-def _cursor_of(part: _Parts) -> DueLane:
+def _cursor_of(part: TaskParts) -> DueLane:
     claimed, step = part.claimed, part.definition.graph.steps[part.claimed.step_no]
     cursor = claimed.not_before, claimed.queue_no
     return DueLane(claimed.lane, part.definition.task_name, step.handler, cursor, 0)
 
 
-async def _gather(connection: Connection, claimed: Sequence[Claimed]) -> list[_Parts]:
-    runs = await find_run_facts(connection, {c.run_key for c in claimed})
-    definitions = await find_definitions(connection, {run.definition_key for run in runs.values()})
-    parts = [_Parts(c, run := runs[c.run_key], definitions[run.definition_key]) for c in claimed]
-    wanted = {
-        (p.claimed.run_key, dep)
-        for p in parts
-        for dep in p.definition.graph.depends_on[p.claimed.step_no]
-    }
-    results = await read_upstream(connection, sorted(wanted)) if wanted else {}
-    for part in parts:
-        input_bytes = part.definition.input_bytes[part.claimed.step_no]
-        part.size = part.run.payload_bytes + input_bytes + 1024
-        room = _UPSTREAM_BYTES
-        names = part.definition.name_bytes
-        for dep in part.definition.graph.depends_on[part.claimed.step_no]:
-            text, size, is_skipped = results[part.claimed.run_key, dep]
-            part.size += names[dep]
-            if is_skipped:
-                part.skipped.append(dep)
-                part.size += names[dep]
-            if size > room:
-                part.omitted.append(dep)
-                continue
-            room -= size
-            part.size += size
-            part.upstream[dep] = text
-    await _correct_inputs(connection, [part for part in parts if part.claimed.correction])
-    return parts
-
-
-async def _correct_inputs(connection: Connection, parts: Sequence[_Parts]) -> None:
-    """Note the inputs that operators gave instead of the definition's; long ones: their size."""
-    if not parts:
-        return
-    inputs = await read_inputs(connection, [part.input_key for part in parts], READ_AT_ONCE)
-    for part in parts:
-        part.corrected_input, size = inputs[part.input_key]
-        part.size += size
-
-
-async def _read_large_inputs(connection: Connection, parts: Sequence[_Parts]) -> None:
-    large = [part for part in parts if part.claimed.correction and part.corrected_input is None]
-    if large:
-        inputs = await read_inputs(connection, [part.input_key for part in large])
-        for part in large:
-            part.corrected_input, _ = inputs[part.input_key]
-
-
-def _fitting(parts: Sequence[_Parts]) -> list[_Parts]:
-    """Return the first tasks, at least one, that fit into one response."""
-    total = 0
-    for number, part in enumerate(parts):
-        total += part.size
-        if total > _RESPONSE_BYTES and number:
-            return list(parts[:number])
-    return list(parts)
-
-
 async def _read_large(
-    connection: Connection, parts: Sequence[_Parts]
+    connection: Connection, parts: Sequence[TaskParts]
 ) -> dict[tuple[int, int], str]:
     """Read the texts that were too large to read before it was known that they fit.
 
@@ -228,7 +142,7 @@ async def _read_large(
     return await read_large(connection, sorted(payloads), sorted(results))
 
 
-def _leased(part: _Parts, large: dict[tuple[int, int], str], ttl: timedelta) -> LeasedTask:
+def _leased(part: TaskParts, large: dict[tuple[int, int], str], ttl: timedelta) -> LeasedTask:
     claimed, run, steps = part.claimed, part.run, part.definition.graph.steps
     payload = run.payload_json
     if payload is None:
