@@ -16,7 +16,7 @@ from zart.dispatcher.log import Log
 from zart.dispatcher.room import AT_ONCE, Room
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import Unreachable, ZartError, from_call
+from zart.errors import OperationTimeout, Unreachable, ZartError, from_call
 from zart.tasks import Task
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -64,11 +64,13 @@ def _handlers(tasks: Iterable[Task]) -> list[str]:
 
 
 def _is_late(error: Exception) -> bool:
-    """Return whether a call ended with its timeout, of a stream or of its own."""
+    """Return whether a call ended with its timeout or the server's, of a stream or of its own."""
     if isinstance(error, grpc.RpcError):
         code: object = error.code()
-        return code is grpc.StatusCode.DEADLINE_EXCEEDED
-    return isinstance(error, Unreachable)
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return True
+        return isinstance(from_call(error), OperationTimeout)
+    return isinstance(error, Unreachable | OperationTimeout)
 
 
 def _problem(error: Exception) -> object:
