@@ -13,9 +13,16 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextvars import Context
 
 from zart_server.domain.commands import ExecutionView
-from zart_server.domain.errors import ShuttingDown, ZartError
+from zart_server.domain.errors import (
+    OperationTimeout,
+    ShuttingDown,
+    StoreConflict,
+    StoreUnavailable,
+    ZartError,
+)
 from zart_server.engine.background.followed import Followed, WatchUpdate
 from zart_server.engine.background.hints import Hints
+from zart_server.engine.background.slow_reads import SlowReads
 from zart_server.engine.dispatch.yielding import yield_to_others
 from zart_server.store.db import Database
 from zart_server.store.reads.executions import get_executions
@@ -24,6 +31,8 @@ from zart_server.store.reads.watched import run_digests
 _TELL = 16  # executions whose watches are woken at a time
 _DIGESTS = 500  # runs
 _LONGEST = 15.0  # seconds between two messages of a watch
+_LATE = (OperationTimeout, StoreConflict)  # what a read ends with that waited, or took too long
+_TRIED = 2  # executions, after a read of several that ended so
 
 
 class Watches:
@@ -38,6 +47,7 @@ class Watches:
         self._followed: dict[tuple[str, int | None], Followed] = {}
         self._by_run: dict[int, set[Followed]] = {}
         self._hints = Hints()
+        self._slow = SlowReads()
         # The runs that changed during the read under way, and which of them are urgent.
         self._heard: list[tuple[Collection[int], Collection[int]]] = []
         self._is_reading = False
@@ -167,11 +177,26 @@ class Watches:
             await self._hints.wait()
             begun = clock()
             if urgent := self._hints.take_urgent():
-                await self._read(urgent)
+                await self._read_some(urgent)
                 self._hints.urgent_were_read(begun, len(self._followed))
             elif others := self._hints.take_others():
-                await self._read(others)
+                await self._read_some(others)
                 self._hints.others_were_read(begun)
+
+    async def _read_some(self, batch: Sequence[Followed]) -> None:
+        """Read executions together, but those that took too long alone, if any may be read now.
+
+        Who watches one that may not is told at once what they would be told after the read.
+        """
+        slow = [followed for followed in batch if followed.wanted in self._slow]
+        if len(slow) < len(batch):
+            await self._read([followed for followed in batch if followed not in slow])
+        for followed in slow:
+            if self._slow.may_read:
+                await self._read([followed])
+            else:
+                followed.reads_begun += 1
+                followed.fail(OperationTimeout())
 
     async def _read(self, batch: Sequence[Followed]) -> None:
         await yield_to_others()
@@ -188,22 +213,45 @@ class Watches:
         wanted = [followed.wanted for followed in batch]
         # What was never compared yet is known from this read on, not only from the next poll.
         undigested = {index for index, followed in enumerate(batch) if not followed.digest}
+        begun = asyncio.get_running_loop().time()
         try:
             async with self._db.autocommit() as connection:
                 views = await get_executions(connection, wanted, undigested)
         except Exception as error:  # noqa: BLE001 - the watches raise it
-            if len(batch) > 1 and not isinstance(error, ZartError):
-                for followed in batch:  # one by one: the error is of one of them
-                    followed.reads_begun -= 1
-                    await self._read([followed])
+            if len(batch) > 1 and not isinstance(error, StoreUnavailable):
+                await self._read_one_by_one(batch)
                 return
+            if isinstance(error, OperationTimeout):
+                self._slow.timed_out(wanted[0], begun)
             for followed in batch:
                 followed.fail(error)
             return
+        self._slow.were_read(wanted)
         for number, (followed, view) in enumerate(zip(batch, views, strict=True), 1):
             self._tell(followed, view)
             if number % _TELL == 0:
                 await yield_to_others()
+
+    async def _read_one_by_one(self, batch: Sequence[Followed]) -> None:
+        """Read executions of which one cannot be read, or not in time: small ones first.
+
+        Where the first ones come too late it is none of theirs: the others are told that at once.
+        """
+        ordered = sorted(batch, key=lambda each: each.size)
+        late, is_any_read = 0, False
+        for number, followed in enumerate(ordered, 1):
+            if not followed.watches:
+                continue
+            followed.reads_begun -= 1
+            await self._read([followed])
+            if followed.failed < followed.reads_begun or not isinstance(followed.error, _LATE):
+                is_any_read = True
+                continue
+            late += 1
+            if late == _TRIED and not is_any_read:
+                for other in ordered[number:]:
+                    other.fail(followed.error)
+                return
 
     def _tell(self, followed: Followed, view: ExecutionView | ZartError) -> None:
         followed.reads_done = followed.reads_begun
