@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 from rig import CHAIN, DIAMOND, Rig
 
@@ -102,6 +104,27 @@ async def test_what_is_too_much_to_compare_is_left_open(rig: Rig) -> None:
 
     equal = [s.result_equal for s in (await rig.client.compare_runs("x")).steps]
     assert equal == [True] * 33 + [None] * 17
+
+
+async def test_the_shorter_results_are_compared_first_and_not_all_of_large_ones(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much a text is that takes little room where it is stored counts, not the room."""
+    monkeypatch.setattr("zart_server.store.reads.compared_runs._COMPARED_BYTES", 10 * LARGE)
+    graph = {f"s{n:02}": () for n in range(9)}
+    packed, text = f'"{"x" * LARGE}"', f'"{secrets.token_hex(LARGE // 2)}"'
+    results = dict.fromkeys(graph, packed) | dict.fromkeys(["s00", "s01"], text) | {"s08": "1"}
+    await rig.start("x", graph)
+    await complete(rig, **results)
+    await rig.client.restart("x")
+    await complete(rig, **results)
+
+    equal = [s.result_equal for s in (await rig.client.compare_runs("x")).steps]
+    assert equal == [None] * 2 + [True] * 5 + [None, True]
+    await rig.client.rerun("x", force_rerun=["s08"], include_downstream=False)
+    await complete(rig, s08="2")
+    equal = [s.result_equal for s in (await rig.client.compare_runs("x")).steps]
+    assert equal == [True] * 8 + [False]  # what was kept is not compared
 
 
 async def test_runs_that_are_not_there(rig: Rig) -> None:

@@ -6,7 +6,7 @@ from hot.explained import Explained
 from hot.scenario import scenario
 from hot.states import MANY
 from zart_server.domain.commands import ExecutionView
-from zart_server.store.reads.compared_runs import compare_runs
+from zart_server.store.reads.compared_runs import _compared_as_text, _Pair, compare_runs
 from zart_server.store.reads.dead_steps import read_dead_steps
 from zart_server.store.reads.executions import (
     find_executions,
@@ -35,6 +35,13 @@ async def comparing_runs(tx: Explained) -> None:
     found = await compare_runs(tx.tx, "x-1", 0, 0)
     assert [step.result_equal for step in found.steps] == [True, True]
     assert len((await compare_runs(tx.tx, f"x-{MANY + 1}", 0, 0)).steps) == 2
+
+
+@scenario(2)
+async def comparing_results(tx: Explained) -> None:
+    keys = [row[0] for row in await tx.sql.fetch("SELECT min(run_key) FROM zart.runs")]
+    pairs = [_Pair(key, number, key, 1 - number) for key in keys for number in (0, 1)]
+    assert len(await _compared_as_text(tx.tx, pairs)) == 2
 
 
 @scenario(len(SOME))

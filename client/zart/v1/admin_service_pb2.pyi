@@ -1157,7 +1157,8 @@ class ComparedStep(_message.Message):
     """Names the step."""
     result_equal: _builtins.bool
     """Whether the two results say the same as JSON. Unset where not both are COMPLETED, and where
-    telling would mean reading more than 32 MiB of results that are written differently.
+    telling would mean reading more than 32 MiB of results that are written differently, or
+    comparing more than 256 MiB of results: the shorter ones are compared first.
     """
     preserved: _builtins.bool
     """True where the compared run kept the result of an earlier one."""

@@ -40,7 +40,8 @@ WITH run AS MATERIALIZED (
         p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
         sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
         AS stored_bytes,
-        ended.attempts AS ended_attempts, ended.error_bytes
+        sum(least(COALESCE(q.attempt, h.attempt, o.attempt), 1000))
+        OVER (PARTITION BY s.run_key ORDER BY s.step_no) AS numbered_attempts
     FROM run LEFT JOIN LATERAL (
         SELECT last_asked_at FROM zart.task_names
         WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
@@ -82,32 +83,45 @@ WITH run AS MATERIALIZED (
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
-    LEFT JOIN LATERAL (
-        SELECT count(*) AS attempts, sum(COALESCE(octet_length(error::text), 0)) AS error_bytes
+), counted AS (
+    SELECT found.*, ended.attempts AS ended_attempts, ended.stored_errors,
+        numbered_attempts <= 20000 AND sum(ended.attempts) OVER w <= 10000
+        AS attempts_fit,
+        sum(ended.stored_errors + COALESCE(pg_column_size(error) - 4, 0)) OVER w
+        <= 4194304 AS may_errors_fit
+    FROM found LEFT JOIN LATERAL (
+        SELECT count(*) AS attempts,
+            sum(COALESCE(pg_column_size(error) - 4, 0)) AS stored_errors
         FROM (SELECT error FROM zart.attempts
-            WHERE attempts.run_key = o.run_key AND attempts.step_no = o.step_no
-            ORDER BY attempt DESC LIMIT 1001) a) ended ON true
+            WHERE attempts.run_key = made_in AND attempts.step_no = found.step_no
+            ORDER BY attempt DESC LIMIT CASE WHEN numbered_attempts <= 20000 THEN 1000 ELSE 1 END + 1) a) ended
+    ON true
+        WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), sized AS (
     SELECT *, sum(CASE WHEN stored_bytes <= $4 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $4 + 1 END) OVER w
         AS result_bytes,
-        sum(CASE WHEN error_bytes IS NOT NULL  -- the last one is told once more
-                THEN error_bytes + COALESCE(octet_length(error::text), 0) END)
+        sum(CASE WHEN stored_errors IS NULL THEN NULL
+                WHEN may_errors_fit  -- the last one is told once more
+                THEN (SELECT sum(COALESCE(octet_length(error::text), 0)) FROM (SELECT error FROM zart.attempts
+                    WHERE attempts.run_key = made_in AND attempts.step_no = counted.step_no
+                    ORDER BY attempt DESC LIMIT CASE WHEN attempts_fit THEN 1000 ELSE 1 END) a)
+                + COALESCE(octet_length(error::text), 0)
+                ELSE 4194304 + 1 END)
         OVER w <= 4194304 AS errors_fit,
         sum(CASE WHEN correction IS NOT NULL
                 THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
-                        AND i.step_no = found.step_no AND i.correction = found.correction) END)
+                        AND i.step_no = counted.step_no AND i.correction = counted.correction) END)
         OVER w <= 4194304 AS inputs_fit,
-        sum(ended_attempts) OVER w <= 10000 AS attempts_fit,
         count(rule_id) OVER w <= 500 AS reasons_fit
-    FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
+    FROM counted WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT  steps_of, step_no, status, attempt, max_attempts, retryable,
         CASE WHEN errors_fit IS NOT FALSE THEN error WHEN error IS NOT NULL THEN json_build_object(
                 'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END
         AS error,
         NOT errors_fit
-        AND error_bytes > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
+        AND stored_errors > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
@@ -119,7 +133,7 @@ WITH run AS MATERIALIZED (
         CASE WHEN correction IS NOT NULL AND inputs_fit
         THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
                 AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
-        CASE WHEN error_bytes IS NOT NULL THEN (
+        CASE WHEN stored_errors IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,
@@ -133,21 +147,46 @@ WITH run AS MATERIALIZED (
 )
 SELECT * FROM steps ORDER BY steps_of, step_no;
 
--- store/reads/compared_runs.py: _equal_results
--- Return, of steps that are completed in both runs, whether their results are equal.
+-- store/reads/compared_runs.py: _stored_bytes
+-- Return what two results take where they are stored, by the compared step; None: it is one.
 -- Locks: nothing.
-SELECT u.c_no, b.run_key = c.run_key AND u.b_no = u.c_no OR base.text = compared.text,
-    CASE WHEN NOT (b.run_key = c.run_key AND u.b_no = u.c_no)
-    THEN octet_length(base.text) + octet_length(compared.text) END
+SELECT u.c_no, CASE WHEN NOT (b.run_key = c.run_key AND u.b_no = u.c_no)
+    THEN pg_column_size(base.result) + pg_column_size(compared.result) END
 FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) u(b, b_no, c, c_no)
 CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
     WHERE run_key = u.b AND step_no = u.b_no OFFSET 0) b
 CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
     WHERE run_key = u.c AND step_no = u.c_no OFFSET 0) c
-CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+CROSS JOIN LATERAL (SELECT result FROM zart.steps
     WHERE run_key = b.run_key AND step_no = u.b_no OFFSET 0) base
-CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+CROSS JOIN LATERAL (SELECT result FROM zart.steps
     WHERE run_key = c.run_key AND step_no = u.c_no OFFSET 0) compared;
+
+-- store/reads/compared_runs.py: _compared_as_text
+-- Return whether two results are the same text, and their size: of the first pairs.
+-- Locks: nothing.
+-- Parameters: base_keys=$1, base_nos=$2, compared_keys=$3, compared_nos=$4, most=$5.
+WITH RECURSIVE done AS (
+    SELECT 0 AS n, 0::bigint AS total, false AS are_equal, 0 AS bytes
+    UNION ALL
+    SELECT d.n + 1, d.total + t.bytes, t.are_equal, t.bytes
+    FROM done d CROSS JOIN LATERAL (
+        SELECT ($1::bigint[])[d.n + 1], ($2::integer[])[d.n + 1],
+            ($3::bigint[])[d.n + 1], ($4::integer[])[d.n + 1]) u(b, b_no, c, c_no)
+    CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
+        WHERE run_key = u.b AND step_no = u.b_no OFFSET 0) b
+    CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
+        WHERE run_key = u.c AND step_no = u.c_no OFFSET 0) c
+    CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+        WHERE run_key = b.run_key AND step_no = u.b_no OFFSET 0) base
+    CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+        WHERE run_key = c.run_key AND step_no = u.c_no OFFSET 0) compared
+    CROSS JOIN LATERAL (
+        SELECT base.text = compared.text AS are_equal,
+            octet_length(base.text) + octet_length(compared.text) AS bytes OFFSET 0) t
+    WHERE d.total <= $5 AND d.n < cardinality($1)
+)
+SELECT are_equal, bytes FROM done WHERE n > 0 ORDER BY n;
 
 -- store/reads/compared_runs.py: _compared_as_json
 -- Read the results of steps, and return by name which say the same.

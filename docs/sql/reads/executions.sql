@@ -39,7 +39,8 @@ WITH run AS MATERIALIZED (
         p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
         sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
         AS stored_bytes,
-        ended.attempts AS ended_attempts, ended.error_bytes
+        sum(least(COALESCE(q.attempt, h.attempt, o.attempt), 1000))
+        OVER (PARTITION BY s.run_key ORDER BY s.step_no) AS numbered_attempts
     FROM run LEFT JOIN LATERAL (
         SELECT last_asked_at FROM zart.task_names
         WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
@@ -81,25 +82,38 @@ WITH run AS MATERIALIZED (
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
-    LEFT JOIN LATERAL (
-        SELECT count(*) AS attempts, sum(COALESCE(octet_length(error::text), 0)) AS error_bytes
+), counted AS (
+    SELECT found.*, ended.attempts AS ended_attempts, ended.stored_errors,
+        numbered_attempts <= 20000 AND sum(ended.attempts) OVER w <= 10000
+        AS attempts_fit,
+        sum(ended.stored_errors + COALESCE(pg_column_size(error) - 4, 0)) OVER w
+        <= 4194304 AS may_errors_fit
+    FROM found LEFT JOIN LATERAL (
+        SELECT count(*) AS attempts,
+            sum(COALESCE(pg_column_size(error) - 4, 0)) AS stored_errors
         FROM (SELECT error FROM zart.attempts
-            WHERE attempts.run_key = o.run_key AND attempts.step_no = o.step_no
-            ORDER BY attempt DESC LIMIT 1001) a) ended ON true
+            WHERE attempts.run_key = made_in AND attempts.step_no = found.step_no
+            ORDER BY attempt DESC LIMIT CASE WHEN numbered_attempts <= 20000 THEN 1000 ELSE 1 END + 1) a) ended
+    ON true
+        WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), sized AS (
     SELECT *, sum(CASE WHEN stored_bytes <= $3 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $3 + 1 END) OVER w
         AS result_bytes,
-        sum(CASE WHEN error_bytes IS NOT NULL  -- the last one is told once more
-                THEN error_bytes + COALESCE(octet_length(error::text), 0) END)
+        sum(CASE WHEN stored_errors IS NULL THEN NULL
+                WHEN may_errors_fit  -- the last one is told once more
+                THEN (SELECT sum(COALESCE(octet_length(error::text), 0)) FROM (SELECT error FROM zart.attempts
+                    WHERE attempts.run_key = made_in AND attempts.step_no = counted.step_no
+                    ORDER BY attempt DESC LIMIT CASE WHEN attempts_fit THEN 1000 ELSE 1 END) a)
+                + COALESCE(octet_length(error::text), 0)
+                ELSE 4194304 + 1 END)
         OVER w <= 4194304 AS errors_fit,
         sum(CASE WHEN correction IS NOT NULL
                 THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
-                        AND i.step_no = found.step_no AND i.correction = found.correction) END)
+                        AND i.step_no = counted.step_no AND i.correction = counted.correction) END)
         OVER w <= 4194304 AS inputs_fit,
-        sum(ended_attempts) OVER w <= 10000 AS attempts_fit,
         count(rule_id) OVER w <= 500 AS reasons_fit
-    FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
+    FROM counted WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT n, digest, execution_key, execution_created_at, current_number, current_status,
         current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
@@ -109,7 +123,7 @@ WITH run AS MATERIALIZED (
                 'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END
         AS error,
         NOT errors_fit
-        AND error_bytes > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
+        AND stored_errors > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
@@ -121,7 +135,7 @@ WITH run AS MATERIALIZED (
         CASE WHEN correction IS NOT NULL AND inputs_fit
         THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
                 AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
-        CASE WHEN error_bytes IS NOT NULL THEN (
+        CASE WHEN stored_errors IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,
@@ -186,7 +200,8 @@ WITH run AS MATERIALIZED (
         p.rule_id, p.created_by, p.reason, statement_timestamp() AS now, n.last_asked_at,
         sum(pg_column_size(o.result)) OVER (PARTITION BY s.run_key ORDER BY s.step_no)
         AS stored_bytes,
-        ended.attempts AS ended_attempts, ended.error_bytes
+        sum(least(COALESCE(q.attempt, h.attempt, o.attempt), 1000))
+        OVER (PARTITION BY s.run_key ORDER BY s.step_no) AS numbered_attempts
     FROM run LEFT JOIN LATERAL (
         SELECT last_asked_at FROM zart.task_names
         WHERE task_names.task_name = run.task_name OFFSET 0) n ON true
@@ -228,25 +243,38 @@ WITH run AS MATERIALIZED (
         OFFSET 0) rule ON true
     LEFT JOIN LATERAL (
         SELECT * FROM zart.pause_rules WHERE pause_rules.rule_key = rule.key OFFSET 0) p ON true
-    LEFT JOIN LATERAL (
-        SELECT count(*) AS attempts, sum(COALESCE(octet_length(error::text), 0)) AS error_bytes
+), counted AS (
+    SELECT found.*, ended.attempts AS ended_attempts, ended.stored_errors,
+        numbered_attempts <= 20000 AND sum(ended.attempts) OVER w <= 10000
+        AS attempts_fit,
+        sum(ended.stored_errors + COALESCE(pg_column_size(error) - 4, 0)) OVER w
+        <= 4194304 AS may_errors_fit
+    FROM found LEFT JOIN LATERAL (
+        SELECT count(*) AS attempts,
+            sum(COALESCE(pg_column_size(error) - 4, 0)) AS stored_errors
         FROM (SELECT error FROM zart.attempts
-            WHERE attempts.run_key = o.run_key AND attempts.step_no = o.step_no
-            ORDER BY attempt DESC LIMIT 1001) a) ended ON true
+            WHERE attempts.run_key = made_in AND attempts.step_no = found.step_no
+            ORDER BY attempt DESC LIMIT CASE WHEN numbered_attempts <= 20000 THEN 1000 ELSE 1 END + 1) a) ended
+    ON true
+        WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), sized AS (
     SELECT *, sum(CASE WHEN stored_bytes <= $4 THEN octet_length(result::text)
             WHEN result IS NOT NULL THEN $4 + 1 END) OVER w
         AS result_bytes,
-        sum(CASE WHEN error_bytes IS NOT NULL  -- the last one is told once more
-                THEN error_bytes + COALESCE(octet_length(error::text), 0) END)
+        sum(CASE WHEN stored_errors IS NULL THEN NULL
+                WHEN may_errors_fit  -- the last one is told once more
+                THEN (SELECT sum(COALESCE(octet_length(error::text), 0)) FROM (SELECT error FROM zart.attempts
+                    WHERE attempts.run_key = made_in AND attempts.step_no = counted.step_no
+                    ORDER BY attempt DESC LIMIT CASE WHEN attempts_fit THEN 1000 ELSE 1 END) a)
+                + COALESCE(octet_length(error::text), 0)
+                ELSE 4194304 + 1 END)
         OVER w <= 4194304 AS errors_fit,
         sum(CASE WHEN correction IS NOT NULL
                 THEN (SELECT octet_length(i.input::text) FROM zart.step_inputs i WHERE i.run_key = made_in
-                        AND i.step_no = found.step_no AND i.correction = found.correction) END)
+                        AND i.step_no = counted.step_no AND i.correction = counted.correction) END)
         OVER w <= 4194304 AS inputs_fit,
-        sum(ended_attempts) OVER w <= 10000 AS attempts_fit,
         count(rule_id) OVER w <= 500 AS reasons_fit
-    FROM found WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
+    FROM counted WINDOW w AS (PARTITION BY steps_of ORDER BY step_no)
 ), steps AS (
     SELECT n, digest, execution_key, execution_created_at, current_number, current_status,
         current_key, run_key, run_number, run_status, "trigger", triggered_by, run_principal,
@@ -256,7 +284,7 @@ WITH run AS MATERIALIZED (
                 'type', left(error->>'type', 100), 'message', left(error->>'message', 200)) END
         AS error,
         NOT errors_fit
-        AND error_bytes > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
+        AND stored_errors > 0 OR ended_attempts > CASE WHEN attempts_fit THEN 1000 ELSE 1 END AS errors_omitted,
         started_at, completed_at, done_by, done_as, resolution, done_for,
         source_run_number, scheduled_at,
         queued_attempt, queued_max, not_before, lease_token, dispatcher_id, principal,
@@ -268,7 +296,7 @@ WITH run AS MATERIALIZED (
         CASE WHEN correction IS NOT NULL AND inputs_fit
         THEN (SELECT i.input FROM zart.step_inputs i WHERE i.run_key = made_in
                 AND i.step_no = sized.step_no AND i.correction = sized.correction) END AS shown_input,
-        CASE WHEN error_bytes IS NOT NULL THEN (
+        CASE WHEN stored_errors IS NOT NULL THEN (
             SELECT json_agg(json_build_object('attempt', attempt, 'status', status,
                     'dispatcher_id', dispatcher_id, 'principal', principal, 'reason', reason,
                     'started_at', started_at, 'completed_at', completed_at,

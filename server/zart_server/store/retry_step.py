@@ -13,7 +13,7 @@ from zart_server.store.lookups import UNINDEXED_STATUS, only
 from zart_server.store.operations import RECORD, NewOperation, record_of, recorded, to_text
 from zart_server.store.patience import UNDER_THE_PAUSE_LOCK, at_most_from_here
 from zart_server.store.pausing.rules import SHARED_EPOCH
-from zart_server.store.reads.steps import JUST_QUEUED, StepRow
+from zart_server.store.reads.step_rows import JUST_QUEUED, StepRow
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import QueuedAs
 

@@ -28,7 +28,8 @@ from zart_server.store.connection import Tx
 from zart_server.store.doubt.resolving import resolve_by_operation
 from zart_server.store.operations import NewOperation
 from zart_server.store.pausing.judging import judge_to_the_end, write_judged
-from zart_server.store.reads.steps import RunIdentity, StepRow, queued_step, read_steps
+from zart_server.store.reads.step_rows import StepRow
+from zart_server.store.reads.steps import RunIdentity, queued_step, read_steps
 from zart_server.store.retry_step import StepToRevive, revive_steps
 from zart_server.store.runs import finish_runs
 from zart_server.store.steps import step_statuses

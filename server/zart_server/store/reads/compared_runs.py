@@ -1,6 +1,7 @@
 """Reads two runs of an execution side by side, in as many statements for a large graph as a small.
 
-Results are compared where they stand, as text; only those that are written differently are read.
+Results are compared where they stand, as text, the shorter ones first, and no more of them than a
+moment allows; only those that are written differently are read.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from zart_server.domain.same_json import are_same
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import find_definitions
 from zart_server.store.handler_inputs import read_large
-from zart_server.store.reads.steps import STEPS, RunIdentity, steps_of
+from zart_server.store.reads.step_rows import STEPS
+from zart_server.store.reads.steps import RunIdentity, steps_of
 from zart_server.store.runs import RUN_COLUMNS, RunRow
 from zart_server.store.statement import Statement
 from zart_server.store.stored_graph import Definition
 
+_COMPARED_BYTES = 256 * 1024 * 1024  # of results, as text: a second or so
 _READ_BYTES = 32 * 1024 * 1024  # of results that are written differently
 _PIECE = 4 * 1024 * 1024
 _RUNS = Statement(f"""
@@ -45,17 +48,35 @@ _STEPS = Statement(
 )
 # Where the results of steps stand, those of preserved ones in an earlier run.
 _ORIGINS = """
-    FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) u(b, b_no, c, c_no)
+    FROM {pairs} u(b, b_no, c, c_no)
     CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
         WHERE run_key = u.b AND step_no = u.b_no OFFSET 0) b
     CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
         WHERE run_key = u.c AND step_no = u.c_no OFFSET 0) c
-    CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+    CROSS JOIN LATERAL (SELECT {result} FROM zart.steps
         WHERE run_key = b.run_key AND step_no = u.b_no OFFSET 0) base
-    CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
+    CROSS JOIN LATERAL (SELECT {result} FROM zart.steps
         WHERE run_key = c.run_key AND step_no = u.c_no OFFSET 0) compared
 """
+_TEXT = "result::text AS text"
+_PAIRS = "unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[])"
 _ARE_ONE = "b.run_key = c.run_key AND u.b_no = u.c_no"
+_NEXT_PAIR = """done d CROSS JOIN LATERAL (
+        SELECT (:base_keys::bigint[])[d.n + 1], (:base_nos::integer[])[d.n + 1],
+            (:compared_keys::bigint[])[d.n + 1], (:compared_nos::integer[])[d.n + 1])"""
+_AS_TEXT = Statement(f"""
+    WITH RECURSIVE done AS (
+        SELECT 0 AS n, 0::bigint AS total, false AS are_equal, 0 AS bytes
+        UNION ALL
+        SELECT d.n + 1, d.total + t.bytes, t.are_equal, t.bytes
+        {_ORIGINS.format(pairs=_NEXT_PAIR, result=_TEXT)}
+        CROSS JOIN LATERAL (
+            SELECT base.text = compared.text AS are_equal,
+                octet_length(base.text) + octet_length(compared.text) AS bytes OFFSET 0) t
+        WHERE d.total <= :most AND d.n < cardinality(:base_keys)
+    )
+    SELECT are_equal, bytes FROM done WHERE n > 0 ORDER BY n
+""")
 
 
 class _Pair(NamedTuple):
@@ -166,26 +187,54 @@ async def _equal_results(
     ]
     if not pairs:
         return {}
-    rows = await connection.fetch(
-        f"""
-        SELECT u.c_no, {_ARE_ONE} OR base.text = compared.text,
-            CASE WHEN NOT ({_ARE_ONE})
-                 THEN octet_length(base.text) + octet_length(compared.text) END
-        {_ORIGINS}
-        """,
-        *zip(*pairs, strict=True),
-    )
-    by_number = {row[0]: (row[1], row[2]) for row in rows}
+    stored = await _stored_bytes(connection, pairs)
     found: dict[str, bool | None] = {}
-    differing: list[tuple[int, str, _Pair]] = []
+    apart: list[tuple[int, str, _Pair]] = []
     for name, pair in zip(names, pairs, strict=True):
-        are_equal, size = by_number[pair.compared_no]
+        size = stored[pair.compared_no]
+        found[name] = True if size is None else None
+        if size is not None:
+            apart.append((size, name, pair))
+    apart.sort()
+    texts = await _compared_as_text(connection, [pair for _, _, pair in apart])
+    differing: list[tuple[int, str, _Pair]] = []
+    for (_, name, pair), (are_equal, size) in zip(apart, texts, strict=False):
         found[name] = True if are_equal else None
         if not are_equal:
             differing.append((size, name, pair))
     for piece in _pieces(sorted(differing)):
         found |= await _compared_as_json(connection, piece)
     return found
+
+
+async def _stored_bytes(connection: Connection, pairs: Sequence[_Pair]) -> dict[int, int | None]:
+    """Return what two results take where they are stored, by the compared step; None: it is one."""
+    rows = await connection.fetch(
+        f"""
+        SELECT u.c_no, CASE WHEN NOT ({_ARE_ONE})
+            THEN pg_column_size(base.result) + pg_column_size(compared.result) END
+        {_ORIGINS.format(pairs=_PAIRS, result="result")}
+        """,
+        *zip(*pairs, strict=True),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+async def _compared_as_text(
+    connection: Connection, pairs: Sequence[_Pair]
+) -> list[tuple[bool, int]]:
+    """Return whether two results are the same text, and their size: of the first pairs.
+
+    Of as many as have 256 MiB together: how long they are as text is only known once they are it.
+    """
+    if not pairs:
+        return []
+    columns = zip(_Pair._fields, zip(*pairs, strict=True), strict=True)
+    values = {f"{name}s": list(column) for name, column in columns}
+    rows = await connection.fetch(
+        _AS_TEXT.text, *_AS_TEXT.arguments(**values, most=_COMPARED_BYTES)
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 def _pieces(
@@ -212,7 +261,7 @@ async def _compared_as_json(
     """Read the results of steps, and return by name which say the same."""
     names = {pair.compared_no: name for _, name, pair in piece}
     rows = await connection.fetch(
-        f"SELECT u.c_no, base.text, compared.text {_ORIGINS}",
+        f"SELECT u.c_no, base.text, compared.text {_ORIGINS.format(pairs=_PAIRS, result=_TEXT)}",
         *zip(*(pair for _, _, pair in piece), strict=True),
     )
     size = sum(size for size, _, _ in piece)

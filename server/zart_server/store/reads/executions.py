@@ -13,14 +13,8 @@ from zart_server.domain.model import Execution, Run, RunStatus, RunTrigger, Step
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.definitions import find_definitions
 from zart_server.store.reads.results import result_of, run_result
-from zart_server.store.reads.steps import (
-    RESULT_BYTES,
-    STEPS,
-    RunIdentity,
-    read_in_doubt,
-    read_steps,
-    steps_of,
-)
+from zart_server.store.reads.step_rows import RESULT_BYTES, STEPS
+from zart_server.store.reads.steps import RunIdentity, read_in_doubt, read_steps, steps_of
 from zart_server.store.reads.waiting import execution_waits, waits_for
 from zart_server.store.reads.watched import DIGEST
 from zart_server.store.statement import Statement

@@ -6,28 +6,39 @@ import json
 from collections.abc import Sequence
 
 from zart_server.store.connection import Connection
+from zart_server.store.handler_inputs import RESULTS
 from zart_server.store.reads.steps import RunIdentity
 
 # A run's result goes into one message, so it has the bound of the messages' results.
 RESULT_BYTES = 4 * 1024 * 1024
+_AFTER = """taken t CROSS JOIN LATERAL (
+                SELECT $1::bigint, ($2::integer[])[t.n + 1])"""
 
 
 async def run_result(connection: Connection, identity: RunIdentity) -> str | None:
-    """Return the exact JSON text of a completed run's result; None if it is too large to send."""
+    """Return the exact JSON text of a completed run's result; None if it is too large to send.
+
+    Of one that is too large no more is unpacked than shows it: there may be thousands of sinks.
+    """
     graph = identity.definition.graph
     rows = await connection.fetch(
-        """
-        SELECT step_no, CASE WHEN bytes <= $3 THEN result END AS result FROM (
-            SELECT s.step_no, o.result, sum(octet_length(o.result::text)) OVER () AS bytes
-            FROM zart.steps s JOIN zart.steps o
-                ON o.run_key = COALESCE(s.source_run_key, s.run_key) AND o.step_no = s.step_no
-            WHERE s.run_key = $1 AND s.step_no = ANY($2::integer[])) r ORDER BY step_no
+        f"""
+        WITH RECURSIVE taken AS (
+            SELECT 0 AS n, NULL::integer AS step_no, NULL::text AS result, 0::bigint AS bytes
+            UNION ALL
+            SELECT t.n + 1, s.step_no, made.result, t.bytes + octet_length(made.result)
+            FROM {RESULTS.format(keys=_AFTER)}
+            CROSS JOIN LATERAL (SELECT o.result::text AS result OFFSET 0) made
+            WHERE t.bytes <= $3 AND t.n < cardinality($2)
+        )
+        SELECT step_no, CASE WHEN bytes <= $3 THEN result END AS result
+        FROM taken WHERE n > 0 ORDER BY n
         """,
         identity.run_key,
         list(graph.sinks),
         RESULT_BYTES,
     )
-    if any(row["result"] is None for row in rows):
+    if len(rows) < len(graph.sinks) or rows[-1]["result"] is None:
         return None
     return result_of([(graph.steps[row["step_no"]].step_name, row["result"]) for row in rows])
 
