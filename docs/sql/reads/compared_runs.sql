@@ -151,7 +151,7 @@ SELECT * FROM steps ORDER BY steps_of, step_no;
 -- Return what two results take where they are stored, by the compared step; None: it is one.
 -- Locks: nothing.
 SELECT u.c_no, CASE WHEN NOT (b.run_key = c.run_key AND u.b_no = u.c_no)
-    THEN pg_column_size(base.result) + pg_column_size(compared.result) END
+    THEN COALESCE(pg_column_size(base.result) + pg_column_size(compared.result), 0) END
 FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::integer[]) u(b, b_no, c, c_no)
 CROSS JOIN LATERAL (SELECT COALESCE(source_run_key, run_key) AS run_key FROM zart.steps
     WHERE run_key = u.b AND step_no = u.b_no OFFSET 0) b
@@ -182,8 +182,9 @@ WITH RECURSIVE done AS (
     CROSS JOIN LATERAL (SELECT result::text AS text FROM zart.steps
         WHERE run_key = c.run_key AND step_no = u.c_no OFFSET 0) compared
     CROSS JOIN LATERAL (
-        SELECT base.text = compared.text AS are_equal,
-            octet_length(base.text) + octet_length(compared.text) AS bytes OFFSET 0) t
+        SELECT COALESCE(base.text = compared.text, false) AS are_equal,
+            COALESCE(octet_length(base.text) + octet_length(compared.text), 0) AS bytes
+        OFFSET 0) t
     WHERE d.total <= $5 AND d.n < cardinality($1)
 )
 SELECT are_equal, bytes FROM done WHERE n > 0 ORDER BY n;

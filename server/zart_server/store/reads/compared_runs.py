@@ -71,8 +71,9 @@ _AS_TEXT = Statement(f"""
         SELECT d.n + 1, d.total + t.bytes, t.are_equal, t.bytes
         {_ORIGINS.format(pairs=_NEXT_PAIR, result=_TEXT)}
         CROSS JOIN LATERAL (
-            SELECT base.text = compared.text AS are_equal,
-                octet_length(base.text) + octet_length(compared.text) AS bytes OFFSET 0) t
+            SELECT COALESCE(base.text = compared.text, false) AS are_equal,
+                COALESCE(octet_length(base.text) + octet_length(compared.text), 0) AS bytes
+            OFFSET 0) t
         WHERE d.total <= :most AND d.n < cardinality(:base_keys)
     )
     SELECT are_equal, bytes FROM done WHERE n > 0 ORDER BY n
@@ -212,7 +213,7 @@ async def _stored_bytes(connection: Connection, pairs: Sequence[_Pair]) -> dict[
     rows = await connection.fetch(
         f"""
         SELECT u.c_no, CASE WHEN NOT ({_ARE_ONE})
-            THEN pg_column_size(base.result) + pg_column_size(compared.result) END
+            THEN COALESCE(pg_column_size(base.result) + pg_column_size(compared.result), 0) END
         {_ORIGINS.format(pairs=_PAIRS, result="result")}
         """,
         *zip(*pairs, strict=True),
