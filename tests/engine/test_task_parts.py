@@ -13,9 +13,12 @@ from unpacking import AS_IT_IS, PACKED, PIECES, SIZE, make_large, pieces_read
 import zart
 from zart import errors
 from zart_server.domain.dispatch import LeasedTask, LeaseTasks
+from zart_server.engine.dispatch import task_parts
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
+from zart_server.store.connection import Connection
 from zart_server.store.db import Database
+from zart_server.store.handler_inputs import Upstream, read_upstream
 from zart_server.store.pausing.rules import SHARE_PAUSE_LOCK
 
 NAMES = [f"s{n}" for n in range(300)]
@@ -88,9 +91,19 @@ async def test_many_results_that_fit_are_all_given(rig: Rig, store: Database) ->
 async def test_tasks_of_very_many_dependencies_are_looked_up_in_pieces(
     rig: Rig, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zart_server.engine.dispatch.task_parts._RESULTS_AT_ONCE", 15)
+    looked_up = []
+
+    async def read(
+        connection: Connection, wanted: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], Upstream]:
+        looked_up.append(len(wanted))
+        return await read_upstream(connection, wanted)
+
+    monkeypatch.setattr(task_parts, "read_upstream", read)
+    monkeypatch.setattr(task_parts, "_RESULTS_AT_ONCE", 15)
     await start_joins(rig, 5, NAMES[:10])
     tasks, _ = await leased(store)
+    assert looked_up == [20, 20, 10]
     assert [task.upstream_json for task in tasks] == [dict.fromkeys(NAMES[:10], "1")] * 5
 
 
