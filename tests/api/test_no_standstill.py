@@ -86,6 +86,7 @@ STEP = definition.StepSpec(step_name="a")
 NESTED = Value(list_value=ListValue(values=[Value(list_value=ListValue())]))
 WORST: dict[str, tuple[str, Callable[[], Any]]] = {
     "deep JSON": ("StartExecution", lambda: start(steps=[STEP], payload_json=DEEP)),
+    "JSON of large numbers": ("StartExecution", lambda: start(steps=[STEP], payload_json=FLOATS)),
     "JSON that is cut": ("StartExecution", lambda: start(steps=[STEP], payload_json=CUT)),
     "many JSON texts": ("BatchStartExecutions", lambda: batch(*[start(payload_json=DEEP)] * 5)),
     "many results": ("ReportTasks", lambda: outcomes(*[DEEP] * 5)),
@@ -93,6 +94,8 @@ WORST: dict[str, tuple[str, Callable[[], Any]]] = {
         "StartExecution", lambda: start(steps=[STEP], payload=value(Value(number_value=1), 300_000))),
     "a value of all that fits": (
         "StartExecution", lambda: start(steps=[STEP], payload=value(Value(bool_value=True), 4_000_000))),
+    "a value of lists": (
+        "StartExecution", lambda: start(steps=[STEP], payload=value(NESTED, 500_000))),
     "a value of members": ("StartExecution", lambda: start(steps=[STEP], payload=Value(
         struct_value=Struct(fields={f"{n:x}": Value(number_value=1) for n in range(50_000)})))),
     "many steps": ("StartExecution", lambda: start(steps=graph(10_000, 10))),
