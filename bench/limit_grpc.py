@@ -14,8 +14,9 @@ import grpc
 import grpc.aio
 import uvloop
 
-from bench.product import ROOT, await_listening, free_port
+from bench.product import ROOT, await_listening
 from zart.v1 import dispatch_service_pb2 as pb
+from zart_server.embedded.postgres import free_port
 
 ITEMS = 100
 OPEN_CALLS = 32

@@ -28,14 +28,6 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOT = Path(__file__).parents[1]
 
 
-def free_port() -> int:
-    """Find a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def await_listening(port: int, gone: Callable[[], bool] = lambda: False) -> None:
     """Wait until somebody accepts connections on a port of loopback."""
     until = time.monotonic() + _START
@@ -109,7 +101,7 @@ class Product:
 
     def serve(self, python: Sequence[str] = (), **settings: str) -> Process:
         """Start one more server, with options for Python, and wait until it answers."""
-        port = free_port()
+        port = postgres.free_port()
         address = f"127.0.0.1:{port}"
         process = self._start(
             f"server{len(self.servers)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from datetime import timedelta
@@ -22,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zart.logs import level_of, style_of
+from zart.loopback import is_loopback
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 from zart_server.domain.retention import Kept
 from zart_server.store.database_url import check_url
@@ -161,7 +161,7 @@ class Settings(BaseSettings):
         if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the last port
             raise ValueError("listen must be HOST:PORT, such as 127.0.0.1:50051")
         is_safe = self.tls_cert is not None and self.asks_who_calls
-        if not is_safe and not self.insecure and not _is_loopback(host.strip("[]")):
+        if not is_safe and not self.insecure and not is_loopback(host.strip("[]")):
             raise ValueError(
                 f"refusing to listen on {host} without TLS and authentication: set ZART_TLS_CERT,"
                 " ZART_TLS_KEY and ZART_AUTH_TOKENS (or another of ZART_AUTH_*), or ZART_INSECURE=1"
@@ -205,7 +205,7 @@ class Settings(BaseSettings):
         if (
             keys.startswith("http://")
             and not self.insecure
-            and not _is_loopback(urlsplit(keys).hostname or "")
+            and not is_loopback(urlsplit(keys).hostname or "")
         ):
             raise ValueError("ZART_AUTH_JWKS must be a file or an https:// URL")
         return self
@@ -264,12 +264,3 @@ def database_url_of(url: str | None, file: Path | str | None) -> str:
             " postgresql://user:password@host:port/database"
         )
     return found
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -133,7 +133,7 @@ def make_old(folder: Path) -> str:
     for_initdb.unlink()
     hand_over(password)
     with passage(folder / "data") as (name, descriptor):
-        running = postgres._start(folder, name, descriptor, postgres._free_port(), ["fsync=off"])
+        running = postgres._start(folder, name, descriptor, postgres.free_port(), ["fsync=off"])
         try:
             with serving(running.url) as server, zart.connect_sync(server.address) as client:
                 client.start("t", execution_id="old", steps=specs(CHAIN))

@@ -82,7 +82,7 @@ def running(
         options = [*(() if durable else _NOT_DURABLE), *settings]
         set_up(folder, options, attributes, stale)
         with passage(data) as (name, descriptor):
-            postgres = _start(folder, name, descriptor, port or _free_port(), options, stale)
+            postgres = _start(folder, name, descriptor, port or free_port(), options, stale)
             try:
                 yield postgres
             finally:
@@ -256,7 +256,8 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: P
         time.sleep(_POLL)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback on which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
