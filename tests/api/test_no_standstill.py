@@ -95,7 +95,7 @@ WORST: dict[str, tuple[str, Callable[[], Any]]] = {
     "a value of all that fits": (
         "StartExecution", lambda: start(steps=[STEP], payload=value(Value(bool_value=True), 4_000_000))),
     "a value of lists": (
-        "StartExecution", lambda: start(steps=[STEP], payload=value(NESTED, 500_000))),
+        "StartExecution", lambda: start(steps=[STEP], payload=value(NESTED, 200_000))),
     "a value of members": ("StartExecution", lambda: start(steps=[STEP], payload=Value(
         struct_value=Struct(fields={f"{n:x}": Value(number_value=1) for n in range(50_000)})))),
     "many steps": ("StartExecution", lambda: start(steps=graph(10_000, 10))),

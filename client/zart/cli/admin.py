@@ -117,10 +117,7 @@ def restart(
     expected = confirm_end_of_run(session, execution_id, "restart", expect_run)
 
     def show(answer: Restarted) -> None:
-        session.print(
-            f"{answer.run.run_id} {done.be(answer)} {answer.run.status}",
-            *done.fenced_lines(answer.fenced_steps),
-        )
+        session.print(*done.run_lines(answer))
 
     call = changes.restart(
         execution_id,

@@ -29,6 +29,12 @@ def be(answer: RetriedStep | EndedStep | Restarted | Cancelled) -> str:
     return "would be" if answer.planned else "is"
 
 
+def run_lines(answer: Restarted | Cancelled) -> list[str]:
+    """Tell the run that was made, or ended, and the steps that were in flight."""
+    head = f"{answer.run.run_id} {be(answer)} {answer.run.status}"
+    return [head, *fenced_lines(answer.fenced_steps)]
+
+
 def rerun_lines(plan: Rerun) -> list[str]:
     """Describe what a rerun does, or would do."""
     head = "would make run" if plan.planned else "made run"

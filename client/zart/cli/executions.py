@@ -219,10 +219,7 @@ def cancel(session: Session, execution_id: ExecutionId, expect_run: ExpectRun = 
     expected = confirm_end_of_run(session, execution_id, "cancel", expect_run)
 
     def show(answer: Cancelled) -> None:
-        session.print(
-            f"{answer.run.run_id} {done.be(answer)} {answer.run.status}",
-            *done.fenced_lines(answer.fenced_steps),
-        )
+        session.print(*done.run_lines(answer))
 
     call = execution.cancel_execution(
         execution_id,
