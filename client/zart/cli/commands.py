@@ -64,10 +64,7 @@ MODULES = {
         "pause-update": "Set when a pause rule ends.",
     },
     "rules": {
-        "pause-list": (
-            "List pause rules, newest first: what each withholds, what is in flight, "
-            "what it lets go."
-        ),
+        "pause-list": "List pause rules: the same as zart rules.",
         "rules": (
             "List pause rules, newest first: what each withholds, what is in flight, "
             "what it lets go."

@@ -16,9 +16,13 @@ app = typer.Typer()
 
 
 @app.command("rules", epilog=example("rules pr-7k2m9x4q"))
-@app.command("pause-list", epilog=example("pause-list --include-deleted"))
+@app.command(
+    "pause-list",
+    help="List pause rules: the same as zart rules.",
+    epilog=example("pause-list --include-deleted"),
+)
 @reads
-def pause_list(
+def rules(
     session: Session,
     rule_id: Annotated[
         str | None,

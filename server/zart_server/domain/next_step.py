@@ -148,7 +148,7 @@ def _by_breaker(breaker: KnownBreaker) -> tuple[str, tuple[str, ...]]:
 
 def _release(_run: KnownRun, _step: KnownStep, cause: Cause) -> Next:
     when = f", at about {moment(cause.until)}" if cause.until else ""
-    return Next(f"It is let go in its turn{when}.", _command("pause-list"))
+    return Next(f"It is let go in its turn{when}.", _command("rules"))
 
 
 def _no_dispatcher(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
