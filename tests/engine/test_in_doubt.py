@@ -272,9 +272,9 @@ async def test_the_definition_tells_what_was_registered(rig: Rig) -> None:
     assert (await rig.client.register_task("t", [zart.StepSpec("a"), specs[1]])).version == 2
 
 
-def test_what_is_only_in_doubt_is_bound_by_plans_as_servers_before_did() -> None:
+def test_plans_bind_each_step_in_doubt_once_and_what_was_found_of_it() -> None:
     lost = Doubt("a", 1, AttemptStatus.LOST)
     running = Doubt("b", 1, AttemptStatus.RUNNING)
-    assert bound_doubts([lost, lost._replace(attempt=2), running]) == ("a", "b")
+    assert bound_doubts([lost, lost._replace(attempt=2), running]) == (("a", None), ("b", None))
     happened = lost._replace(finding=Finding.HAPPENED)
     assert bound_doubts([happened]) == (("a", "happened"),)

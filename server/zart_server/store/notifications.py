@@ -172,7 +172,7 @@ class Notifications:
             peer.heard_at = time.monotonic()
         if "watches" in said:
             self._meet(said["from"], watches=said["watches"])
-        if said.get("much") and said.get("of") == "runs":
+        if said.get("much") and said["of"] == "runs":
             self._on_changes(Changes(any_run=True))
         elif said.get("much"):
             if self._me in said.get("to", (self._me,)):
@@ -181,15 +181,15 @@ class Notifications:
             self._on_changes(
                 Changes(
                     {(task, handler): count for task, handler, count in said["lanes"]},
-                    set(said.get("runs", ())),
-                    set(said.get("at_once", ())),
+                    set(said["runs"]),
+                    set(said["at_once"]),
                     said["rules"],
                     said["due_in"],
                     {
                         (task, handler): (lane, (datetime.fromisoformat(not_before), queue_no))
-                        for task, handler, lane, not_before, queue_no in said.get("places", ())
+                        for task, handler, lane, not_before, queue_no in said["cursors"]
                     },
-                    breakers=said.get("breakers", False),
+                    breakers=said["breakers"],
                 )
             )
 
@@ -228,10 +228,7 @@ class Notifications:
         return payloads
 
     def _much(self, of: str = "all", *, to: Sequence[str] = ()) -> str:
-        """Ask peers, or those that are named, to look at everything, or at what they watch.
-
-        Those of an earlier version look at everything, whatever it is of and whoever is named.
-        """
+        """Ask peers, or those that are named, to look at everything, or at what they watch."""
         said: dict[str, Any] = {"from": self._me, "much": True, "of": of}
         return json.dumps(said | {"to": to} if to else said)
 
@@ -254,12 +251,10 @@ class Notifications:
             "lanes": [[*lane, count] for lane, count in changes.lanes.items()],
             "runs": sorted(changes.runs),
             "at_once": sorted(changes.at_once),
-            "executions": [],  # servers of an earlier version need this key and the next
-            "ended": [],
             "rules": changes.rules,
             "due_in": changes.due_in,
             "breakers": changes.breakers,
-            "places": [
+            "cursors": [
                 [*names, lane, not_before.isoformat(), queue_no]
                 for names, (lane, (not_before, queue_no)) in changes.cursors.items()
             ],

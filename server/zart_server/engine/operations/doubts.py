@@ -42,18 +42,13 @@ async def find_doubts(
     return doubts
 
 
-def bound_doubts(doubts: Iterable[Doubt]) -> tuple[str | tuple[str, Finding], ...]:
+def bound_doubts(doubts: Iterable[Doubt]) -> tuple[tuple[str, Finding | None], ...]:
     """Return what a plan binds of doubts: the steps, each once, and which were found to happen.
 
     Whoever accepts a doubt does not accept by that to do again what somebody finds to have
-    happened. A step that is only in doubt is bound by its name, as servers before this bound
-    either: a token of theirs for what had happened is refused, and none is taken for another.
+    happened.
     """
-    bound = (
-        doubt.step_name if doubt.finding is None else (doubt.step_name, doubt.finding)
-        for doubt in doubts
-    )
-    return tuple(dict.fromkeys(bound))
+    return tuple(dict.fromkeys((doubt.step_name, doubt.finding) for doubt in doubts))
 
 
 def refuse_in_doubt(

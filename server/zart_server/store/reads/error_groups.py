@@ -81,16 +81,13 @@ async def list_error_groups(
 
 
 def _place_of(cursor: Cursor) -> tuple[tuple[int, int] | None, int]:
-    """Return the place of the last group before a page, and what groups were counted up to.
-
-    Older servers told the place alone.
-    """
+    """Return the place of the last group before a page, and what groups were counted up to."""
     if cursor is None:
         return None, 0
     parts = str(cursor[0]).split(":")
-    if len(parts) not in {2, 3} or not all(map(str.isdecimal, parts)):
+    if len(parts) != 3 or not all(map(str.isdecimal, parts)):  # noqa: PLR2004 - its parts
         raise InvalidField("page_token", "is not one that this server made")
-    count, key, most = (*map(int, parts), 0)[:3]
+    count, key, most = map(int, parts)
     return (-count, key), most
 
 
