@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -23,8 +23,6 @@ from zart.models import Execution
 from zart.trace_context import traced
 from zart.v1 import execution_service_pb2 as pb
 from zart.waiting import Reconnecting
-
-M = TypeVar("M", bound=Message)
 
 _NOT_OVER = "the run was not over after {} s"
 LONGEST = 2.0**31  # seconds: past some 2**33 gRPC takes a deadline for one that has gone

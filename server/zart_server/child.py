@@ -1,4 +1,4 @@
-"""One of the processes of a server, as its supervisor has it: started, heard, told, and ended."""
+"""One of the processes of a server, from its supervisor's side: started, heard, told, and ended."""
 
 from __future__ import annotations
 

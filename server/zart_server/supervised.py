@@ -1,4 +1,4 @@
-"""One of the processes of a server, as its supervisor knows it: by a pipe between the two."""
+"""One of the processes of a server, from its own side: it tells its supervisor how it is."""
 
 from __future__ import annotations
 

@@ -28,7 +28,6 @@ from zart.credentials import Credentials
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ENVOY = Path(sys.executable).parent / "envoy"
-_READY = 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from itertools import product
 import asyncpg
 from hypothesis import given
 from hypothesis import strategies as st
+from specification import equals_scope, rule_matches
 
 from zart_server.domain.globs import check_glob, matches, to_regex
 from zart_server.domain.model import PauseScope
-from zart_server.domain.pausing import equals_scope, rule_matches
 
 ALPHABET = "ab-*?[]!{},\\.+$^|()"
 PATTERNS = st.text(alphabet=ALPHABET, max_size=10)

@@ -11,6 +11,7 @@ import pytest
 from computing import cpu_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from specification import rule_matches
 
 from zart_server.domain.model import (
     Attempt,
@@ -25,7 +26,6 @@ from zart_server.domain.model import (
     StepStatus,
 )
 from zart_server.domain.newest_holds import HeldRun, newest_holds
-from zart_server.domain.pausing import rule_matches
 from zart_server.domain.rule_holds import OnRecord, RuleHold, held_while, stood, waits_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,14 +6,13 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from specification import credit_after, most_credit
 
 from zart_server.domain.pacing import (
     FASTEST,
     SLOWEST,
     Line,
-    credit_after,
     judge_release,
-    most_credit,
     most_unleased,
     seconds_left,
     seconds_until_next,

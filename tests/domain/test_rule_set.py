@@ -5,9 +5,9 @@ from __future__ import annotations
 from computing import cpu_seconds
 from hypothesis import given
 from hypothesis import strategies as st
+from specification import rule_matches
 
 from zart_server.domain.model import PauseScope
-from zart_server.domain.pausing import rule_matches
 from zart_server.domain.rule_set import RuleSet
 
 IDS = st.sampled_from(["x", "y", "order_1"])

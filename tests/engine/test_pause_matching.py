@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 from rig import Rig
+from specification import equals_scope, rule_matches
 
 from zart_server.domain.model import PauseScope
-from zart_server.domain.pausing import equals_scope, rule_matches
 
 IDS = ["order_1", "orderX1", "order%", "x:run:0"]
 TASKS = ["t", "t*", "T"]

@@ -1,6 +1,6 @@
 """How a rule lets paused steps go: at which pace, and which of several rules decides.
 
-The credit is computed in SQL, by the database's clock; this is its specification.
+The credit is computed in SQL, by the database's clock; ``tests/specification.py`` has it in Python.
 """
 
 from __future__ import annotations
@@ -14,16 +14,6 @@ SLOWEST, FASTEST = 0.01, 100_000.0  # steps a second
 MOST_CANARIES = 10_000
 _BACKLOG_SECONDS = 10.0
 _LEAST_BACKLOG = 10
-
-
-def most_credit(rate: float) -> float:
-    """Return the credit that a release has at most: one second's worth, but one step at least."""
-    return max(rate, 1.0)
-
-
-def credit_after(credit: float, rate: float, seconds: float) -> float:
-    """Return the credit after so many seconds without a move. What is beyond the most is lost."""
-    return min(most_credit(rate), credit + rate * seconds)
 
 
 def seconds_until_next(credit: float, rate: float) -> float:

@@ -1,4 +1,4 @@
-"""What a pause rule matches: the rule that SQL follows, in Python, as its specification."""
+"""What SQL is held to, in Python: which steps a pause rule withholds, and the credit of a release."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def equals_scope(rule: PauseScope, asked: PauseScope) -> bool:
         and asked.task_name in (None, rule.task_name)
         and asked.step_pattern in (None, rule.step_pattern)
     )
+
+
+def most_credit(rate: float) -> float:
+    """Return the credit that a release has at most: one second's worth, but one step at least."""
+    return max(rate, 1.0)
+
+
+def credit_after(credit: float, rate: float, seconds: float) -> float:
+    """Return the credit after so many seconds without a move. What is beyond the most is lost."""
+    return min(most_credit(rate), credit + rate * seconds)
