@@ -9,7 +9,7 @@ from rig import Rig, eventually
 from waiting import GIVE_UP, until
 
 from zart.v1 import admin_service_pb2 as pb
-from zart_server.api.mutations import attempts
+from zart_server.api.mutations import runner
 from zart_server.api.mutations.admin import update_pause_rule_mutation
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
@@ -46,7 +46,7 @@ async def test_what_committed_is_answered_without_its_counts_and_a_repeat_has_th
 async def test_counts_that_wait_hold_few_connections(
     rig: Rig, zart_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attempts, "_COUNTING", GIVE_UP)  # none gives up meanwhile
+    monkeypatch.setattr(runner, "_COUNTING", GIVE_UP)  # none gives up meanwhile
     rule_ids = [(await rig.client.pause(task_name=f"t{n}")).rule_id for n in range(3)]
     db = await Database.open(zart_database, pool_size=4)
     mutations, mutation = Mutations(db, GIVE_UP, WaitingRoom(1)), update_pause_rule_mutation(30.0)

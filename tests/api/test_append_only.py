@@ -71,7 +71,7 @@ async def test_the_database_keeps_executions(history: Rig, statement: str) -> No
         await history.db.execute(statement)
 
 
-async def test_the_door_for_a_purge_is_local_to_its_transaction(history: Rig) -> None:
+async def test_what_allows_a_purge_is_local_to_its_transaction(history: Rig) -> None:
     async with history.db.transaction():
         await history.db.execute("SET LOCAL zart.purge = 'on'")
         await history.db.execute("DELETE FROM zart.operations")

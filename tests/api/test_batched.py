@@ -15,7 +15,7 @@ from waiting import GIVE_UP, until
 
 from zart import errors
 from zart.v1 import admin_service_pb2 as pb
-from zart_server.api.mutations import attempts
+from zart_server.api.mutations import runner
 from zart_server.api.mutations.admin import RESTART
 from zart_server.api.mutations.mutation import Mutation
 from zart_server.api.mutations.mutations import Mutations
@@ -202,7 +202,7 @@ async def test_calls_that_come_fast_share_one_transaction_at_a_time(
     rig: Rig, zart_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that come one after the other while it is under way are the next one."""
-    monkeypatch.setattr(attempts, "_OF_MANY", "")  # they wait for as long as this test needs
+    monkeypatch.setattr(runner, "_OF_MANY", "")  # they wait for as long as this test needs
     groups = [[f"x-{n}-{m}" for m in range(10)] for n in range(4)]
     for group in groups:
         await asyncio.gather(*(rig.start(name, {"a": ()}) for name in group))

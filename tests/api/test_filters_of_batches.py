@@ -11,7 +11,7 @@ from rig import Rig, eventually
 
 import zart
 from zart import ExecutionFilter
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 
 
 async def test_what_a_batch_was_selected_for(rig: Rig) -> None:
@@ -103,7 +103,7 @@ async def test_executions_that_are_removed_hide_no_others(rig: Rig) -> None:
     await until_batch(rig.client, created.batch_id, "PAUSED")
     await rig.client.cancel_batch(created.batch_id)
     async with rig.db.transaction():
-        await rig.db.execute(OPEN_DOOR)
+        await rig.db.execute(ALLOW_PURGE)
         for name in ("x-100", "x-1049"):  # among the first of its items, and of the list
             key = await rig.db.fetchval(
                 "SELECT execution_key FROM zart.executions WHERE execution_id = $1", name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rig import Rig
 
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 
 
 async def test_pages_go_on_where_the_last_execution_of_one_is_removed(rig: Rig) -> None:
@@ -18,7 +18,7 @@ async def test_pages_go_on_where_the_last_execution_of_one_is_removed(rig: Rig) 
             "SELECT execution_key FROM zart.executions WHERE execution_id = $1", found[-1]
         )
         async with rig.db.transaction():
-            await rig.db.execute(OPEN_DOOR)
+            await rig.db.execute(ALLOW_PURGE)
             for table in ("runs", "executions"):
                 await rig.db.execute(f"DELETE FROM zart.{table} WHERE execution_key = $1", key)
 

@@ -16,7 +16,7 @@ from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart_server.domain import filters
 from zart_server.domain.plans import PlanToken
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 
 
 async def test_a_repeat_gives_the_first_response_whatever_happened_since(rig: Rig) -> None:
@@ -40,7 +40,7 @@ async def test_a_repeated_start_tells_when_it_was_created_though_its_execution_i
     assert first.execution is not None
     assert first.execution.created_at is not None
     async with rig.db.transaction():
-        await rig.db.execute(OPEN_DOOR)
+        await rig.db.execute(ALLOW_PURGE)
         for table in ("queue", "leases", "steps", "runs", "executions"):
             await rig.db.execute(f"DELETE FROM zart.{table}")
     again = await rig.client.start("t", execution_id="x", request_id="r1")

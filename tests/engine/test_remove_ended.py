@@ -24,7 +24,7 @@ from zart_server.domain.operations import OperationKind
 from zart_server.domain.retention import BY_ITSELF, RPC_OF
 from zart_server.engine.operations.remove_ended import remove_piece
 from zart_server.store.retention.finding import FINISHED, find_ended
-from zart_server.store.retention.removing import OF_RUNS, OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE, OF_RUNS
 from zart_server.store.retention.tasks import read_kept
 
 RPCS = {
@@ -235,7 +235,7 @@ async def test_who_revives_it_wins(rig: Rig, zart_server: ServerUnderTest) -> No
         assert [one.overdue > 0 for one in looked] == [True]
         retried = rig.client.retry_step("x", "a")
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(retried, here))
-        async with db.transaction(first=OPEN_DOOR) as tx:
+        async with db.transaction(first=ALLOW_PURGE) as tx:
             return (await remove_piece(tx, "t", looked, before, BY_ITSELF)).executions
 
     here = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.store.retention.operations import remove_batches
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ async def remove_an_item(server: ServerUnderTest) -> None:
     """Have a server remove one item of a batch that has ended, as if they were kept no longer."""
 
     async def remove() -> None:
-        async with server.running.runtime.retention._db.transaction(first=OPEN_DOOR) as tx:
+        async with server.running.runtime.retention._db.transaction(first=ALLOW_PURGE) as tx:
             assert await remove_batches(tx, datetime.now(UTC) + timedelta(days=1), 1)
 
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(remove(), server.loop))

@@ -26,9 +26,9 @@ from zart_server.store.retention.operations import TABLES, remove_batches, remov
 from zart_server.store.retention.passes import hold_pass, prolong_pass, set_pass, take_pass
 from zart_server.store.retention.records import forget_records, record_removed
 from zart_server.store.retention.removing import (
-    OPEN_DOOR,
+    ALLOW_PURGE,
+    allow_purge,
     count_ended,
-    open_door,
     undone_if_late,
 )
 from zart_server.store.retention.tasks import (
@@ -76,7 +76,7 @@ async def _trying(tx: Explained) -> None:
     )
 
 
-@scenario(BATCH, first=OPEN_DOOR)
+@scenario(BATCH, first=ALLOW_PURGE)
 async def removing_what_has_ended(tx: Explained) -> None:
     await _trying(tx)
     after = dict.fromkeys(FINISHED, Position())
@@ -87,7 +87,7 @@ async def removing_what_has_ended(tx: Explained) -> None:
     assert 0 < removed.executions == removed.runs < BATCH  # of the others an attempt is in doubt
 
 
-@scenario(BATCH, first=OPEN_DOOR)
+@scenario(BATCH, first=ALLOW_PURGE)
 async def going_on_behind_thousands_that_stay(tx: Explained) -> None:
     statuses = (RunStatus.COMPLETED, RunStatus.FAILED)
     rows = await tx.sql.fetch(
@@ -106,7 +106,7 @@ async def going_on_behind_thousands_that_stay(tx: Explained) -> None:
         await remove_piece(tx.tx, "many", looked, _LATER, BY_ITSELF)
 
 
-@scenario(BATCH, first=OPEN_DOOR)
+@scenario(BATCH, first=ALLOW_PURGE)
 async def removing_operations(tx: Explained) -> None:
     for table in TABLES:
         piece = await remove_operations(tx.tx, table, 0, _LATER, BATCH)
@@ -119,7 +119,7 @@ async def removing_operations(tx: Explained) -> None:
 @scenario(2 * BATCH)
 async def counting_what_has_ended(tx: Explained) -> None:
     await _trying(tx)
-    await open_door(tx.tx)
+    await allow_purge(tx.tx)
     may_go, may_not, is_more = await count_ended(tx.tx, "many", _LATER, BATCH // 2)
     assert (may_go + may_not, is_more) == (BATCH, True)
     assert may_go > 0 < may_not

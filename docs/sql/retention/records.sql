@@ -1,5 +1,5 @@
 -- store/retention/records.py: record_removed (key)
--- Record what was removed of a task (empty: operations), through the door of append-only.
+-- Record what was removed of a task (empty: operations).
 -- Locks: nothing.
 -- Parameters: task_name=$1, caller=$2.
 INSERT INTO zart.purge_records AS p (day, task_name, caller)
@@ -8,7 +8,7 @@ ON CONFLICT (day, task_name, caller) DO UPDATE SET operation_key = p.operation_k
 RETURNING operation_key;
 
 -- store/retention/records.py: record_removed (add)
--- Record what was removed of a task (empty: operations), through the door of append-only.
+-- Record what was removed of a task (empty: operations).
 -- Locks: operations, the one that tells it.
 -- Parameters: executions=$1, runs=$2, operations=$3, ended_before=$4, operation_key=$5.
 UPDATE zart.operations SET made = json_build_object(
@@ -19,7 +19,7 @@ UPDATE zart.operations SET made = json_build_object(
 WHERE operation_key = $5;
 
 -- store/retention/records.py: record_removed (record)
--- Record what was removed of a task (empty: operations), through the door of append-only.
+-- Record what was removed of a task (empty: operations).
 -- Locks: nothing.
 -- Parameters: operation_key=$1, kind=$2, task_name=$3, triggered_by=$4, principal=$5, reason=$6,
 --   request_id=$7, incident=$8, executions=$9, runs=$10, operations=$11, ended_before=$12.

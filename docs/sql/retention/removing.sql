@@ -1,5 +1,5 @@
--- store/retention/removing.py: open_door
--- Open the door of append-only, until the end of a transaction that began without that.
+-- store/retention/removing.py: allow_purge
+-- Have append-only tables allow a purge, in a transaction that began without that.
 -- Locks: nothing.
 SELECT set_config('zart.purge', 'on', true);
 

@@ -37,8 +37,8 @@ def is_waiting(method: str) -> bool:
     return method in _WAITING
 
 
-class Room:
-    """Room for calls of one sort."""
+class CallLimit:
+    """How many calls of one sort there may be at once: each takes a place, and gives it back."""
 
     def __init__(self, limit: float) -> None:
         self._left = limit
@@ -52,19 +52,19 @@ class Room:
         self.inside += 1
 
     def leave(self) -> None:
-        """Return the place back."""
+        """Give the place back."""
         self._left += 1
         self.inside -= 1
 
 
 class Limits:
-    """The rooms of one server."""
+    """The limits of one server."""
 
     def __init__(self, calls: int, waiting_calls: int) -> None:
-        self._calls = Room(calls)
-        self._waiting = Room(waiting_calls)
+        self._calls = CallLimit(calls)
+        self._waiting = CallLimit(waiting_calls)
         self._routed = 0  # calls so far that somebody may have sent to another server
-        self._by_method = dict.fromkeys(_WAITING, self._waiting) | {_UNCOUNTED: Room(math.inf)}
+        self._by_method = dict.fromkeys(_WAITING, self._waiting) | {_UNCOUNTED: CallLimit(math.inf)}
 
     def inside(self) -> dict[str, int]:
         """Return how many calls are under way: those that wait by design, and all others."""
@@ -85,9 +85,9 @@ class Limits:
             if self._routed == before:
                 return
 
-    def enter(self, method: str, *, within_stream: bool = False) -> Room:
-        """Take a place for a call in the room that it is to leave. Raises ServerBusy."""
-        room = self._by_method.get(method, self._calls)
-        room.enter()
-        self._routed += room is self._calls and not within_stream and method not in _KEPT_UP
-        return room
+    def enter(self, method: str, *, within_stream: bool = False) -> CallLimit:
+        """Take a place for a call, and return where it is to give that back. Raises ServerBusy."""
+        limit = self._by_method.get(method, self._calls)
+        limit.enter()
+        self._routed += limit is self._calls and not within_stream and method not in _KEPT_UP
+        return limit

@@ -23,7 +23,7 @@ from zart_server.api.call_metrics import calls, operations, seconds
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
-from zart_server.api.limits import Limits, Room
+from zart_server.api.limits import CallLimit, Limits
 from zart_server.api.peer import address_of
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
@@ -63,7 +63,7 @@ class ServedCall:
         self.request: Any = None
         self._entry = entry
         self._begun = time.monotonic()
-        self._room: Room | None = None
+        self._limit: CallLimit | None = None
         self._span: Span | None = None
         self._is_done = False  # whatever becomes of the stream that goes on
         # Kept for the end. A stream that its caller has left may be closed by another task, when
@@ -143,14 +143,14 @@ class ServedCall:
 
     async def _enter(self, *, within_stream: bool = False) -> None:
         door = self._entry.door
-        self._room = door.limits.enter(self.method, within_stream=within_stream)
+        self._limit = door.limits.enter(self.method, within_stream=within_stream)
         if door.access is not None:
             await self._admit(door.access)
 
     def _leave(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.leave()
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit.leave()
 
     async def _admit(self, access: AccessControl) -> None:
         """Set the caller's identity for the rest of the call. Raises the reason of a refusal."""

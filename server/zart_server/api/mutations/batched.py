@@ -1,7 +1,7 @@
 """Group commit: brings the calls of one mutation together that come while a transaction is going.
 
 When a call is done, and with which others, is `turns.py`'s; what is done in a transaction is
-`attempts.py`'s.
+`runner.py`'s.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from zart_server.api.mutations.attempts import Attempts
 from zart_server.api.mutations.mutation import Call
+from zart_server.api.mutations.runner import MutationRunner
 from zart_server.api.outliving import Outliving
 from zart_server.api.turns import PATIENCE, Turn, Turns
 
@@ -26,8 +26,8 @@ class Batched:
     and waits alone, and if a batch fails before its commit each is tried alone.
     """
 
-    def __init__(self, attempts: Attempts, outliving: Outliving) -> None:
-        self._attempts = attempts
+    def __init__(self, runner: MutationRunner, outliving: Outliving) -> None:
+        self._runner = runner
         self._outliving = outliving
         # Each transaction has a connection of the pool, which others need, too: few may take long.
         self._turns = Turns[Call[Any]](
@@ -46,9 +46,7 @@ class Batched:
     async def _do(self, turn: Turn[Call[Any]]) -> None:
         calls = turn.calls
         if len(calls) == 1:
-            await self._attempts.alone(calls[0], is_first=True)
-        elif left := await self._attempts.together(calls):
-            alone = [
-                asyncio.create_task(self._attempts.alone(call, is_first=False)) for call in left
-            ]
+            await self._runner.alone(calls[0], is_first=True)
+        elif left := await self._runner.together(calls):
+            alone = [asyncio.create_task(self._runner.alone(call, is_first=False)) for call in left]
             await asyncio.wait(map(self._outliving.keep, alone), timeout=PATIENCE)

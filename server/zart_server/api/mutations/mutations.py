@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from zart_server.api.mutations.attempts import Attempts
 from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.linked import link_to_execution
 from zart_server.api.mutations.mutation import Asked, Call, Grouping, Mutation, Response
 from zart_server.api.mutations.replay import request_of
+from zart_server.api.mutations.runner import MutationRunner
 from zart_server.api.outliving import Outliving, outcome_of
 from zart_server.api.plans import is_plan
 from zart_server.aside import REQUEST_BYTES, decoded
@@ -25,7 +25,7 @@ class Mutations:
         self._db = db
         self.patience = timeout / 2  # with what somebody holds: who it is can be told in time
         self._outliving = Outliving()
-        self._attempts = Attempts(db, timeout, room, self._outliving)
+        self._runner = MutationRunner(db, timeout, room, self._outliving)
         self._batched: dict[Mutation[Any, Any, Any, Any], Batched] = {}
 
     async def run(self, mutation: Mutation[Asked, Any, Any, Response], request: Asked) -> Response:
@@ -57,10 +57,10 @@ class Mutations:
         await self._outliving.drain()
 
     def _begin(self, call: Call[Any], *, is_first: bool) -> None:
-        self._outliving.keep(asyncio.create_task(self._attempts.alone(call, is_first=is_first)))
+        self._outliving.keep(asyncio.create_task(self._runner.alone(call, is_first=is_first)))
 
     def _batches_of(self, mutation: Mutation[Any, Any, Any, Any]) -> Batched:
         batched = self._batched.get(mutation)
         if batched is None:
-            batched = self._batched[mutation] = Batched(self._attempts, self._outliving)
+            batched = self._batched[mutation] = Batched(self._runner, self._outliving)
         return batched

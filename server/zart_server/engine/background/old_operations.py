@@ -25,7 +25,7 @@ from zart_server.store.retention.operations import (
 )
 from zart_server.store.retention.passes import TAKEN, prolong_pass
 from zart_server.store.retention.records import record_removed
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 
 _log = logging.getLogger(__name__)
 # Seconds after which what was gone past, though it was young, is looked at again: it may be old.
@@ -82,7 +82,7 @@ class OldOperations:
         return done
 
     async def _remove_of(self, table: str, before: datetime, most: int) -> RemovedPiece:
-        async with self._db.transaction(first=OPEN_DOOR) as tx:
+        async with self._db.transaction(first=ALLOW_PURGE) as tx:
             await prolong_pass(tx, TAKEN)
             piece = await remove_operations(tx, table, self._after[table], before, most)
             if piece.removed:
@@ -91,6 +91,6 @@ class OldOperations:
         return piece
 
     async def _remove_batches(self, before: datetime, most: int) -> bool:
-        async with self._db.transaction(first=OPEN_DOOR) as tx:
+        async with self._db.transaction(first=ALLOW_PURGE) as tx:
             await prolong_pass(tx, TAKEN)
             return await remove_batches(tx, before, most)

@@ -31,7 +31,7 @@ from zart_server.store.db import Database
 from zart_server.store.retention.finding import Looked, execution_id_of
 from zart_server.store.retention.passes import TAKEN, set_pass, take_pass
 from zart_server.store.retention.records import forget_records
-from zart_server.store.retention.removing import OPEN_DOOR
+from zart_server.store.retention.removing import ALLOW_PURGE
 from zart_server.store.retention.tasks import read_kept, read_kept_of
 
 _log = logging.getLogger(__name__)
@@ -201,7 +201,7 @@ class Retention(BackgroundLoop):
         is_last = len(piece) == len(way.looked)
         removed = 0
         try:
-            async with self._db.transaction(first=OPEN_DOOR) as tx:
+            async with self._db.transaction(first=ALLOW_PURGE) as tx:
                 await set_pass(tx, TAKEN, way.walk.cursor if is_last else way.come_to)
                 ended_before = await due.read_again(tx, way.task_name)
                 if ended_before is not None:

@@ -25,7 +25,7 @@ from zart_server.store.clock import read_clock
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.retention.finding import FINISHED, Looked
 from zart_server.store.retention.records import forget_records
-from zart_server.store.retention.removing import count_ended, open_door, undone_if_late
+from zart_server.store.retention.removing import allow_purge, count_ended, undone_if_late
 
 _MOST = 1_000  # executions a call, about
 _PIECE = 10  # of each status, at first: nobody knows what they hold
@@ -92,7 +92,7 @@ async def purge_executions(
     if token:
         tasks, is_partial = await _count(tx, command, ended_before)
         return Purged(command, tasks, is_partial, ended_before, token)
-    await open_door(tx)
+    await allow_purge(tx)
     walk = _walk(command)
     budget = _Budget(_MOST, seconds, longest)
     removed: Counter[str] = Counter()

@@ -18,7 +18,7 @@ async def remove_piece(
 ) -> Removed:
     """Remove those of these executions that may go, and record it; others stay for a later look.
 
-    The transaction has to have begun with ``OPEN_DOOR``. It waits for nobody's row.
+    The transaction has to have begun with ``ALLOW_PURGE``. It waits for nobody's row.
     """
     keys = [one.position.execution_key for one in looked if one.overdue > 0]
     locked = await lock_ended(tx, keys) if keys else []

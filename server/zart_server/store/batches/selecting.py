@@ -30,10 +30,9 @@ _IN_ORDER = (
     RunStatus.FAILED,
     RunStatus.CANCELLED,
 )
-_BEGIN: Place = [0, "-infinity", 0]  # a status, and where among its runs
-
-
-Place: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
+# Where a piece begins, as JSON.
+BatchCursor: TypeAlias = "list[int | str]"
+_BEGIN: BatchCursor = [0, "-infinity", 0]  # a status, and where among its runs
 
 
 class Found(NamedTuple):
@@ -102,14 +101,14 @@ async def find_by_filter(
     connection: Connection,
     wanted: ExecutionFilter,
     kind: BatchKind,
-    begin: Place | None,
+    begin: BatchCursor | None,
     limit: int,
     as_of: datetime,
-) -> tuple[Found, Place | None]:
+) -> tuple[Found, BatchCursor | None]:
     """Return a piece of what a filter selects, and where the next begins; raises as it does."""
     after = None if begin is None else int(begin[0])
     page = await select_page(connection, wanted, after, limit, as_of=as_of)
-    following: Place | None = None if page.next_key is None else [page.next_key]
+    following: BatchCursor | None = None if page.next_key is None else [page.next_key]
     if kind.is_of_steps:
         found = Found(
             [item.run_key for item in page.items], [], [item.step_no for item in page.items]
@@ -120,8 +119,8 @@ async def find_by_filter(
 
 
 async def find_all(
-    connection: Connection, kind: BatchKind, begin: Place | None, limit: int
-) -> tuple[Found, Place | None]:
+    connection: Connection, kind: BatchKind, begin: BatchCursor | None, limit: int
+) -> tuple[Found, BatchCursor | None]:
     """Return a piece of all executions, or of those with dead steps, and where the next begins."""
     status, after, after_key = begin or _BEGIN
     number = int(status)
@@ -134,7 +133,7 @@ async def find_all(
         if rows or number == len(_IN_ORDER) - 1:
             break
         number, (_, after, after_key) = number + 1, _BEGIN
-    following: Place | None = None
+    following: BatchCursor | None = None
     if len(rows) == limit:
         following = [number, rows[-1][1], rows[-1][2]]
     elif number < len(_IN_ORDER) - 1:
@@ -230,7 +229,7 @@ class SelectedPiece(NamedTuple):
 
     found: Found
     refused: Sequence[tuple[str, Refusal]]
-    until: Place | None
+    until: BatchCursor | None
 
 
 async def insert_items(

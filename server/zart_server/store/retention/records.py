@@ -52,9 +52,10 @@ _RECORD = Statement(
 async def record_removed(
     tx: Tx, task_name: str, caller: Caller, removed: Removed, ended_before: datetime
 ) -> None:
-    """Record what was removed of a task (empty: operations), through the door of append-only.
+    """Record what was removed of a task (empty: operations).
 
-    Whoever else removes of it at the wish of the same caller waits for this transaction.
+    The transaction began with ``ALLOW_PURGE``. Whoever else removes of it at the wish of the same
+    caller waits for it.
     """
     key = await tx.fetchval(
         _KEY.text, *_KEY.arguments(task_name=task_name, caller=_hash_of(caller))

@@ -1,6 +1,6 @@
 """Removes finished executions whole: whatever refers to them, or to their runs, in one statement.
 
-Through the door of append-only: the transaction begins with ``OPEN_DOOR``.
+Append-only tables allow it to a transaction that begins with ``ALLOW_PURGE``.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from zart_server.store.driver_errors import translate
 from zart_server.store.retention.finding import FINISHED
 from zart_server.store.statement import Statement
 
-OPEN_DOOR = "SET LOCAL zart.purge = 'on';"
+ALLOW_PURGE = "SET LOCAL zart.purge = 'on';"
 # What has a run_key and goes with the run. zart.dead_steps goes by a trigger; zart.queue, leases
 # and held have no rows of a finished run; zart.batch_items go with their batches.
 OF_RUNS = ("steps", "attempts", "step_inputs", "in_doubt", "released_steps")
 
 
-async def open_door(tx: Tx) -> None:
-    """Open the door of append-only, until the end of a transaction that began without that."""
+async def allow_purge(tx: Tx) -> None:
+    """Have append-only tables allow a purge, in a transaction that began without that."""
     await tx.execute("SELECT set_config('zart.purge', 'on', true)")
 
 

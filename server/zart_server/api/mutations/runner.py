@@ -48,7 +48,7 @@ class _Planned(Exception):
         self.answer = answer
 
 
-class Attempts:
+class MutationRunner:
     """Settles each call, whatever goes wrong. ``timeout`` in seconds, for a call or a batch."""
 
     def __init__(
