@@ -18,7 +18,8 @@ def main(target: str) -> int:
     paths = ["protoc", "-Iprotos", "-Ibuild/protos", f"-I{well_known}"]
     messages = [f"--python_out={target}", f"--mypy_out=quiet:{target}"]
     stubs = [f"--grpc_python_out={target}", f"--mypy_grpc_out=quiet:{target}"]
-    return protoc.main([*paths, *messages, *protos]) or protoc.main([*paths, *stubs, *services])
+    exit_code: int = protoc.main([*paths, *messages, *protos])
+    return exit_code or int(protoc.main([*paths, *stubs, *services]))
 
 
 if __name__ == "__main__":

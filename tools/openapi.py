@@ -178,8 +178,9 @@ class Document:
         return schema
 
     def _type(self, field: FieldDescriptor, *, is_request: bool) -> Schema:
-        if _is_map(field):
-            values = field.message_type.fields_by_name["value"]
+        entry = field.message_type
+        if entry is not None and entry.GetOptions().map_entry:
+            values = entry.fields_by_name["value"]
             schema = self._field(values, is_request=is_request)
             return {"type": "object", "additionalProperties": schema}
         if field.enum_type is not None:

@@ -119,7 +119,7 @@ def shown(default: object) -> str:
 
 def of_the_command(name: str) -> Iterator[Row]:
     """Yield the options of a command that have a variable, but for those of every command."""
-    command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]  # a group has commands
     callers = {row.name for row in _CALLERS[:1]}
     for option in command.params:
         variable = option.envvar

@@ -120,7 +120,7 @@ class _Renewed(Generic[C]):
 class _Method(Generic[C]):
     """One method: each call goes out on the channel of now."""
 
-    def __init__(self, renewed: _Renewed[C], kind: str, args: Any, kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, renewed: _Renewed[C], kind: str, args: Any, kwargs: Any) -> None:  # noqa: ANN401 - gRPC's
         self._renewed = renewed
         self._bind: Callable[[Any], Any] = lambda channel: getattr(channel, kind)(*args, **kwargs)
         self._channel = renewed.channel
@@ -129,18 +129,18 @@ class _Method(Generic[C]):
     def __call__(
         self,
         request: Any = None,  # noqa: ANN401 - of a stream: an iterator, or none
-        *args: Any,  # noqa: ANN401
-        metadata: Any = None,  # noqa: ANN401
-        **options: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        *args: Any,  # noqa: ANN401 - gRPC's
+        metadata: Any = None,  # noqa: ANN401 - gRPC's
+        **options: Any,  # noqa: ANN401 - gRPC's
+    ) -> Any:  # noqa: ANN401 - gRPC's
         return self._now()(request, *args, metadata=self._renewed.metadata(metadata), **options)
 
-    def with_call(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401
+    def with_call(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
         """Call, and return the answer with the call, as plain channels do."""
         renewed = self._renewed
         return self._now().with_call(request, *args, metadata=renewed.metadata(metadata), **options)
 
-    def future(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401
+    def future(self, request: Any, *args: Any, metadata: Any = None, **options: Any) -> Any:  # noqa: ANN401 - gRPC's
         """Call without waiting: of plain channels."""
         renewed = self._renewed
         return self._now().future(request, *args, metadata=renewed.metadata(metadata), **options)

@@ -212,7 +212,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_kept(self) -> Settings:
-        if None not in self.kept and self.operations_retention < self.retention:  # type: ignore[operator]
+        if None not in self.kept and self.operations_retention < self.retention:  # type: ignore[operator]  # neither is None
             raise ValueError("ZART_OPERATIONS_RETENTION must not be shorter than ZART_RETENTION")
         return self
 

@@ -30,14 +30,14 @@ class OneTask(services.DispatchServiceServicer):
     def __init__(self) -> None:
         self.asked, self.gate = threading.Event(), threading.Event()
 
-    def LeaseTasks(self, _request: Any, _context: Any) -> pb.LeaseTasksResponse:  # noqa: N802
+    def LeaseTasks(self, _request: Any, _context: Any) -> pb.LeaseTasksResponse:
         """Lease."""
         self.asked.set()
         self.gate.wait(GIVE_UP)
         task = pb.LeasedTask(task_id="1", timeout=span(60), lease_ttl=span(30))
         return pb.LeaseTasksResponse(tasks=[task])
 
-    def DispatchTasks(  # noqa: N802
+    def DispatchTasks(
         self, requests: Iterator[pb.DispatchTasksRequest], context: Any
     ) -> Iterator[pb.DispatchTasksResponse]:
         """Answer pings, and lease."""

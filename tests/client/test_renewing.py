@@ -23,7 +23,7 @@ from zart.v1 import execution_service_pb2_grpc as services
 class Watched(services.ExecutionServiceServicer):
     """Has watches that go on until they are cut."""
 
-    async def WatchExecution(  # noqa: N802 - the proto's name
+    async def WatchExecution(
         self, _request: Any, _context: Any
     ) -> AsyncIterator[pb.WatchExecutionResponse]:
         """Tell one state, and no more."""

@@ -45,7 +45,7 @@ class SlowServer(services.DispatchServiceServicer):
         self.status = pb.REPORT_STATUS_RECORDED
         self.asked_for: list[list[str]] = []
 
-    async def ReportTasks(  # noqa: N802 - the proto's name
+    async def ReportTasks(
         self, request: pb.ReportTasksRequest, context: Any
     ) -> pb.ReportTasksResponse:
         """Take a batch."""

@@ -34,7 +34,7 @@ class Silent(ExecutionServiceServicer):
         self.answers = False
         self.address = ""
 
-    async def RunExecution(  # noqa: N802 - the proto's name
+    async def RunExecution(
         self, request: pb.RunExecutionRequest, context: Any
     ) -> AsyncIterator[pb.RunExecutionResponse]:
         self.asked.add(request.start.request_id)
@@ -46,7 +46,7 @@ class Silent(ExecutionServiceServicer):
             yield pb.RunExecutionResponse(started=pb.StartExecutionResponse(execution=execution))
         await for_ever()
 
-    async def StartExecution(  # noqa: N802 - the proto's name
+    async def StartExecution(
         self,
         request: pb.StartExecutionRequest,
         context: Any,  # noqa: ARG002 - gRPC's

@@ -134,7 +134,7 @@ class Scripted(services.DispatchServiceServicer):
         self.streams = 0
         self.address = ""
 
-    async def DispatchTasks(  # noqa: N802 - the proto's name
+    async def DispatchTasks(
         self, requests: AsyncIterator[pb.DispatchTasksRequest], context: Any
     ) -> AsyncIterator[pb.DispatchTasksResponse]:
         self.streams += 1
@@ -166,14 +166,14 @@ class Scripted(services.DispatchServiceServicer):
             yield pb.DispatchTasksResponse(number=request.number + 1)  # nobody's
             yield answer
 
-    async def LeaseTasks(  # noqa: N802 - the proto's name
+    async def LeaseTasks(
         self,
         request: pb.LeaseTasksRequest,  # noqa: ARG002 - gRPC's
         context: Any,  # noqa: ARG002
     ) -> pb.LeaseTasksResponse:
         return pb.LeaseTasksResponse(tasks=[NOTHING])
 
-    async def ReportTasks(  # noqa: N802 - the proto's name
+    async def ReportTasks(
         self,
         request: pb.ReportTasksRequest,  # noqa: ARG002 - gRPC's
         context: Any,  # noqa: ARG002

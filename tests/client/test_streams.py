@@ -38,7 +38,7 @@ class Breaking(execution_service_pb2_grpc.ExecutionServiceServicer):
         self.breaks = 0
         self.calls: list[Any] = []
 
-    async def RunExecution(  # noqa: N802 - the proto's name
+    async def RunExecution(
         self, request: pb.RunExecutionRequest, context: Any
     ) -> AsyncIterator[pb.RunExecutionResponse]:
         self.calls.append(request)
@@ -46,7 +46,7 @@ class Breaking(execution_service_pb2_grpc.ExecutionServiceServicer):
             yield message
         await _fail(context, *self.run_ends)
 
-    async def StartExecution(  # noqa: N802 - the proto's name
+    async def StartExecution(
         self,
         request: pb.StartExecutionRequest,
         context: Any,  # noqa: ARG002 - gRPC's
@@ -54,7 +54,7 @@ class Breaking(execution_service_pb2_grpc.ExecutionServiceServicer):
         self.calls.append(request)
         return STARTED
 
-    async def WatchExecution(  # noqa: N802 - the proto's name
+    async def WatchExecution(
         self, request: pb.WatchExecutionRequest, context: Any
     ) -> AsyncIterator[pb.WatchExecutionResponse]:
         self.calls.append(request)

@@ -86,7 +86,7 @@ async def test_a_watch_that_is_over_in_time_ends_as_without(
 class Telling(execution_service_pb2_grpc.ExecutionServiceServicer):
     """Tells of a run again and again, without an end."""
 
-    async def WatchExecution(  # noqa: N802 - the proto's name
+    async def WatchExecution(
         self,
         request: execution.WatchExecutionRequest,  # noqa: ARG002 - gRPC's
         context: Any,  # noqa: ARG002 - gRPC's

@@ -202,8 +202,8 @@ def _with_options(
             for name, (kind, default) in added.items()
         ),
     ]
-    # What inspect, and so typer, reads first; typeshed knows it of no function.
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    # What inspect, and so typer, reads first.
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # of no function, says typeshed
     wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
     del wrapped.__wrapped__
     return wrapped

@@ -33,7 +33,7 @@ class Build(Collector):
 def registry_of(component: str, collectors: Iterable[Collector]) -> CollectorRegistry:
     """Return a registry that has nothing of other parts of the process."""
     # A series for each that Prometheus makes nothing of.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(Build(component))

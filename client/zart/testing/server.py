@@ -27,7 +27,7 @@ class ServerUnderTest:
 
 
 @contextlib.contextmanager
-def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  # noqa: ANN401
+def serving(database_url: str, **settings: Any) -> Iterator[ServerUnderTest]:  # noqa: ANN401 - of each setting its own
     """Run a server on a free port of loopback until the context is left.
 
     Its settings are those given, by their names without ZART_; the environment says nothing of it.

@@ -60,39 +60,31 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         self._resume = resume_mutation(mutations.patience)
         self._stop_release = stop_release_mutation(mutations.patience)
 
-    async def RetryStep(  # noqa: N802 - the proto's name
+    async def RetryStep(
         self, request: pb.RetryStepRequest, context: Context
     ) -> pb.RetryStepResponse:
         """Revive a dead step."""
         return await self._mutations.run(RETRY_STEP, request)
 
-    async def CompleteStep(  # noqa: N802 - the proto's name
+    async def CompleteStep(
         self, request: pb.CompleteStepRequest, context: Context
     ) -> pb.CompleteStepResponse:
         """Complete a step by hand."""
         return await self._mutations.run(COMPLETE_STEP, request)
 
-    async def FailStep(  # noqa: N802 - the proto's name
-        self, request: pb.FailStepRequest, context: Context
-    ) -> pb.FailStepResponse:
+    async def FailStep(self, request: pb.FailStepRequest, context: Context) -> pb.FailStepResponse:
         """Fail a step by hand."""
         return await self._mutations.run(FAIL_STEP, request)
 
-    async def Restart(  # noqa: N802 - the proto's name
-        self, request: pb.RestartRequest, context: Context
-    ) -> pb.RestartResponse:
+    async def Restart(self, request: pb.RestartRequest, context: Context) -> pb.RestartResponse:
         """Create the next run from scratch."""
         return await self._mutations.run(RESTART, request)
 
-    async def Rerun(  # noqa: N802 - the proto's name
-        self, request: pb.RerunRequest, context: Context
-    ) -> pb.RerunResponse:
+    async def Rerun(self, request: pb.RerunRequest, context: Context) -> pb.RerunResponse:
         """Create the next run with some results carried over."""
         return await self._mutations.run(RERUN, request)
 
-    async def ListRuns(  # noqa: N802 - the proto's name
-        self, request: pb.ListRunsRequest, context: Context
-    ) -> pb.ListRunsResponse:
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
         """List the runs of an execution."""
         with Checks() as check:
             execution_id = check(name_of, request.execution_id, "execution_id")
@@ -103,7 +95,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         response.next_page_token = await add_page(request, page, encode.run, response.runs.append)
         return response
 
-    async def CompareRuns(  # noqa: N802 - the proto's name
+    async def CompareRuns(
         self, request: pb.CompareRunsRequest, context: Context
     ) -> pb.CompareRunsResponse:
         """Return two runs side by side."""
@@ -112,7 +104,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             found = await reads.compare_runs(tx, *wanted)
         return await aside.done(_STEP_BYTES * len(found.steps), compared_runs, found)
 
-    async def ListInDoubt(  # noqa: N802 - the proto's name
+    async def ListInDoubt(
         self, request: pb.ListInDoubtRequest, context: Context
     ) -> pb.ListInDoubtResponse:
         """List attempts in doubt."""
@@ -127,37 +119,33 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         )
         return response
 
-    async def ResolveInDoubt(  # noqa: N802 - the proto's name
+    async def ResolveInDoubt(
         self, request: pb.ResolveInDoubtRequest, context: Context
     ) -> pb.ResolveInDoubtResponse:
         """Record what was found out about an attempt in doubt."""
         return await self._mutations.run(RESOLVE_IN_DOUBT, request)
 
-    async def Pause(  # noqa: N802 - the proto's name
-        self, request: pb.PauseRequest, context: Context
-    ) -> pb.PauseResponse:
+    async def Pause(self, request: pb.PauseRequest, context: Context) -> pb.PauseResponse:
         """Add a pause rule, and count what it withholds once it does."""
         return await self._mutations.run(self._pause, request)
 
-    async def UpdatePauseRule(  # noqa: N802 - the proto's name
+    async def UpdatePauseRule(
         self, request: pb.UpdatePauseRuleRequest, context: Context
     ) -> pb.UpdatePauseRuleResponse:
         """Change whom a pause rule exempts, and when it ends."""
         return await self._mutations.run(self._update_pause_rule, request)
 
-    async def Resume(  # noqa: N802 - the proto's name
-        self, request: pb.ResumeRequest, context: Context
-    ) -> pb.ResumeResponse:
+    async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:
         """Delete pause rules, or have one let steps go at a pace."""
         return await self._mutations.run(self._resume, request)
 
-    async def StopRelease(  # noqa: N802 - the proto's name
+    async def StopRelease(
         self, request: pb.StopReleaseRequest, context: Context
     ) -> pb.StopReleaseResponse:
         """Have a releasing rule withhold again whatever it matches."""
         return await self._mutations.run(self._stop_release, request)
 
-    async def GetPauseRule(  # noqa: N802 - the proto's name
+    async def GetPauseRule(
         self, request: pb.GetPauseRuleRequest, context: Context
     ) -> pb.GetPauseRuleResponse:
         """Return a pause rule."""
@@ -166,7 +154,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             rule = await reads.get_pause_rule(tx, rule_id)
         return pb.GetPauseRuleResponse(rule=encode.pause_rule(rule))
 
-    async def VerifyPauseRule(  # noqa: N802 - the proto's name
+    async def VerifyPauseRule(
         self, request: pb.VerifyPauseRuleRequest, context: Context
     ) -> pb.VerifyPauseRuleResponse:
         """Return the receipt of a pause rule."""
@@ -174,7 +162,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
             rule_id = check(name_of, request.rule_id, "rule_id")
         return encode_receipt.receipt(await self._verifying.verify(rule_id))
 
-    async def ListPauseRules(  # noqa: N802 - the proto's name
+    async def ListPauseRules(
         self, request: pb.ListPauseRulesRequest, context: Context
     ) -> pb.ListPauseRulesResponse:
         """List pause rules."""
@@ -194,7 +182,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
         )
         return response
 
-    async def WatchPauseRule(  # noqa: N802 - the proto's name
+    async def WatchPauseRule(
         self, request: pb.WatchPauseRuleRequest, context: Context
     ) -> AsyncIterator[pb.WatchPauseRuleResponse]:
         """Stream a pause rule with its counts."""

@@ -22,7 +22,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
 
-    async def ListOperations(  # noqa: N802 - the proto's name
+    async def ListOperations(
         self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
         """List operations."""
@@ -37,7 +37,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
         )
         return response
 
-    async def ListRuleHolds(  # noqa: N802 - the proto's name
+    async def ListRuleHolds(
         self, request: pb.ListRuleHoldsRequest, context: Context
     ) -> pb.ListRuleHoldsResponse:
         """Tell which pause rules held an execution's steps."""

@@ -36,20 +36,18 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         self._reading = reading
         self._watches = watches
 
-    async def CreateBatch(  # noqa: N802 - the proto's name
+    async def CreateBatch(
         self, request: pb.CreateBatchRequest, context: Context
     ) -> pb.CreateBatchResponse:
         """Make a batch, or plan it."""
         return await self._mutations.run(CREATE_BATCH, request)
 
-    async def GetBatch(  # noqa: N802 - the proto's name
-        self, request: pb.GetBatchRequest, context: Context
-    ) -> pb.GetBatchResponse:
+    async def GetBatch(self, request: pb.GetBatchRequest, context: Context) -> pb.GetBatchResponse:
         """Read a batch."""
         batch_id = decode.one_batch(request).batch_id
         return pb.GetBatchResponse(batch=batch(await self._watches.read(batch_id)))
 
-    async def ListBatches(  # noqa: N802 - the proto's name
+    async def ListBatches(
         self, request: pb.ListBatchesRequest, context: Context
     ) -> pb.ListBatchesResponse:
         """List batches."""
@@ -62,7 +60,7 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         response.next_page_token = await add_page(request, page, batch, response.batches.append)
         return response
 
-    async def ListBatchItems(  # noqa: N802 - the proto's name
+    async def ListBatchItems(
         self, request: pb.ListBatchItemsRequest, context: Context
     ) -> pb.ListBatchItemsResponse:
         """List the items of a batch."""
@@ -78,31 +76,31 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
         response.next_page_token = await add_page(request, page, batch_item, response.items.append)
         return response
 
-    async def UpdateBatch(  # noqa: N802 - the proto's name
+    async def UpdateBatch(
         self, request: pb.UpdateBatchRequest, context: Context
     ) -> pb.UpdateBatchResponse:
         """Change the pace of a batch."""
         return await self._mutations.run(UPDATE_BATCH, request)
 
-    async def PauseBatch(  # noqa: N802 - the proto's name
+    async def PauseBatch(
         self, request: pb.PauseBatchRequest, context: Context
     ) -> pb.PauseBatchResponse:
         """Pause a batch."""
         return await self._mutations.run(PAUSE_BATCH, request)
 
-    async def ResumeBatch(  # noqa: N802 - the proto's name
+    async def ResumeBatch(
         self, request: pb.ResumeBatchRequest, context: Context
     ) -> pb.ResumeBatchResponse:
         """Have a paused batch go on."""
         return await self._mutations.run(RESUME_BATCH, request)
 
-    async def CancelBatch(  # noqa: N802 - the proto's name
+    async def CancelBatch(
         self, request: pb.CancelBatchRequest, context: Context
     ) -> pb.CancelBatchResponse:
         """End a batch."""
         return await self._mutations.run(CANCEL_BATCH, request)
 
-    async def WatchBatch(  # noqa: N802 - the proto's name
+    async def WatchBatch(
         self, request: pb.WatchBatchRequest, context: Context
     ) -> AsyncIterator[pb.WatchBatchResponse]:
         """Stream a batch."""

@@ -33,13 +33,13 @@ class BreakerServicer(breaker_service_pb2_grpc.BreakerServiceServicer):
         self._trip = trip_mutation(mutations.patience)
         self._reset = reset_mutation(mutations.patience)
 
-    async def CreateBreaker(  # noqa: N802 - the proto's name
+    async def CreateBreaker(
         self, request: pb.CreateBreakerRequest, context: Context
     ) -> pb.CreateBreakerResponse:
         """Make a breaker."""
         return await self._mutations.run(CREATE_BREAKER, request)
 
-    async def GetBreaker(  # noqa: N802 - the proto's name
+    async def GetBreaker(
         self, request: pb.GetBreakerRequest, context: Context
     ) -> pb.GetBreakerResponse:
         """Read a breaker."""
@@ -50,7 +50,7 @@ class BreakerServicer(breaker_service_pb2_grpc.BreakerServiceServicer):
             raise BreakerNotFound(breaker_id)
         return pb.GetBreakerResponse(breaker=breaker(row.breaker))
 
-    async def ListBreakers(  # noqa: N802 - the proto's name
+    async def ListBreakers(
         self, request: pb.ListBreakersRequest, context: Context
     ) -> pb.ListBreakersResponse:
         """List breakers."""
@@ -62,25 +62,25 @@ class BreakerServicer(breaker_service_pb2_grpc.BreakerServiceServicer):
         response.next_page_token = await add_page(request, page, breaker, response.breakers.append)
         return response
 
-    async def UpdateBreaker(  # noqa: N802 - the proto's name
+    async def UpdateBreaker(
         self, request: pb.UpdateBreakerRequest, context: Context
     ) -> pb.UpdateBreakerResponse:
         """Change a breaker's settings."""
         return await self._mutations.run(UPDATE_BREAKER, request)
 
-    async def DeleteBreaker(  # noqa: N802 - the proto's name
+    async def DeleteBreaker(
         self, request: pb.DeleteBreakerRequest, context: Context
     ) -> pb.DeleteBreakerResponse:
         """Delete a breaker."""
         return await self._mutations.run(self._delete, request)
 
-    async def TripBreaker(  # noqa: N802 - the proto's name
+    async def TripBreaker(
         self, request: pb.TripBreakerRequest, context: Context
     ) -> pb.TripBreakerResponse:
         """Open a breaker by hand."""
         return await self._mutations.run(self._trip, request)
 
-    async def ResetBreaker(  # noqa: N802 - the proto's name
+    async def ResetBreaker(
         self, request: pb.ResetBreakerRequest, context: Context
     ) -> pb.ResetBreakerResponse:
         """Close a breaker by hand."""

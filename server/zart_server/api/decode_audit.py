@@ -65,12 +65,12 @@ def _asks_by_kind_alone(request: pb.ListOperationsRequest) -> bool:
 def _kind(value: int, field: str) -> OperationKind:
     if value == 0 or value not in pb.OperationKind.values():
         raise InvalidField(field, f"{value} is not a value of OperationKind")
-    name = pb.OperationKind.Name(value)  # type: ignore[arg-type]
+    name = pb.OperationKind.Name(value)  # type: ignore[arg-type]  # it is one of them
     return OperationKind(name.removeprefix("OPERATION_KIND_").lower())
 
 
 def _status(value: int, field: str) -> OperationStatus:
     if value == 0 or value not in pb.OperationStatus.values():
         raise InvalidField(field, f"{value} is not a value of OperationStatus")
-    name = pb.OperationStatus.Name(value)  # type: ignore[arg-type]
+    name = pb.OperationStatus.Name(value)  # type: ignore[arg-type]  # it is one of them
     return OperationStatus(name.removeprefix("OPERATION_STATUS_").lower())

@@ -144,7 +144,7 @@ def run_status_of(value: int, field: str) -> RunStatus:
     """Decode a run status of a filter."""
     if value == 0 or value not in execution_pb2.RunStatus.values():
         raise InvalidField(field, f"{value} is not a value of RunStatus")
-    name = execution_pb2.RunStatus.Name(value)  # type: ignore[arg-type]
+    name = execution_pb2.RunStatus.Name(value)  # type: ignore[arg-type]  # it is one of them
     return RunStatus(name.removeprefix("RUN_STATUS_").lower())
 
 
@@ -152,5 +152,5 @@ def step_status_of(value: int, field: str) -> StepStatus:
     """Decode a step status of a filter."""
     if value == 0 or value not in execution_pb2.StepStatus.values():
         raise InvalidField(field, f"{value} is not a value of StepStatus")
-    name = execution_pb2.StepStatus.Name(value)  # type: ignore[arg-type]
+    name = execution_pb2.StepStatus.Name(value)  # type: ignore[arg-type]  # it is one of them
     return StepStatus(name.removeprefix("STEP_STATUS_").lower())

@@ -46,13 +46,13 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         self._streams = DispatchStreams(dispatch, self._calls, door, age)
         self._releases: set[asyncio.Task[None]] = set()
 
-    async def RegisterTask(  # noqa: N802 - the proto's name
+    async def RegisterTask(
         self, request: pb.RegisterTaskRequest, context: Context
     ) -> pb.RegisterTaskResponse:
         """Make a definition current."""
         return await self._mutations.run(REGISTER_TASK, request)
 
-    async def LeaseTasks(  # noqa: N802 - the proto's name
+    async def LeaseTasks(
         self, request: pb.LeaseTasksRequest, context: Context
     ) -> pb.LeaseTasksResponse:
         """Lease queued tasks; they are given back at once where the caller is gone by then."""
@@ -101,7 +101,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         if tasks := leased.tasks if isinstance(leased, Reported) else leased:
             await self._dispatch.release(tasks, caller)
 
-    async def GetStepResults(  # noqa: N802 - the proto's name
+    async def GetStepResults(
         self, request: pb.GetStepResultsRequest, context: Context
     ) -> pb.GetStepResultsResponse:
         """Read results of direct dependencies."""
@@ -109,7 +109,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         results = await self._dispatch.step_results(lease, names)
         return pb.GetStepResultsResponse(results=results)
 
-    async def ReportTasks(  # noqa: N802 - the proto's name
+    async def ReportTasks(
         self, request: pb.ReportTasksRequest, context: Context
     ) -> pb.ReportTasksResponse:
         """Record outcomes; a bad one is rejected by itself."""
@@ -121,7 +121,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         )
         return response
 
-    async def ExtendLeases(  # noqa: N802 - the proto's name
+    async def ExtendLeases(
         self, request: pb.ExtendLeasesRequest, context: Context
     ) -> pb.ExtendLeasesResponse:
         """Extend leases."""
@@ -129,7 +129,7 @@ class DispatchServicer(dispatch_service_pb2_grpc.DispatchServiceServicer):
         await self._calls.extend(request, response)
         return response
 
-    async def DispatchTasks(  # noqa: N802 - the proto's name
+    async def DispatchTasks(
         self, requests: AsyncIterator[pb.DispatchTasksRequest], context: Context
     ) -> AsyncIterator[pb.DispatchTasksResponse]:
         """Answer the requests of a stream."""

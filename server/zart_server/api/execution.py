@@ -48,19 +48,19 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._start = start_mutation(dispatch.long_polls)
         self._batch_start = batch_start_mutation(dispatch.long_polls)
 
-    async def StartExecution(  # noqa: N802 - the proto's name
+    async def StartExecution(
         self, request: pb.StartExecutionRequest, context: Context
     ) -> pb.StartExecutionResponse:
         """Start one execution."""
         return await self._mutations.run(self._start, request)
 
-    async def BatchStartExecutions(  # noqa: N802 - the proto's name
+    async def BatchStartExecutions(
         self, request: pb.BatchStartExecutionsRequest, context: Context
     ) -> pb.BatchStartExecutionsResponse:
         """Start many executions, each by itself."""
         return await self._mutations.run(self._batch_start, request)
 
-    async def GetExecution(  # noqa: N802 - the proto's name
+    async def GetExecution(
         self, request: pb.GetExecutionRequest, context: Context
     ) -> pb.GetExecutionResponse:
         """Read an execution, a run and its steps."""
@@ -68,9 +68,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         view = await self._executions.get(execution_id, run_number)
         return await aside.done(_STEP_BYTES * len(view.steps), _read, view)
 
-    async def GetStep(  # noqa: N802 - the proto's name
-        self, request: pb.GetStepRequest, context: Context
-    ) -> pb.GetStepResponse:
+    async def GetStep(self, request: pb.GetStepRequest, context: Context) -> pb.GetStepResponse:
         """Read one step, whole."""
         with Checks() as check:
             execution_id, run_number = check(decode.run_of, request)
@@ -79,7 +77,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode_step.step(step))
 
-    async def ExplainStep(  # noqa: N802 - the proto's name
+    async def ExplainStep(
         self, request: pb.ExplainStepRequest, context: Context
     ) -> pb.ExplainStepResponse:
         """Tell why steps are not completed."""
@@ -94,7 +92,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             lambda: pb.ExplainStepResponse(steps=map(explained_step, known.explained())),
         )
 
-    async def ListExecutions(  # noqa: N802 - the proto's name
+    async def ListExecutions(
         self, request: pb.ListExecutionsRequest, context: Context
     ) -> pb.ListExecutionsResponse:
         """List executions."""
@@ -109,7 +107,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         )
         return response
 
-    async def CountExecutions(  # noqa: N802 - the proto's name
+    async def CountExecutions(
         self, request: pb.CountExecutionsRequest, context: Context
     ) -> pb.CountExecutionsResponse:
         """Count executions."""
@@ -118,7 +116,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
             counts = await reads.count_executions(tx, wanted)
         return encode_filtered.counts(counts)
 
-    async def ListErrorGroups(  # noqa: N802 - the proto's name
+    async def ListErrorGroups(
         self, request: pb.ListErrorGroupsRequest, context: Context
     ) -> pb.ListErrorGroupsResponse:
         """List the kinds of errors that steps are dead of."""
@@ -133,19 +131,19 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         )
         return response
 
-    async def CancelExecution(  # noqa: N802 - the proto's name
+    async def CancelExecution(
         self, request: pb.CancelExecutionRequest, context: Context
     ) -> pb.CancelExecutionResponse:
         """Cancel the current run."""
         return await self._mutations.run(CANCEL_EXECUTION, request)
 
-    async def WatchExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def WatchExecution(  # type: ignore[override]  # by Responses, not an iterator
         self, request: pb.WatchExecutionRequest, context: Responses
     ) -> pb.WatchExecutionResponse:
         """Stream what changes."""
         return await self._last_state(*decode.run_of(request), context.write)
 
-    async def RunExecution(  # type: ignore[override]  # noqa: N802 - the proto's name
+    async def RunExecution(  # type: ignore[override]  # by Responses, not an iterator
         self, request: pb.RunExecutionRequest, context: Responses
     ) -> pb.RunExecutionResponse:
         """Start one execution, and stream what changes."""
@@ -176,7 +174,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
                 await tell(state)
         raise LookupError("a watch has ended before its run")
 
-    async def ListTaskDefinitions(  # noqa: N802 - the proto's name
+    async def ListTaskDefinitions(
         self, request: pb.ListTaskDefinitionsRequest, context: Context
     ) -> pb.ListTaskDefinitionsResponse:
         """List the current task definitions."""
@@ -192,7 +190,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         )
         return response
 
-    async def GetTaskDefinition(  # noqa: N802 - the proto's name
+    async def GetTaskDefinition(
         self, request: pb.GetTaskDefinitionRequest, context: Context
     ) -> pb.GetTaskDefinitionResponse:
         """Read one task definition."""

@@ -52,7 +52,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def Check(  # noqa: N802 - the proto's name
+    async def Check(
         self,
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,
@@ -62,7 +62,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return _Status(status=self._statuses[request.service])
 
-    async def Watch(  # noqa: N802 - the proto's name
+    async def Watch(
         self,
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,
@@ -83,7 +83,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             else:
                 await changed.wait()
 
-    async def List(  # noqa: N802 - the proto's name
+    async def List(
         self,
         request: Any,  # noqa: ANN401 - a proto without types
         context: Context,

@@ -193,7 +193,7 @@ def _kind_of(handler: Handler) -> Descriptor | None:
     return kind
 
 
-def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: ANN401
+def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: ANN401 - a message of any method
     try:
         return raw if parse is None else parse(raw)
     except (DecodeError, ValueError):

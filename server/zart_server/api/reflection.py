@@ -28,7 +28,7 @@ class _File:
     def dependencies(self) -> list[_File]:
         return [_File(imported) for imported in self._file.dependencies]
 
-    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802 - protobuf's name
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:
         copy_with_json_names(self._file, proto)
 
 
@@ -38,11 +38,11 @@ class ReflectedPool:
     def __getattr__(self, name: str) -> object:
         return getattr(descriptor_pool.Default(), name)
 
-    def FindFileByName(self, name: str) -> _File:  # noqa: N802 - protobuf's name
+    def FindFileByName(self, name: str) -> _File:
         """Find a file. Raises KeyError."""
         return _File(descriptor_pool.Default().FindFileByName(name))
 
-    def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802 - protobuf's name
+    def FindFileContainingSymbol(self, symbol: str) -> _File:
         """Find the file of a symbol, that of a method by its service. Raises KeyError."""
         pool = descriptor_pool.Default()
         try:
@@ -61,7 +61,7 @@ class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]  # it
         super().__init__(services, pool=ReflectedPool())
         self._draining = draining
 
-    async def ServerReflectionInfo(  # noqa: N802 - the proto's name
+    async def ServerReflectionInfo(
         self, request_iterator: AsyncIterator[Any], context: Context
     ) -> AsyncIterator[Any]:
         """Answer what is asked in one stream. Raises ShuttingDown when this server stops."""

@@ -26,19 +26,19 @@ class RetentionServicer(retention_service_pb2_grpc.RetentionServiceServicer):
         self._reading = reading
         self._kept = kept
 
-    async def SetRetention(  # noqa: N802 - the proto's name
+    async def SetRetention(
         self, request: pb.SetRetentionRequest, context: Context
     ) -> pb.SetRetentionResponse:
         """Set for how long executions of a task are kept."""
         return await self._mutations.run(SET_RETENTION, request)
 
-    async def UnsetRetention(  # noqa: N802 - the proto's name
+    async def UnsetRetention(
         self, request: pb.UnsetRetentionRequest, context: Context
     ) -> pb.UnsetRetentionResponse:
         """Set nothing for a task any more."""
         return await self._mutations.run(UNSET_RETENTION, request)
 
-    async def ListRetention(  # noqa: N802 - the proto's name
+    async def ListRetention(
         self, request: pb.ListRetentionRequest, context: Context
     ) -> pb.ListRetentionResponse:
         """Tell for how long executions are kept."""
@@ -55,15 +55,13 @@ class RetentionServicer(retention_service_pb2_grpc.RetentionServiceServicer):
         )
         return response
 
-    async def PurgeExecutions(  # noqa: N802 - the proto's name
+    async def PurgeExecutions(
         self, request: pb.PurgeExecutionsRequest, context: Context
     ) -> pb.PurgeExecutionsResponse:
         """Remove executions that ended long enough ago."""
         return await self._mutations.run(PURGE_EXECUTIONS, request)
 
-    async def GetStats(  # noqa: N802 - the proto's name
-        self, request: pb.GetStatsRequest, context: Context
-    ) -> pb.GetStatsResponse:
+    async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:
         """Tell how much there is."""
         async with self._reading.connection() as connection:
             found = await read_stats(connection)

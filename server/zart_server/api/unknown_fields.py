@@ -89,7 +89,7 @@ def _is_of_ours(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name.startswith("zart.")
 
 
-def _messages(field: FieldDescriptor, value: Any) -> Iterator[tuple[Message, str]]:  # noqa: ANN401
+def _messages(field: FieldDescriptor, value: Any) -> Iterator[tuple[Message, str]]:  # noqa: ANN401 - a message, or several
     if field.is_repeated:
         for number, part in enumerate(value):
             yield part, f"{field.name}[{number}]"

@@ -81,7 +81,7 @@ class Glob:
         suffix = _text(rest[::-1])[::-1]
         middle = rest[: len(rest) - len(suffix)]
         runs = itertools.groupby(middle, lambda part: isinstance(part, str))
-        texts = tuple("".join(run) for is_text, run in runs if is_text)  # type: ignore[arg-type]
+        texts = tuple("".join(run) for is_text, run in runs if is_text)  # type: ignore[arg-type]  # what is_text says
         choices = (
             tuple(map(_text, part.choices))
             for part in middle
@@ -111,7 +111,7 @@ class Glob:
 
 def _text(parts: tuple[_Part, ...]) -> str:
     """Return the text that parts begin with."""
-    return "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]
+    return "".join(itertools.takewhile(lambda part: isinstance(part, str), parts))  # type: ignore[arg-type]  # they are str
 
 
 @functools.lru_cache(maxsize=1000)

@@ -241,7 +241,7 @@ def _await_ready(process: subprocess.Popen[bytes], port: int, data: Path, log: P
     ready += ["-U", USER, "-d", DATABASE]  # else it looks for our name, and we may have none
     begun, told = time.monotonic(), False
     deadline = begun + _START
-    while said := subprocess.run(ready, env=environment(), check=False).returncode:  # noqa: S603
+    while said := subprocess.run(ready, env=environment(), check=False).returncode:  # noqa: S603 - PostgreSQL's own program
         if process.poll() is not None:
             raise cannot_use(data, last_line(log.read_text(errors="replace")), log)
         if said == _REJECTS:

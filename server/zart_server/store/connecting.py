@@ -155,8 +155,8 @@ def _tell_unless_given_up(loop: asyncio.AbstractEventLoop, context: dict[str, An
 
 def _notice_loss(connection: DriverConnection) -> None:
     """Have the kernel tell when the other end no longer acknowledges anything."""
-    inside: Any = connection  # asyncpg gives no other way to its socket
-    found = inside._transport.get_extra_info("socket")  # noqa: SLF001
+    inside: Any = connection
+    found = inside._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg gives no other way
     if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
         return
     for level, name, value in _SOCKET:

@@ -18,4 +18,4 @@ def run_script(name: str) -> None:
     async def execute(connection: asyncpg.Connection) -> None:
         await connection.execute(script)
 
-    op.get_bind().connection.dbapi_connection.run_async(execute)  # type: ignore[union-attr]
+    op.get_bind().connection.dbapi_connection.run_async(execute)  # type: ignore[union-attr]  # it is asyncpg's
