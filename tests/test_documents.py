@@ -65,6 +65,14 @@ def test_names_within_files_are_defined_there(document: Path) -> None:
     assert missing == []
 
 
+def test_each_page_is_linked_from_the_readme() -> None:
+    linked = {ROOT / target for target in LINKED.findall((ROOT / "README.md").read_text())}
+    pages = set(ROOT.glob("docs/*.md"))
+
+    assert len(pages) > 20
+    assert pages - linked == set()
+
+
 WALKS = ("RetryStep", "LeaseTasks", "ReportTasks")
 
 
