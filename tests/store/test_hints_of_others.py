@@ -70,6 +70,19 @@ def all_of(heard: list[Changes]) -> Changes:
     return together
 
 
+@pytest.mark.parametrize(
+    "payload",
+    ["", "{", "7", "{}", '{"from": "a", "lanes": []}', '{"from": "a", "lanes": 1, "runs": 1}',
+     '{"from": "a", "much": true}'],
+)  # fmt: skip
+def test_what_is_told_otherwise_is_looked_for(payload: str) -> None:
+    """As by a server of another version."""
+    heard = Heard()
+    unconnected(heard)._hear(None, 0, "", payload)
+
+    assert (heard.changes, heard.gaps) == ([], 1)
+
+
 @pytest.mark.parametrize("lanes", [1, 60, 200, 5000])
 def test_all_lanes_are_told_in_messages_that_are_short_enough(lanes: int) -> None:
     changes = put_back(lanes)

@@ -165,33 +165,24 @@ class Notifications:
             raise
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
-        said = json.loads(str(payload))
-        if said["from"] == self._me:
+        try:
+            said = json.loads(str(payload))
+            name, changes = str(said["from"]), _changes_of(said)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            # A server of another version tells it otherwise, or whoever uses the database: what it
+            # told of is looked for.
+            self._on_gap()
             return
-        if (peer := self._peers.get(said["from"])) is not None:
+        if name == self._me:
+            return
+        if (peer := self._peers.get(name)) is not None:
             peer.heard_at = time.monotonic()
         if "watches" in said:
-            self._meet(said["from"], watches=said["watches"])
-        if said.get("much") and said["of"] == "runs":
-            self._on_changes(Changes(any_run=True))
-        elif said.get("much"):
-            if self._me in said.get("to", (self._me,)):
-                self._on_gap()
-        elif "lanes" in said:
-            self._on_changes(
-                Changes(
-                    {(task, handler): count for task, handler, count in said["lanes"]},
-                    set(said["runs"]),
-                    set(said["at_once"]),
-                    said["rules"],
-                    said["due_in"],
-                    {
-                        (task, handler): (lane, (datetime.fromisoformat(not_before), queue_no))
-                        for task, handler, lane, not_before, queue_no in said["cursors"]
-                    },
-                    breakers=said["breakers"],
-                )
-            )
+            self._meet(name, watches=bool(said["watches"]))
+        if changes is not None:
+            self._on_changes(changes)
+        elif said.get("much") and self._me in said.get("to", (self._me,)):
+            self._on_gap()
 
     def _meet(self, name: str, *, watches: bool) -> None:
         """Note that a server is there. If it is new, or begins to watch, it missed hints."""
@@ -260,3 +251,23 @@ class Notifications:
             ],
         }
         return json.dumps(said, separators=(",", ":"))
+
+
+def _changes_of(said: dict[str, Any]) -> Changes | None:
+    """Return what a hint tells of; None: of no change, or of more than is told."""
+    if said.get("much"):
+        return Changes(any_run=True) if said["of"] == "runs" else None
+    if "lanes" not in said:
+        return None
+    return Changes(
+        {(task, handler): count for task, handler, count in said["lanes"]},
+        set(said["runs"]),
+        set(said["at_once"]),
+        said["rules"],
+        said["due_in"],
+        {
+            (task, handler): (lane, (datetime.fromisoformat(not_before), queue_no))
+            for task, handler, lane, not_before, queue_no in said["cursors"]
+        },
+        breakers=said["breakers"],
+    )
