@@ -219,6 +219,12 @@ async def test_page_tokens_are_bound_to_their_call_and_filter(rig: Rig) -> None:
         ),
         (
             dispatch.LeaseTasksRequest(
+                dispatcher_id="d", task_names=["t"], max_tasks=1, wait=Duration(seconds=60, nanos=1)
+            ),
+            "wait",
+        ),
+        (
+            dispatch.LeaseTasksRequest(
                 dispatcher_id="d", task_names=["t"], max_tasks=1, lease_duration=Duration(nanos=1)
             ),
             "lease_duration",

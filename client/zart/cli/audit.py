@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zart.calls.audit import list_operations, list_rule_holds
+from zart.calls.execution import get_execution
 from zart.cli import render
 from zart.cli.completing import batch_ids
 from zart.cli.operation_rows import NOT_DONE, OPERATIONS, decided, operation_row
@@ -62,7 +63,8 @@ def history(
         session.run(list_rule_holds(execution_id), lambda found: _show_holds(session, found))
         return
     call = list_operations(execution_id=execution_id)
-    session.run_list(call, limit, OPERATIONS, operation_row)
+    if not session.run_list(call, limit, OPERATIONS, operation_row):
+        session.send(get_execution(execution_id))  # or there is none of this id, which fails
     if session.is_json:  # which has one list
         return
     # One that was purged has a history all the same; an older server does not know of holds.

@@ -43,7 +43,7 @@ def rule_row(r: PauseRule) -> Sequence[str]:
         r.status,
         _paused(r),
         _running(r),
-        _ago(r.drained_at, now),
+        _ago(r.drained_at, now) or ("" if r.deleted_at else "no"),
         _exempt(r),
         _lets_go(r),
         _span(now - r.created_at) if r.created_at else "",

@@ -210,8 +210,8 @@ class Session:
         limit: int,
         columns: Sequence[Column],
         row: Callable[[T], Sequence[str]],
-    ) -> None:
-        """Send a call for up to ``limit`` items (0: all), and print each page as it comes."""
+    ) -> int:
+        """Send a call for up to ``limit`` items (0: all), print each page; return how many."""
         from zart.cli.json_output import ListWriter  # noqa: PLC0415 - with the protos only
 
         writer: ListWriter | None = None
@@ -229,10 +229,11 @@ class Session:
                 break
         if writer is not None:
             writer.end(token)
-            return
-        self.note_left_out(table)
-        if token:
-            self.err.line(f"the first {shown}; more with --limit")
+        else:
+            self.note_left_out(table)
+            if token:
+                self.err.line(f"the first {shown}; more with --limit")
+        return shown
 
     def _page(self, call: ListCall[T], size: int, token: str) -> tuple[Message, Page[T]]:
         request: Any = type(call.request)()  # a list request has both fields

@@ -126,10 +126,11 @@ def duration_of(span: Duration, field: str, least: timedelta, most: timedelta) -
     if not -_NANOS < span.nanos < _NANOS or signs_differ or abs(span.seconds) > _MAX_DURATION:
         raise InvalidField(field, "is not a valid duration")
     found = timedelta(seconds=span.seconds, microseconds=span.nanos // 1000)
-    if not least <= found <= most:
+    is_beyond = found == most and span.nanos % 1000 > 0  # by less than a microsecond
+    if is_beyond or not least <= found <= most:
         raise InvalidField(
             field,
-            f"is {found.total_seconds():g} s, must be {least.total_seconds():g}"
+            f"is {span.seconds + span.nanos / _NANOS:.15g} s, must be {least.total_seconds():g}"
             f" to {most.total_seconds():g} s",
         )
     return found
