@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import asyncpg
 import grpc.aio
@@ -15,6 +16,7 @@ from rig import CHAIN, Rig, specs
 import zart
 from zart import errors
 from zart.testing.server import serving
+from zart_server.store.outage_lines import OutageLines
 
 
 async def raising(rig: Rig, sqlstate: str, table: str = "operations") -> None:
@@ -24,6 +26,12 @@ async def raising(rig: Rig, sqlstate: str, table: str = "operations") -> None:
         f" 'secret of the driver' USING ERRCODE = '{sqlstate}'; END$$;"
         f"CREATE TRIGGER fail BEFORE INSERT ON zart.{table} EXECUTE FUNCTION fail()"
     )
+
+
+def told_by(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the log says of a database that cannot serve."""
+    lines = "zart_server.store.outage_lines"
+    return [each.getMessage() for each in caplog.records if each.name == lines]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +58,44 @@ async def test_a_failing_statement(rig: Rig, sqlstate: str, expected: type[error
     if expected is errors.StoreUnavailable:
         assert refused.value.retry_after is not None
     assert len(await rig.client.list_runs("x")) == 1
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "cause"),
+    [
+        ("53100", "the database has no disk space left"),
+        ("53200", "the database has no memory left"),
+        ("53400", "the database is beyond a limit that it was configured with"),
+    ],
+)
+async def test_the_log_says_why_the_database_cannot_serve(
+    rig: Rig, caplog: pytest.LogCaptureFixture, sqlstate: str, cause: str
+) -> None:
+    await rig.start("x", CHAIN)
+    await raising(rig, sqlstate)
+    with pytest.raises(errors.StoreUnavailable):  # after some repeats of the client
+        await rig.client.restart("x")
+
+    assert told_by(caplog)[0] == f"STORE_UNAVAILABLE: {cause}"
+    assert "secret" not in caplog.text
+
+
+def test_what_goes_on_is_told_again_and_how_often_it_was_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr("zart_server.store.outage_lines.time", clock)
+    lines = OutageLines()
+    for now in (100.0, 101.0, 102.0, 121.0, 122.0):  # noqa: B007 - what the clock says
+        lines.tell("it is full")
+    lines.tell("it is away")
+
+    assert told_by(caplog) == [
+        "STORE_UNAVAILABLE: it is full",
+        "STORE_UNAVAILABLE: it is full (and 2 times since this was told last)",
+        "STORE_UNAVAILABLE: it is away",
+    ]
 
 
 async def test_a_conflict_that_passes_is_repeated_inside_the_server(rig: Rig) -> None:
@@ -88,7 +134,9 @@ async def _until_served(call: Callable[[], Awaitable[object]]) -> object:
 
 
 async def test_an_exhausted_pool_is_unavailable(
-    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
+    zart_database: str,
+    db: asyncpg.Connection[asyncpg.Record],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     # Of five connections reads have three, and those who wait for locks two.
     with serving(zart_database, pool_size=5, operation_timeout=30) as server:
@@ -117,6 +165,9 @@ async def test_an_exhausted_pool_is_unavailable(
                 for busy in refused:
                     assert isinstance(busy, errors.StoreUnavailable)
                     assert busy.retry_after is not None
+                said = told_by(caplog)
+                assert any("reads wait for each other" in line for line in said)
+                assert any("ZART_POOL_SIZE" in line for line in said)
             assert len(await asyncio.gather(*stuck)) == len(calls)
 
 

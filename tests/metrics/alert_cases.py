@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """Series with their values from minute to minute, and the first minute at which it fires.
+    """Series with their values, and the first minute at which it fires.
 
+    ``interval`` is from one value to the next: a minute, where looks back are over several.
     ``also`` are series that fire it as well, as some that there are only once something was counted.
     With each of ``never`` it is silent then, too.
     """
@@ -20,11 +21,15 @@ class Case(NamedTuple):
     labels: dict[str, str]
     also: dict[str, str] | None = None
     never: tuple[dict[str, str], ...] = ()
+    interval: str = "1m"
 
 
 _ON = {"instance": "i"}
 _T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
+_OK = _CALLS.format(code="OK", reason="")
+_FULL = _CALLS.format(code="UNAVAILABLE", reason="STORE_UNAVAILABLE")
+_SLOW = _CALLS.format(code="DEADLINE_EXCEEDED", reason="OPERATION_TIMEOUT")
 _RUNNING = "0+60x40"  # one a second
 _RESUMED = {
     'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
@@ -81,6 +86,21 @@ CASES: dict[str, Case] = {
         {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x20 1x40"},
         # It was long ago, and a scrape failed since.
         never=({_CALLS.format(code="INTERNAL", reason="INTERNAL"): "1x9 stale 1x40"},),
+    ),
+    "ZartCallsFail": Case(
+        {_OK: "0+90x100", _FULL: "0+10x100"},
+        4,
+        _ON,
+        also={_OK: "0+90x100", _SLOW: "0+10x100"},
+        never=(
+            # A failover took a minute; one call of few fails; and of many, one of a hundred does.
+            {_OK: "0+90x100", _FULL: "0 0+90x4 360x100"},
+            {_OK: "0x100", _FULL: "0+0.5x100"},
+            {_OK: "0+9900x100", _FULL: "0+100x100"},
+            # What callers may be told at any time.
+            {_OK: "0+90x100", _CALLS.format(code="NOT_FOUND", reason="RUN_NOT_FOUND"): "0+90x100"},
+        ),
+        interval="15s",
     ),
     "ZartCallsRefusedAsBusy": Case(
         {_CALLS.format(code="UNAVAILABLE", reason="SERVER_BUSY"): _RUNNING}, 6, _ON

@@ -196,7 +196,7 @@ def _played(rule: dict[str, Any], case: Case) -> Iterator[dict[str, Any]]:
     ):
         if series is not None:
             yield {
-                "interval": "1m",
+                "interval": case.interval,
                 "input_series": [{"series": s, "values": values} for s, values in series.items()],
                 "alert_rule_test": [
                     {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}

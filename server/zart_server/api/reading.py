@@ -16,6 +16,10 @@ from zart_server.store.db import Database
 
 _PATIENCE = 5.0  # seconds; as long as anybody waits for a connection
 _AT_ONCE = contextlib.nullcontext()
+_WAIT = (
+    "reads wait for each other: all connections that reads may have are in use, by slow ones or"
+    " ones that wait for locks"
+)
 
 
 class Reading:
@@ -44,6 +48,7 @@ class Reading:
             async with asyncio.timeout(_PATIENCE) if self._places.locked() else _AT_ONCE:
                 await self._places.acquire()
         except TimeoutError:
+            self._db.outages.tell(_WAIT)
             raise StoreUnavailable from None
         try:
             yield

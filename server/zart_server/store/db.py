@@ -23,10 +23,11 @@ from zart_server.store.caches.version_in_use import VersionInUse
 from zart_server.store.changes import Changes
 from zart_server.store.connecting import Connector
 from zart_server.store.connection import Autocommit, Raw, Tx
-from zart_server.store.driver_errors import translated
+from zart_server.store.driver_errors import PoolExhausted, translated
 from zart_server.store.grouping_version import read_version
 from zart_server.store.history import join_history
 from zart_server.store.liveness import Liveness
+from zart_server.store.outage_lines import OutageLines
 from zart_server.store.schema import refuse_older
 from zart_server.store.sessions import Session
 
@@ -71,6 +72,7 @@ class Database:
         self._history: str | None = None
         self._forget()
         self._in_use: dict[Raw, float] = {}
+        self.outages = OutageLines()
         self.waiting = 0  # how many wait for a connection
         self.seconds = Distribution(CALL_SECONDS)  # for which connections were in use
         self.on_loss: Callable[[], None] = lambda: None
@@ -152,7 +154,7 @@ class Database:
         raised. Without it, this saves the two round trips that a transaction costs.
         Raises StoreConflict, OperationTimeout or StoreUnavailable in place of driver errors.
         """
-        with translated():
+        with translated(self.outages.tell):
             async with self._acquired() as raw:
                 connection = Autocommit(
                     raw,
@@ -184,6 +186,10 @@ class Database:
         self.waiting += 1
         try:
             raw = await self._pool.acquire(timeout=self._acquire_timeout)
+        except TimeoutError:  # of a wait for one that is free, or for a new one
+            if self.in_use < self.most:
+                raise
+            raise PoolExhausted from None
         finally:
             self.waiting -= 1
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import asyncpg
 import sqlalchemy.exc
@@ -29,7 +29,7 @@ _UNAVAILABLE = {
 }  # fmt: skip
 
 
-# What is told to whoever starts a server; never the driver's text, which may hold anything.
+# What is told to who operates a server; never the driver's text, which may hold anything.
 _CAUSES = {
     "25006": "is read-only: it is a standby, or default_transaction_read_only is on",
     "28000": "refuses this user",
@@ -39,17 +39,29 @@ _CAUSES = {
     " on schema public, and to own schema zart and what is in it",
     "53300": "has no connection left: max_connections",
     "53100": "has no disk space left",
+    "53200": "has no memory left",
+    "53400": "is beyond a limit that it was configured with",
     "57P01": "has ended the connection",
     "57P03": "is starting up, or shutting down",
     "55000": "is not in a state to be written to",
 }
 
 
+class PoolExhausted(TimeoutError):
+    """For as long as anybody waits all connections of the pool were in use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "all connections of this server's pool are in use, by slow statements or ones that"
+            " wait for locks: see ZART_POOL_SIZE"
+        )
+
+
 def cause_of(error: BaseException) -> str:
-    """Say in words what is wrong with the database, for who starts a server."""
+    """Say in words what is wrong with the database, for who operates a server."""
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         return cause_of(error.orig.__cause__ or error.orig)
-    if isinstance(error, (SessionRefused, SchemaOutdated)):
+    if isinstance(error, (SessionRefused, SchemaOutdated, PoolExhausted)):
         return str(error)
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CAUSES:
         return f"the database {_CAUSES[error.sqlstate]}"
@@ -107,8 +119,11 @@ def _from_postgres(error: asyncpg.PostgresError, sqlstate: str) -> Exception | N
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Raise domain errors instead of the driver's; others pass as they are."""
+def translated(tell: Callable[[str], None]) -> Iterator[None]:
+    """Raise domain errors instead of the driver's; others pass as they are.
+
+    ``tell`` is told why the database cannot serve: whoever called is not.
+    """
     try:
         yield
     except ZartError:
@@ -117,4 +132,6 @@ def translated() -> Iterator[None]:
         known = translate(error)
         if known is None:
             raise
+        if isinstance(known, StoreUnavailable):
+            tell(cause_of(error))
         raise known from error
