@@ -84,7 +84,7 @@ async def test_a_turn_is_followed_by_a_rest_and_whoever_calls_for_one_gets_it_al
 ) -> None:
     maintenance = standing.running.runtime.maintenance
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(maintenance.turn(), standing.loop))
-    rest = maintenance._rests_until - maintenance.looked_at
+    rest = maintenance._rests_until - maintenance._over_at
 
     assert 0 < rest < 0.101
     maintenance._rests_until = math.inf

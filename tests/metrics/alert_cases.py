@@ -30,6 +30,7 @@ _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reaso
 _OK = _CALLS.format(code="OK", reason="")
 _FULL = _CALLS.format(code="UNAVAILABLE", reason="STORE_UNAVAILABLE")
 _SLOW = _CALLS.format(code="DEADLINE_EXCEEDED", reason="OPERATION_TIMEOUT")
+_FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
 _RUNNING = "0+60x40"  # one a second
 _RESUMED = {
     'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
@@ -78,7 +79,26 @@ CASES: dict[str, Case] = {
         2,
         _ON,
     ),
-    "ZartMaintenanceLags": Case({'zart_maintenance_lag_seconds{instance="i"}': "60x40"}, 1, _ON),
+    "ZartMaintenanceLags": Case(
+        {
+            'zart_maintenance_lag_seconds{instance="i",loop="l"}': "60x40",
+            'zart_maintenance_lag_seconds{instance="i",loop="other"}': "1x40",
+        },
+        1,
+        {**_ON, "loop": "l"},
+    ),
+    "ZartBackgroundFails": Case(
+        {_FAILURES.format(loop="l", kind="defect"): "0x19 1x40"},
+        20,
+        {"loop": "l"},
+        # The database was away, or others held what it needs; and there was never a defect.
+        never=(
+            {
+                _FAILURES.format(loop="l", kind="waits"): _RUNNING,
+                _FAILURES.format(loop="l", kind="defect"): "0x40",
+            },
+        ),
+    ),
     "ZartDefects": Case(
         {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x19 1x40"},
         20,

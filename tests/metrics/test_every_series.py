@@ -12,6 +12,7 @@ MAY_BE_0 = {
     "zart_pool_connections_in_use",
     "zart_pool_waiting",
     "zart_maintenance_lag_seconds",
+    "zart_background_failures",
     "zart_reading_age_seconds",
     "zart_gateway_requests_in_progress",
     "zart_dispatcher_running_steps",

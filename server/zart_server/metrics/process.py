@@ -49,9 +49,19 @@ class OfTheProcess(Collector):
         )
         yield gauge(
             "zart_maintenance_lag_seconds",
-            "Since what is due was last looked for, each second: of the look that lags most",
-            [],
-            {(): time.monotonic() - self._runtime.looked_at},
+            "Since what is due each second was last done",
+            ["loop"],
+            {(loop,): time.monotonic() - at for loop, at in self._runtime.done_at.items()},
+        )
+        yield counter(
+            "zart_background_failures",
+            "Failures in what goes on by itself: defects, and what only had to wait",
+            ["loop", "kind"],
+            {
+                (loop.name, kind): count
+                for loop in self._runtime.loops
+                for kind, count in loop.failures.items()
+            },
         )
 
     def _dispatch(self) -> Iterator[Metric]:

@@ -135,8 +135,10 @@ class Batches(BackgroundLoop):
         try:
             await self._go_on(key, here)
         except ZartError as error:
+            self.count(error)
             _log.warning("a batch has to wait: %s", error.message)
-        except Exception:  # noqa: BLE001 - told in full; it goes on
+        except Exception as error:  # noqa: BLE001 - told in full; it goes on
+            self.count(error)
             _log.exception("working on a batch failed; it goes on")
 
     async def _go_on(self, key: int, here: _Here) -> None:
@@ -191,6 +193,7 @@ class Batches(BackgroundLoop):
         try:
             return await count_on(self._db, key, here.dead_again)
         except (StoreConflict, OperationTimeout) as error:
+            self.count(error)
             _log.warning("a batch waits until its failures can be counted: %s", error.message)
             here.dead_again.limit = max(1, here.dead_again.limit // 4)
             here.not_before = time.monotonic() + _TICK

@@ -24,7 +24,7 @@ from zart_server.domain.dispatch import Lost, Outcome
 from zart_server.domain.errors import OperationTimeout, StoreConflict
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.background.looks import ExpiredLooks
-from zart_server.engine.background.loop import BackgroundLoop
+from zart_server.engine.background.loop import WAITS, BackgroundLoop
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.tally import Tally
@@ -69,7 +69,8 @@ class LeaseSweeps(BackgroundLoop):
         self._passed_over: dict[int, _PassedOver] = {}  # by run
         self._heard_since = -math.inf  # when dispatchers could speak again, by time.monotonic
         self._is_first = True
-        self.looked_at = time.monotonic()  # when a look was last over
+        self._looked_at = time.monotonic()  # when a look was last over
+        self.done_at = self._looked_at  # when what it found was swept, but for what others hold
 
     async def turn(self) -> float:
         """Sweep what has expired; return the seconds until the next look."""
@@ -78,10 +79,11 @@ class LeaseSweeps(BackgroundLoop):
         async with self._db.autocommit() as connection:
             found = await self._looks.look(connection, without)
         self._note_gap(found.overdue)
-        self.looked_at = time.monotonic()
-        heard = self.looked_at - self._heard_since
+        self._looked_at = time.monotonic()
+        heard = self._looked_at - self._heard_since
         expired = [one for one in found.leases if heard > min(_HEARD, one.lease_seconds)]
         is_more = bool(expired) and await self._sweep(expired)
+        self.done_at = time.monotonic()
         for run in self._passed_over.keys() - {one.lease.run_key for one in expired}:
             if run not in without:  # it is swept, or has spoken
                 del self._passed_over[run]
@@ -94,7 +96,7 @@ class LeaseSweeps(BackgroundLoop):
         """
         now = time.monotonic()
         was_away = self._is_first and overdue is not None and overdue > _GAP
-        is_gap = was_away or now - self.looked_at > _GAP.total_seconds()
+        is_gap = was_away or now - self._looked_at > _GAP.total_seconds()
         self._is_first = False
         if is_gap and now - self._heard_since > _HEARD_SELDOM:
             self._heard_since = now
@@ -126,6 +128,7 @@ class LeaseSweeps(BackgroundLoop):
         if swept:
             _log.info("swept %d expired leases", swept)
         if blocked:
+            self.failures[WAITS] += 1
             _log.warning("expired leases of %d runs wait: others hold rows of these", len(blocked))
         return bool(pieces)
 

@@ -13,17 +13,21 @@ from zart_server.domain.errors import ZartError
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+DEFECT, WAITS = "defect", "waits"
 _AGAIN = 1.0  # seconds until the next turn after one that failed
 
 
 class BackgroundLoop(abc.ABC):
     """Takes turns for as long as its server runs, whatever goes wrong in one of them.
 
-    ``name`` is told in logs. The first turn is after ``first`` seconds; None: once it is kicked.
+    ``name`` is told in logs and metrics. The first turn is after ``first`` seconds; None: once it
+    is kicked.
     """
 
     def __init__(self, name: str, first: float | None) -> None:
-        self._name = name
+        self.name = name
+        # Since its server began: what only had to wait, as for a lock, or failed as nothing should.
+        self.failures = {DEFECT: 0, WAITS: 0}
         self._first = first
         self._kicked = asyncio.Event()
         self._is_stopping = False
@@ -36,7 +40,7 @@ class BackgroundLoop(abc.ABC):
 
     def start(self) -> None:
         """Begin the loop."""
-        self._task = asyncio.create_task(self._run(), name=self._name)
+        self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:
         """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
@@ -84,12 +88,17 @@ class BackgroundLoop(abc.ABC):
         if first is not None:
             raise first
 
+    def count(self, error: Exception) -> None:
+        """Count what failed; for who catches it apart, and tells the log in other words, too."""
+        self.failures[WAITS if isinstance(error, ZartError) else DEFECT] += 1
+
     def _tell(self, error: Exception) -> None:
-        """Tell the log what failed, while the loop goes on."""
+        """Count what failed, and tell the log, while the loop goes on."""
+        self.count(error)
         if isinstance(error, ZartError):
-            _log.warning("%s has to wait: %s", self._name, error.message)
+            _log.warning("%s has to wait: %s", self.name, error.message)
         else:
-            _log.error("%s failed; it goes on", self._name, exc_info=error)
+            _log.error("%s failed; it goes on", self.name, exc_info=error)
 
     async def _run(self) -> None:
         pause = self._first

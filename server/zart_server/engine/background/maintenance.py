@@ -54,7 +54,8 @@ class Maintenance(BackgroundLoop):
         self._watches = watches
         self._timers: set[asyncio.TimerHandle] = set()
         self._due = DueLooks(dispatch.low_water)
-        self.looked_at = time.monotonic()  # when a look was last over
+        self.done_at = time.monotonic()  # when calls were last woken for what is due
+        self._over_at = self.done_at  # when a turn was last over
         self._noted: dict[str, float] = {}  # when a task that is asked for was noted last
         self._rests_until = 0.0  # from looks for due tasks; by time.monotonic
         self._purged = 0  # blocks of the requests that were looked at for old ones, of all
@@ -96,22 +97,23 @@ class Maintenance(BackgroundLoop):
                 self._purge_requests,
             ]
         )
-        self.looked_at = time.monotonic()
-        rest = min(_REST * (self.looked_at - began), _LONGEST_REST)
-        self._rests_until = self.looked_at + rest
+        self._over_at = time.monotonic()
+        rest = min(_REST * (self._over_at - began), _LONGEST_REST)
+        self._rests_until = self._over_at + rest
         return _until_due(later, rest)
 
     async def _look_for_due(self, names: set[str], later: list[float]) -> None:
         """Wake the long polls for what is due; ``later`` gets in how many seconds to look again."""
         lanes = sorted(names | self._dispatch.low_water.task_names())
-        if not lanes:
-            return
-        async with self._db.autocommit() as connection:
-            due = await self._due.look(connection, lanes)
+        due: list[DueLane] = []
+        if lanes:
+            async with self._db.autocommit() as connection:
+                due = await self._due.look(connection, lanes)
         later += _later(due, names, self._due_soon)
         self._dispatch.long_polls.wake(
             {(lane.task_name, lane.handler): 1000 for lane in due if lane.due_in <= 0}
         )
+        self.done_at = time.monotonic()
 
     async def _note_asked(self, names: set[str]) -> None:
         """Note which tasks are asked for: each few seconds, but one that was not before at once."""

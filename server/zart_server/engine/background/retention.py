@@ -188,6 +188,7 @@ class Retention(BackgroundLoop):
             return isinstance(error, (StoreConflict, OperationTimeout))
         if not way.walk.cursor.after:
             return False
+        self.count(error)
         if not isinstance(error, ZartError):
             _log.error("a defect, in the look at one execution", exc_info=error)
         _log.warning("%s: what has ended is not found, or not in time", way.task_name)
@@ -207,13 +208,16 @@ class Retention(BackgroundLoop):
                 if ended_before is not None:
                     gone = await remove_piece(tx, way.task_name, piece, ended_before, BY_ITSELF)
                     removed = gone.executions
-        except (StoreConflict, OperationTimeout):
+        except (StoreConflict, OperationTimeout) as error:
+            if len(piece) == 1:
+                self.count(error)
             await self._do_with_fewer(way, piece)
         except Exception as error:
             # StoreUnavailable perhaps since PostgreSQL has ended it, having heard nothing of it.
             if len(piece) > 1:
                 self._executions.failed(len(piece))
                 raise
+            self.count(error)
             if not isinstance(error, ZartError):
                 _log.exception("a defect, in the removal of one execution")
             await self._do_with_fewer(way, piece)

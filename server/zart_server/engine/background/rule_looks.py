@@ -43,7 +43,7 @@ class RuleLooks(BackgroundLoop):
         self._releases = releases
         self._breakers = breakers
         self._expiring: asyncio.Task[None] | None = None
-        self.looked_at = time.monotonic()  # when a look was last over
+        self.done_at = time.monotonic()  # when nothing was left to end
 
     async def stop(self) -> None:
         """End the loop; a rule whose end is under way is ended by another replica."""
@@ -64,9 +64,10 @@ class RuleLooks(BackgroundLoop):
             self._releases.kick()
         if pauses.is_any_breaker:
             self._breakers.begin()
-        self.looked_at = time.monotonic()
         if pauses.expires_in is not None and pauses.expires_in <= 0:
             self._begin_to_expire()
+        else:
+            self.done_at = time.monotonic()
         return _until_end(pauses.expires_in)
 
     def _begin_to_expire(self) -> None:
@@ -78,10 +79,13 @@ class RuleLooks(BackgroundLoop):
         try:
             async with self._db.autocommit() as connection:
                 await expire(connection)
+            self.done_at = time.monotonic()
             self.kick()
         except ZartError as error:
+            self.count(error)
             _log.warning("the end of pause rules has to wait: %s", error.message)
-        except Exception:  # noqa: BLE001 - told in full; it is tried again
+        except Exception as error:  # noqa: BLE001 - told in full; it is tried again
+            self.count(error)
             _log.exception("the end of pause rules failed; it is tried again")
 
 

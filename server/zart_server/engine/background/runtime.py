@@ -8,6 +8,7 @@ from zart_server.engine.background.batches import Batches
 from zart_server.engine.background.breakers import Breakers
 from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.lease_sweeps import LeaseSweeps
+from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.maintenance import Maintenance
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.regrouping import Regrouping
@@ -71,10 +72,19 @@ class Runtime:
         db.on_other_history = self.dispatch.low_water.begin_anew
 
     @property
-    def looked_at(self) -> float:
-        """Since when a look of each kind was over: those of maintenance, leases and rules."""
-        loops = (self.maintenance, self.lease_sweeps, self.rule_looks)
-        return min(loop.looked_at for loop in loops)
+    def loops(self) -> tuple[BackgroundLoop, ...]:
+        """All that goes on by itself, in turns."""
+        return (
+            self.lease_sweeps, self.rule_looks, self.maintenance, self.sweeps, self.drains,
+            self.telling, self.breakers, self.releases, self.batches, self.retention,
+            self.regrouping,
+        )  # fmt: skip
+
+    @property
+    def done_at(self) -> dict[str, float]:
+        """When what is due each second was last done, of each loop that does any of it."""
+        loops = (self.lease_sweeps, self.rule_looks, self.maintenance)
+        return {loop.name: loop.done_at for loop in loops}
 
     def start(self) -> None:
         """Start liveness checks, notifications, maintenance, the sweeps, breakers and batches."""
