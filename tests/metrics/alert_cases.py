@@ -30,6 +30,7 @@ _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reaso
 _OK = _CALLS.format(code="OK", reason="")
 _FULL = _CALLS.format(code="UNAVAILABLE", reason="STORE_UNAVAILABLE")
 _SLOW = _CALLS.format(code="DEADLINE_EXCEEDED", reason="OPERATION_TIMEOUT")
+_BEGAN = 'process_start_time_seconds{{job="zart",instance="{}"}}'
 _FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
 _RUNNING = "0+60x40"  # one a second
 _RESUMED = {
@@ -42,6 +43,23 @@ _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
 CASES: dict[str, Case] = {
     "ZartProcessDown": Case({'up{job="zart",instance="i"}': "0x40"}, 2, {"job": "zart", **_ON}),
+    "ZartProcessRestarts": Case(
+        # It lives for five minutes at a time, and is gone for one.
+        {_BEGAN.format("i"): "1x4 stale 2x4 stale 3x4 stale 4x4 stale 5x40"},
+        24,
+        {"job": "zart", **_ON},
+        never=(
+            # Each of three processes begins anew at its address, one of them twice; a new one comes.
+            {
+                _BEGAN.format("i"): "1x9 stale 2x4 stale 3x40",
+                _BEGAN.format("j"): "1x10 2x40",
+                _BEGAN.format("k"): "1x11 stale",
+                _BEGAN.format("l"): "_x12 2x40",
+            },
+            # It is no process of zart's.
+            {'process_start_time_seconds{job="other",instance="i"}': "0+1x40"},
+        ),
+    ),
     "ZartServerProcessSilent": Case(
         {
             'zart_process_up{instance="i",process="0"}': "1x40",
@@ -190,7 +208,25 @@ CASES: dict[str, Case] = {
     "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
     "ZartInDoubt": Case({'zart_in_doubt_attempts{task="t"}': "1x40"}, 15, _T),
     "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
-    "ZartPausedForLong": Case({'zart_rule_paused_steps{rule="r"}': "7x300"}, 240, {"rule": "r"}),
+    "ZartPausedForLong": Case(
+        {'zart_rule_paused_steps{rule="r",instance="i"}': "7x300"},
+        240,
+        {"rule": "r"},
+        # The database was away for half an hour, and there are other servers since.
+        also={
+            'zart_rule_paused_steps{rule="r",instance="i"}': "7x100 _x30 7x20 stale",
+            'zart_rule_paused_steps{rule="r",instance="j"}': "_x151 7x200",
+        },
+        never=(
+            # It was resumed; it is another rule; its steps were let go, and it has others since.
+            {'zart_rule_paused_steps{rule="r"}': "7x200 stale"},
+            {
+                'zart_rule_paused_steps{rule="q"}': "7x200 stale",
+                'zart_rule_paused_steps{rule="r"}': "_x200 7x100",
+            },
+            {'zart_rule_paused_steps{rule="r"}': "7x100 0x10 7x200"},
+        ),
+    ),
     "ZartReleaseStands": Case(
         {
             _RELEASE.format("left"): "5000x50",
@@ -202,7 +238,7 @@ CASES: dict[str, Case] = {
             # What is left is an estimate: it may seem to stay as it is, or to become more.
             {_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
             # It was stopped and begun anew, more slowly.
-            {_RELEASE.format("left"): "5000x50", _RELEASE.format("released"): "9000x19 0+60x31"},
+            {_RELEASE.format("left"): "5000x50", _RELEASE.format("released"): "0+500x19 0+60x31"},
         ),
     ),
     "ZartBatchStands": Case(
