@@ -31,6 +31,7 @@ _OK = _CALLS.format(code="OK", reason="")
 _FULL = _CALLS.format(code="UNAVAILABLE", reason="STORE_UNAVAILABLE")
 _SLOW = _CALLS.format(code="DEADLINE_EXCEEDED", reason="OPERATION_TIMEOUT")
 _BEGAN = 'process_start_time_seconds{{job="zart",instance="{}"}}'
+_READY = 'zart_dispatcher_ready{instance="i"}'
 _FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
 _RUNNING = "0+60x40"  # one a second
 _RESUMED = {
@@ -163,6 +164,20 @@ CASES: dict[str, Case] = {
     ),
     "ZartAuditIncomplete": Case(
         {'zart_operation_attempts_unrecorded_total{why="lost"}': "0x5 1x40"}, 6, {}
+    ),
+    "ZartDispatcherNotReady": Case(
+        {
+            _READY: "1x3 0x40",
+            'zart_database_up{instance="s"}': "1x40",
+            'zart_database_up{instance="t"}': "0x40",
+        },
+        9,
+        _ON,
+        also={_READY: "1x3 0x40"},  # no server is there, or it is not told of
+        never=(
+            {_READY: "1x3 0x40", 'zart_database_up{instance="s"}': "1x3 0x40"},
+            {_READY: "0x4 1x40"},  # it has just begun
+        ),
     ),
     "ZartDispatcherBlocked": Case(
         {'zart_dispatcher_loop_blocked_seconds_total{instance="i"}': "0+30x40"}, 7, _ON

@@ -55,3 +55,44 @@ async def test_one_that_is_cut_off_tells_how_long_its_oldest_outcome_has_waited(
             is_open = True
             stop.set()
             await running
+
+
+async def test_one_that_is_refused_is_not_ready_and_one_that_stops_is(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """First its tasks, then each call for more; in the end it finishes what it has in hand."""
+    task, stop, refused = zart.Task("t"), asyncio.Event(), "RegisterTask"
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @task.step()
+    async def a(_ctx: zart.StepContext) -> None:
+        has_begun.set()
+        await may_end.wait()
+
+    def refuse(method: str, _request: bytes) -> Refusal | None:
+        return Refusal(grpc.StatusCode.PERMISSION_DENIED) if method == refused else None
+
+    name = "zart_dispatcher_ready"
+    async with Between(zart_server.address, refuse) as proxy:
+        dispatcher = zart.Dispatcher([task], address=proxy.address)
+        assert told(dispatcher)[name] == 0
+        running = asyncio.create_task(dispatcher.run(stop))
+        try:
+            await until(lambda: proxy.refused["RegisterTask"] > 1)
+            assert told(dispatcher)[name] == 0
+            refused = "LeaseTasks"
+            await until(lambda: proxy.refused["LeaseTasks"] > 1)
+            assert told(dispatcher)[name] == 0
+            refused = ""
+            await until(lambda: told(dispatcher)[name] == 1)
+            await start(rig, task)
+            await asyncio.wait_for(has_begun.wait(), GIVE_UP)
+            stop.set()
+            await until(lambda: dispatcher._readiness._has_ended)
+            assert told(dispatcher)[name] == 1
+        finally:
+            refused = ""
+            may_end.set()
+            stop.set()
+            await running
+        assert told(dispatcher)[name] == 0

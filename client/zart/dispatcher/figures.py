@@ -12,6 +12,8 @@ from zart.dispatcher.unanswered import Unanswered
 class Figures(NamedTuple):
     """The slots of a dispatcher, and the steps that it has in hand.
 
+    ``is_ready``: its tasks are registered, and a server has answered its last call for more; while
+    it stops, whether that was so.
     ``ahead``: leased steps that wait for a slot. ``outcomes``: those that the server has not
     answered yet. ``oldest_outcome``: for how many seconds the oldest of these has waited, 0 if
     there is none. ``blocked_seconds``: for how long the event loop was blocked since the start, a
@@ -19,6 +21,7 @@ class Figures(NamedTuple):
     """
 
     slots: int
+    is_ready: bool
     running: int = 0
     ahead: int = 0
     outcomes: int = 0

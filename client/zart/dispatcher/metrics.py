@@ -20,6 +20,11 @@ class OfTheDispatcher(Collector):
         """Yield the families."""
         now = self._dispatcher.figures()
         for name, does, value in (
+            (
+                "ready",
+                "1 if tasks are registered and a server answered the last call for more, 0 if not",
+                float(now.is_ready),
+            ),
             ("slots", "How many steps may run at once", now.slots),
             ("running_steps", "Steps whose handlers run", now.running),
             ("leased_ahead_steps", "Leased steps that wait for a slot", now.ahead),

@@ -103,11 +103,12 @@ class Dispatcher:
         """Return what it does at this moment; from any thread."""
         parts = self._parts  # which another thread may end
         if parts is None:
-            return Figures(self._concurrency)
+            return Figures(self._concurrency, is_ready=False)
         slots, keeper, reporter = parts
         outcomes = outcomes_of(reporter.unanswered())
         ahead = slots.waiting + len(self._unseen)
-        return Figures(self._concurrency, slots.running, ahead, *outcomes, keeper.blocked_seconds())
+        is_ready, blocked = self._readiness.can_lease, keeper.blocked_seconds()
+        return Figures(self._concurrency, is_ready, slots.running, ahead, *outcomes, blocked)
 
     def held_up_by(self) -> str:
         """Return what holds its event loop up, for a second or more by now; from any thread.
