@@ -158,15 +158,16 @@ async def running(
     background = [asyncio.create_task(_follow_database(db, health), name="health")]
     if authenticator is not None:
         background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
-    host = settings.listen.rpartition(":")[0]
+    address, metrics = f"{settings.listen.rpartition(':')[0]}:{port}", contextlib.AsyncExitStack()
     try:
-        async with serving_metrics_of(settings, runtime, limits) as metrics:
-            yield Running(f"{host}:{port}", runtime, health, certificate, authenticator, metrics)
+        told = await metrics.enter_async_context(serving_metrics_of(settings, runtime, limits))
+        yield Running(address, runtime, health, certificate, authenticator, told)
     except MetricsError as error:
         raise StartError(str(error)) from None
     finally:
         await _drain(runtime, health, limits, settings.drain_notice)
         await server.stop(settings.drain_grace)
+        await metrics.aclose()  # until now: a long drain is no failure, and what ends in it counts
         for task in background:  # until now: calls came in, and a token may have been withdrawn
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)

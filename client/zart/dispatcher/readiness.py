@@ -20,14 +20,14 @@ class Readiness:
         """Note that the server has answered or could not be asked; nothing after the end."""
         if not self._has_ended:
             self.can_lease = is_ready
-            self._change(is_ready)
+            self._change(is_ready=is_ready)
 
     def end(self) -> None:
         """Be ready no more: the dispatcher stops."""
-        self._change(False)
+        self._change(is_ready=False)
         self._has_ended = True
 
-    def _change(self, is_ready: bool) -> None:  # noqa: FBT001 - as above
+    def _change(self, *, is_ready: bool) -> None:
         if is_ready is not self._is_ready:
             self._is_ready = is_ready
             if self._tell is not None:
