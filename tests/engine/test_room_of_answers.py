@@ -15,7 +15,7 @@ from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 
 MANY = 20
 LARGE = 1_000_000  # bytes; 17 such do not fit into one message
-WIDE = 1000  # steps that wait for all of NAMES, which are ten kilobytes
+WIDE = 1000  # steps, of two executions, that wait for all of NAMES, which are ten kilobytes
 NAMES = [f"{n:-<250}" for n in range(40)]
 BEGINNING, NEXT = ("a", "b")
 
@@ -84,10 +84,11 @@ async def test_results_are_counted_in_bytes(rig: Rig) -> None:
 
 
 async def start_wide(client: zart.Client) -> None:
-    """Start an execution in which many steps wait for many of long names."""
+    """Start executions in which many steps wait for many of long names."""
     steps = [zart.StepSpec(name, handler="h") for name in NAMES]
-    steps += [zart.StepSpec(f"w{n}", NAMES, handler="h") for n in range(WIDE)]
-    await client.start("t", execution_id="x", steps=steps)
+    steps += [zart.StepSpec(f"w{n}", NAMES, handler="h") for n in range(WIDE // 2)]
+    for execution_id in "xy":
+        await client.start("t", execution_id=execution_id, steps=steps)
 
 
 @pytest.mark.parametrize("is_skipped", [False, True])
@@ -95,8 +96,9 @@ async def test_the_names_of_dependencies_are_counted(rig: Rig, *, is_skipped: bo
     """Those of skipped steps twice: an answer says which of them are."""
     await start_wide(rig.client)
     if is_skipped:
-        for name in NAMES:
-            await rig.client.complete_step("x", name, skip=True)
+        for execution_id in "xy":
+            for name in NAMES:
+                await rig.client.complete_step(execution_id, name, skip=True)
     else:
         await rig.complete(*await rig.lease(), result=1)
     request = pb.LeaseTasksRequest(dispatcher_id="d", task_names=["t"], max_tasks=WIDE)

@@ -49,7 +49,10 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """A kind of job: its name and its graph of steps."""
+    """A kind of job: its name and its graph of steps.
+
+    A list has no steps of one that is too large for it.
+    """
 
     task_name: str
     version: int

@@ -484,12 +484,15 @@ class Step(_message.Message):
     """The pause rule that withholds it."""
     waiting_on: _builtins.str
     """What it waits for, in words, while PENDING, SCHEDULED or PAUSED. Of the PAUSED steps of a run the
-    first 500 tell who made the rule, and why.
+    first 500 tell who made the rule, and why. Left out of the last steps of a run whose answer would
+    be too large with it: GetStep has it.
     """
     preserved_from_run_number: _builtins.int
     """Of a preserved step: the run in which the result was made."""
     handler: _builtins.str
-    """The code that a dispatcher runs for it."""
+    """The code that a dispatcher runs for it. Left out of a run of more than 8 MiB of names, whose graph
+    was stored before there was this bound: GetStep has it.
+    """
     in_doubt: _builtins.bool
     """True where an attempt of it may have had its effect, and nobody has resolved that yet: see
     ListInDoubt.
@@ -503,7 +506,7 @@ class Step(_message.Message):
     """True where the input was left out for size: GetStep has it."""
     errors_omitted: _builtins.bool
     """True where its errors were cut for size, to 100 characters of their type and 200 of their text, or
-    where earlier attempts are left out: GetStep has them, as far as those of one step fit.
+    where they or attempts are left out: GetStep has them, as far as those of one step fit.
     """
     resolution: Global___StepResolution.ValueType
     """Of a COMPLETED step: who completed it."""
@@ -539,7 +542,8 @@ class Step(_message.Message):
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
         """Its attempts by number, of those that have ended the last 1,000; a preserved step shows those of its
         source. In a run whose steps have more than 10,000 together, only the last one of each step from
-        there on. GetStep has more of them, zart_step_attempts all.
+        there on; of the last steps none, where the answer would be too large otherwise. GetStep has more
+        of them, zart_step_attempts all.
         """
 
     def __init__(

@@ -40,7 +40,9 @@ class TaskDefinition(_message.Message):
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepSpec]:
         """The graph, 1 to 10,000 steps with 100,000 dependencies together, without cycles. Order is
-        kept.
+        kept. Its names (of steps, of handlers, and in depends_on) have at most 8 MiB together, and they
+        and the inputs, as JSON, at most 14 MiB: else it is PAYLOAD_TOO_LARGE. ListTaskDefinitions leaves
+        it out of one that was stored before there was this bound, and has more than 15 MiB.
         """
 
     @_builtins.property

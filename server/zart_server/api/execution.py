@@ -25,7 +25,7 @@ from zart_server.api.page_tokens import page_of
 from zart_server.api.pages import add_page
 from zart_server.api.reading import Reading
 from zart_server.api.responses import Responses
-from zart_server.api.too_large import leave_out_too_much
+from zart_server.api.too_large import leave_out_too_much, without_steps_if_too_large
 from zart_server.domain.commands import ExecutionView
 from zart_server.engine.background.watches import Watches
 from zart_server.engine.dispatch.dispatch import Dispatch
@@ -185,7 +185,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         response.next_page_token = await add_page(
             request,
             page,
-            lambda found: encode.task_definition(found, with_inputs=False),
+            lambda found: without_steps_if_too_large(
+                encode.task_definition(found, with_inputs=False)
+            ),
             response.task_definitions.append,
         )
         return response

@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 
-from zart_server.domain.errors import InvalidField, TooManyItems
+from zart_server.domain.errors import InvalidField, PayloadTooLarge, TooManyItems
 from zart_server.domain.if_in_doubt import IfInDoubt
+from zart_server.domain.json_text import utf8_size
 from zart_server.domain.model import RetryPolicy, StepSpec
 
 MAX_STEPS = 10_000
 MAX_EDGES = 100_000
+# Every answer about a graph of so many bytes fits into a message of 16 MiB: its names beside 420
+# bytes of each step and 3 of each edge into one about a run, once that leaves out what it may; its
+# names and inputs beside 75 bytes of each step into one about a definition.
+MAX_NAME_BYTES = 8 * 1024 * 1024
+MAX_GRAPH_BYTES = 14 * 1024 * 1024
 _SHOWN = 6  # steps of a cycle
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -72,6 +78,13 @@ class Graph:
         inputs = sum(len(step.input_json or "") for step in self.steps)
         return 150 * len(self.steps) + 30 * sum(map(len, self.depends_on)) + inputs
 
+    @cached_property
+    def name_bytes(self) -> int:
+        """How many bytes its names have: of steps, of handlers, and of what steps depend on."""
+        sizes = [utf8_size(step.step_name) for step in self.steps]
+        handlers = sum(utf8_size(step.handler or step.step_name) for step in self.steps)
+        return sum(sizes) + handlers + sum(sizes[dep] for deps in self.depends_on for dep in deps)
+
     def in_order(self) -> list[int]:
         """Return the step numbers with dependencies first; shorter than ``steps`` in a cycle."""
         waiting = [len(deps) for deps in self.depends_on]
@@ -108,6 +121,28 @@ def refuse_edges(count: int, field: str) -> None:
     """Raise TooManyItems where the steps of a graph name too many dependencies together."""
     if count > MAX_EDGES:
         raise TooManyItems(f"{field}[].depends_on", count, MAX_EDGES)
+
+
+def _refuse_bytes(graph: Graph, field: str) -> None:
+    """Raise PayloadTooLarge where names, or they and the inputs, are too large for answers."""
+    names = graph.name_bytes
+    if names > MAX_NAME_BYTES:
+        raise PayloadTooLarge(
+            field,
+            names,
+            MAX_NAME_BYTES,
+            "of names of steps, of handlers, and in depends_on",
+            "shorten the names, or depend on fewer",
+        )
+    size = names + sum(utf8_size(step.input_json or "") for step in graph.steps)
+    if size > MAX_GRAPH_BYTES:
+        raise PayloadTooLarge(
+            field,
+            size,
+            MAX_GRAPH_BYTES,
+            "of inputs, as JSON, and of names",
+            "keep inputs elsewhere, and pass where they are",
+        )
 
 
 def _link(
@@ -188,7 +223,12 @@ class WrittenGraph:
 
     @classmethod
     def of(cls, steps: Sequence[StepSpec], field: str = "steps") -> WrittenGraph:
-        """Check and link steps as ``Graph.of`` does, and write them."""
+        """Check and link steps as ``Graph.of`` does, and write them.
+
+        Raises PayloadTooLarge, too. A graph that is stored may be larger, from before there was a
+        bound.
+        """
         graph = Graph.of(steps, field)
+        _refuse_bytes(graph, field)
         text = to_json(graph.steps)
         return cls(graph, text, hashlib.sha256(text.encode()).digest())

@@ -51,13 +51,21 @@ class FilterTooBroad(InvalidField):
 
 
 class PayloadTooLarge(ZartError):
-    """A payload, result, input or message is too large."""
+    """A payload, result, input, graph or message is too large.
+
+    ``of`` says what the bytes are of, ``advice`` what to do.
+    """
 
     reason = "PAYLOAD_TOO_LARGE"
 
-    def __init__(self, field: str, size: int, limit: int) -> None:
+    def __init__(self, field: str, size: int, limit: int, of: str = "", advice: str = "") -> None:
+        which = f" {of}" if of else ""
+        then = f": {advice}" if advice else ""
         super().__init__(
-            f"{field}: {size} bytes, at most {limit} are taken", field=field, size=size, limit=limit
+            f"{field}: {size} bytes{which}, at most {limit} are taken{then}",
+            field=field,
+            size=size,
+            limit=limit,
         )
         self.field = self.metadata["field"]
 
