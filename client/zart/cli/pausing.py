@@ -193,6 +193,7 @@ def resume(
             )
         if answer.rules:
             session.print_table(RULES, list(map(rule_row, answer.rules)))
+            session.print(*_rest_lines(answer))
         if canary is None:
             session.print(*_closed_lines(answer))
         session.print(
@@ -206,6 +207,12 @@ def resume(
     answer = session.run(call, show)
     _check_anything_ended(session, answer)
     follow_release(session, answer)
+
+
+def _rest_lines(answer: Resumed) -> list[str]:
+    """Say how many rules the answer had no room for."""
+    rest = answer.rules_deleted - len(answer.rules)
+    return [f"and {counted(rest, 'rule')} more"] if rest > 0 else []
 
 
 def _closed_lines(answer: Resumed) -> list[str]:
@@ -237,17 +244,22 @@ def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
         return Plan()
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
     if doomed:
-        _confirm_rules(session, doomed, asked["canary"], asked["rate_per_second"])
+        rest = _rest_lines(plan)
+        _confirm_rules(session, doomed, rest, asked["canary"], asked["rate_per_second"])
     return Plan(plan_token=plan.plan_token)
 
 
 def _confirm_rules(
-    session: Session, doomed: list[PauseRule], canary: int | None, pace: float | None
+    session: Session,
+    doomed: list[PauseRule],
+    rest: list[str],
+    canary: int | None,
+    pace: float | None,
 ) -> None:
     session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
-    which = "this rule" if len(doomed) == 1 else "these rules"
+    which = " ".join(["this rule" if len(doomed) == 1 else "these rules", *rest])
     steps = sum(rule.paused_steps for rule in doomed)
-    more = "+" if any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
+    more = "+" if rest or any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
     of_them = f"{counted(steps, 'step', more)} of {which}"
     if canary is not None:
         session.confirm(f"release the oldest {canary} of the {of_them}?")

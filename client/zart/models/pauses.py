@@ -136,7 +136,9 @@ class UpdatedPauseRule:
 class Resumed:
     """Answers resume: the rules deleted, or the one that has a pace; how many steps go.
 
-    ``still_releasing_rules`` are rule ids that were passed over, as they were not named.
+    ``still_releasing_rules`` are rule ids that were passed over, as they were not named. Of a scope
+    ``rules_deleted`` counts all rules; of ``rules`` there are as many as an answer has room for,
+    each with at most 100 of the executions that it exempts.
     """
 
     rules_deleted: int

@@ -1372,7 +1372,9 @@ class PauseResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_warning_pb2.Warning]:
-        """What may not be meant: a scope that matches nothing, or that another rule has already."""
+        """What may not be meant: a scope that matches nothing, or that another rule has already. Of rules
+        that have it the first 100.
+        """
 
     @_builtins.property
     def oldest_ready_at(self) -> _timestamp_pb2.Timestamp:
@@ -1535,7 +1537,8 @@ class ResumeResponse(_message.Message):
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.PauseRule]:
         """The rules it deleted; with rule_id, also one that was already deleted; with a pace, the rule,
-        with what it goes on withholding.
+        with what it goes on withholding. Without rule_id as in a list, each with at most the first 100
+        executions that it exempts, and the first 8 MiB of them: rules_deleted counts all.
         """
 
     @_builtins.property

@@ -41,7 +41,7 @@ ORDER BY rule_key;
 -- Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
 -- Locks: pause_rules; pause_work; pause_releases; pause_canaries; pause_epoch; breakers.
 -- Parameters: deleted_by=$1, principal=$2, expired=$3, rule_id=$4, execution_id=$5, task_name=$6,
---   step_pattern=$7, closed_for=$8, request_id=$9, incident=$10.
+--   step_pattern=$7, closed_for=$8, request_id=$9, incident=$10, exempt=$11.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
@@ -94,7 +94,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+        ORDER BY x.execution_id LIMIT $11::bigint) AS exempt, (
             SELECT drained_at FROM zart.pause_drains d
             WHERE d.rule_key = deleted.rule_key) AS drained_at, (
                 SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
@@ -155,7 +155,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
+        ORDER BY x.execution_id LIMIT 100) AS exempt, (
             SELECT drained_at FROM zart.pause_drains d
             WHERE d.rule_key = deleted.rule_key) AS drained_at, (
                 SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,

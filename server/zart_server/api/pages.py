@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -16,6 +16,18 @@ _AROUND = 6  # bytes that an item has before it, at most: its number and its len
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
+
+
+def first_that_fit(items: Iterable[T], encode: Callable[[T], M]) -> list[M]:
+    """Encode the first of some items, for an answer that is no list: at most 8 MiB of them."""
+    room, found = PAGE_BYTES, []
+    for item in items:
+        encoded = encode(item)
+        room -= encoded.ByteSize() + _AROUND
+        if room < 0:
+            break
+        found.append(encoded)
+    return found
 
 
 async def add_page(

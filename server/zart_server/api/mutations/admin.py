@@ -8,6 +8,7 @@ from zart_server.api import decode_admin as decode
 from zart_server.api import encode, encode_step
 from zart_server.api.checks import with_caller
 from zart_server.api.mutations.mutation import Grouping, InLine, Mutation
+from zart_server.api.pages import first_that_fit
 from zart_server.domain.commands import (
     Caller,
     Pause,
@@ -255,7 +256,7 @@ def resume_mutation(
 def _resumed(done: Resumed) -> pb.ResumeResponse:
     return pb.ResumeResponse(
         rules_deleted=done.rules_deleted,
-        rules=map(encode.pause_rule, done.rules),
+        rules=first_that_fit(done.rules, encode.pause_rule),
         released_steps=done.released_steps,
         released_steps_is_lower_bound=done.is_lower_bound,
         still_paused_steps=done.still_paused_steps,

@@ -17,6 +17,7 @@ from zart_server.store.reads.named import (
     read_task_names,
 )
 
+_MOST_EQUAL = 100  # rules that are told, each of which may have a reason of 1,000 bytes
 _COST = 100  # of a name that is compared with another one, as bytes that are decoded
 
 
@@ -24,7 +25,8 @@ async def find_warnings(
     connection: Connection, scope: PauseScope, rule_id: str | None = None
 ) -> PauseWarnings:
     """Return what may not be meant by a scope; the rule that has it itself is left out."""
-    equal = [rule for rule in await equal_rules(connection, scope) if rule.rule_id != rule_id]
+    found = await equal_rules(connection, scope, _MOST_EQUAL + 1)
+    equal = [rule for rule in found if rule.rule_id != rule_id][:_MOST_EQUAL]
     return PauseWarnings(await find_mistake(connection, scope), tuple(equal))
 
 

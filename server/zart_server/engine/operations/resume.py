@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
+from zart_server.domain.model import PauseRule
 from zart_server.domain.operations import Made, OperationKind
 from zart_server.domain.pacing import SLOWEST
 from zart_server.engine.operations.canary import release_canary
@@ -27,7 +28,7 @@ from zart_server.store.pausing.ending import (
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.meant import rules_meant
 from zart_server.store.pausing.releases import begin_release
-from zart_server.store.pausing.rules import RuleRow, find_rule
+from zart_server.store.pausing.rules import LISTED_EXEMPTIONS, RuleRow, find_rule
 from zart_server.store.standby import reach_standby
 
 _EXPIRY_WAIT = 10.0  # seconds; then it is tried again
@@ -76,7 +77,13 @@ async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) 
     over = [] if command.rule_id else await find_active(connection, command.scope, releasing=True)
     would = _resumed(meant, known, over, free, others)
     rules = await counted_now(connection, meant) or would.rules
+    if command.rule_id is None:
+        rules = [_as_listed(rule) for rule in rules]
     return replace(would, rules=tuple(rules), plan_token=token)
+
+
+def _as_listed(rule: PauseRule) -> PauseRule:
+    return replace(rule, exempt_execution_ids=rule.exempt_execution_ids[:LISTED_EXEMPTIONS])
 
 
 async def _known(connection: Connection, command: Resume) -> RuleRow | None:

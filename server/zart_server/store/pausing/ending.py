@@ -7,7 +7,14 @@ from zart_server.domain.model import PauseScope
 from zart_server.store.breaking.closing import CLOSING
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.released import is_releasing
-from zart_server.store.pausing.rules import LAST_LEASE, RULE_COLUMNS, RuleRow, rule_columns
+from zart_server.store.pausing.rules import (
+    LAST_LEASE,
+    LISTED_EXEMPTIONS,
+    MAX_EXEMPTIONS,
+    RULE_COLUMNS,
+    RuleRow,
+    rule_columns,
+)
 from zart_server.store.statement import Statement
 
 # Rules whose own fields equal every field of a scope.
@@ -71,7 +78,7 @@ async def find_active(
     return [RuleRow.from_row(row) for row in rows]
 
 
-def _delete(which: str) -> Statement:
+def _delete(which: str, exempt: int | str) -> Statement:
     text = f"""
     WITH deleted AS (
         UPDATE zart.pause_rules
@@ -95,7 +102,7 @@ def _delete(which: str) -> Statement:
     ), epoch AS (
         UPDATE zart.pause_epoch SET epoch = epoch + 1 WHERE EXISTS (SELECT FROM deleted)
     ), {CLOSING}
-    SELECT {rule_columns("deleted")} FROM deleted ORDER BY rule_key
+    SELECT {rule_columns("deleted", exempt)} FROM deleted ORDER BY rule_key
     """
     tables = (
         "pause_rules",
@@ -108,8 +115,9 @@ def _delete(which: str) -> Statement:
     return Statement(text, locks=tables)
 
 
-_DELETE = _delete(_WANTED)
-_DELETE_EXPIRED = _delete("expires_at <= statement_timestamp() AND expiry_rate IS NULL")
+_HAS_EXPIRED = "expires_at <= statement_timestamp() AND expiry_rate IS NULL"
+_DELETE = _delete(_WANTED, ":exempt::bigint")
+_DELETE_EXPIRED = _delete(_HAS_EXPIRED, LISTED_EXEMPTIONS)
 
 
 async def delete_rules(
@@ -117,9 +125,11 @@ async def delete_rules(
 ) -> list[RuleRow]:
     """Delete (softly) the rules that ``active_rule_keys`` finds; their steps are to be released.
 
-    Closes their breakers, on record. The caller holds the pause lock exclusively.
+    Closes their breakers, on record. Those of a scope are returned with as many exemptions as in a
+    list. The caller holds the pause lock exclusively.
     """
-    values = _wanted(rule_id, scope) | _deleting(caller, expired=False)
+    exempt = LISTED_EXEMPTIONS if rule_id is None else MAX_EXEMPTIONS
+    values = _wanted(rule_id, scope) | _deleting(caller, expired=False) | {"exempt": exempt}
     rows = await tx.fetch(_DELETE.text, *_DELETE.arguments(**values))
     return [RuleRow.from_row(row) for row in rows]
 

@@ -16,13 +16,18 @@ _EQUAL = Statement(
       AND step_pattern IS NOT DISTINCT FROM :step_pattern::text
       AND NOT EXISTS (SELECT FROM zart.pause_releases l
           WHERE l.rule_key = p.rule_key AND l.ended_at IS NULL)
-    ORDER BY rule_key
+    ORDER BY rule_key LIMIT :most::bigint
     """
 )
 
 
-async def equal_rules(connection: Connection, scope: PauseScope) -> list[EqualRule]:
-    """Return the rules with this very scope that stand, oldest first: not those that release."""
+async def equal_rules(
+    connection: Connection, scope: PauseScope, most: int | None = None
+) -> list[EqualRule]:
+    """Return the rules with this very scope that stand, oldest first: not those that release.
+
+    ``most``: the first so many of them; None: all.
+    """
     rows = await connection.fetch(
         _EQUAL.text,
         *_EQUAL.arguments(
@@ -30,6 +35,7 @@ async def equal_rules(connection: Connection, scope: PauseScope) -> list[EqualRu
             task_name=scope.task_name,
             step_pattern=scope.step_pattern,
             everything=scope.everything,
+            most=most,
         ),
     )
     return [EqualRule(*row) for row in rows]

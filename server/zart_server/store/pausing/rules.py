@@ -24,12 +24,13 @@ RULE_COLUMNS = """rule_key, rule_id, execution_id, task_name, step_pattern, ever
     created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
     expired, incident, breaker_id, expiry_rate"""
 MAX_EXEMPTIONS = 1_000  # of a rule
+LISTED_EXEMPTIONS = 100  # of them are given with each of several rules
 # The last lease token given out. Read under the exclusive pause lock, when no claim is under way,
 # it divides the leases before from those after.
 LAST_LEASE = "zart.last_token()"
 
 
-def rule_columns(of: str, exempt: int = MAX_EXEMPTIONS) -> str:
+def rule_columns(of: str, exempt: int | str = MAX_EXEMPTIONS) -> str:
     """Return the columns of a rule that ``RuleRow`` takes; ``of`` is the table with the others.
 
     At most so many executions are given that it exempts.

@@ -9,11 +9,15 @@ from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import PauseRule, PauseScope
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.counting import in_flight, with_counts, withheld_steps
-from zart_server.store.pausing.rules import RuleRow, find_rule, rule_columns
+from zart_server.store.pausing.rules import (
+    LISTED_EXEMPTIONS,
+    RuleRow,
+    find_rule,
+    rule_columns,
+)
 from zart_server.store.statement import Statement
 
 _LOOKED_AT = 5_000
-_EXEMPT = 100  # executions that a list gives with each rule
 
 
 def _statement(where: str, order: str) -> Statement:
@@ -29,7 +33,7 @@ def _statement(where: str, order: str) -> Statement:
         SELECT r.*, until FROM (
             SELECT CASE count(*) WHEN {_LOOKED_AT} THEN min(rule_key) END AS until FROM first) e
         LEFT JOIN LATERAL (
-            SELECT {rule_columns("first", _EXEMPT)} FROM first
+            SELECT {rule_columns("first", LISTED_EXEMPTIONS)} FROM first
             WHERE (:execution_id::text IS NULL OR execution_id = :execution_id)
               AND (:task_name::text IS NULL OR task_name = :task_name)
               AND (:step_pattern::text IS NULL OR step_pattern = :step_pattern)
