@@ -53,7 +53,7 @@ async def told_of(
     async with grpc.aio.insecure_channel("127.0.0.1:1") as channel:
         stub: Any = DispatchServiceStub(channel)
         with closing(Threads(1)) as threads:
-            attempts = Attempts(stub, [TASK], threads, report, lambda _: None)
+            attempts = Attempts(stub, [TASK], threads, report, lambda _: None, 2**28)
             attempts._traces = traces or attempts._traces
             with meanwhile:
                 await attempts.run(in_hand, begun.append)

@@ -1,4 +1,4 @@
-"""``zart dispatch``: how many handlers, which lease and which grace, by options and by variables."""
+"""``zart dispatch``: how many handlers, which lease, grace and results, by options and by variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from waiting import eventually, until
 import zart.cli.dispatching
 from zart.testing.server import ServerUnderTest
 
-VARIABLES = ("ZART_CONCURRENCY", "ZART_LEASE", "ZART_GRACE")
+VARIABLES = ("ZART_CONCURRENCY", "ZART_LEASE", "ZART_GRACE", "ZART_RESULTS_MIB")
 TASKS = """
 import asyncio
 import zart
@@ -54,11 +54,15 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "options", "expected"),
     [
-        ((), "", (16, 30.0, 10.0)),
-        (("64", "120", "0"), "", (64, 120.0, 0.0)),
-        (("64", "120", "60"), "--concurrency 1 --lease 1 --grace 0.5", (1, 1.0, 0.5)),
-        (("", "", ""), "", (16, 30.0, 10.0)),
-        (("1", "3600", "2147483647"), "", (1, 3600.0, 2147483647.0)),
+        ((), "", (16, 30.0, 10.0, 256)),
+        (("64", "120", "0", "1024"), "", (64, 120.0, 0.0, 1024)),
+        (
+            ("64", "120", "60", "64"),
+            "--concurrency 1 --lease 1 --grace 0.5 --results-mib 4",
+            (1, 1.0, 0.5, 4),
+        ),
+        (("", "", "", ""), "", (16, 30.0, 10.0, 256)),
+        (("1", "3600", "2147483647", "4"), "", (1, 3600.0, 2147483647.0, 4)),
     ],
     ids=["neither", "variables", "options", "empty variables", "bounds"],
 )
@@ -67,13 +71,14 @@ def test_an_option_goes_before_its_variable(
     given: dict[str, Any],
     values: tuple[str, ...],
     options: str,
-    expected: tuple[int, float, float],
+    expected: tuple[int, float, float, int],
 ) -> None:
     for name, value in zip(VARIABLES, values, strict=False):
         monkeypatch.setenv(name, value)
     done = zart_command(monkeypatch, ["dispatch", "orders", *options.split()])
     assert (done.code, done.err) == (0, "")
-    assert (given["concurrency"], given["lease"], given["grace"]) == expected
+    names = [name.removeprefix("ZART_").lower() for name in VARIABLES]
+    assert tuple(given[name] for name in names) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,12 +94,14 @@ def test_an_option_goes_before_its_variable(
         ("ZART_LEASE", " "),
         ("ZART_GRACE", "-1"),
         ("ZART_GRACE", "inf"),
+        ("ZART_RESULTS_MIB", "3"),
+        ("ZART_RESULTS_MIB", "64.5"),
     ],
 )
 def test_a_bad_value_is_misuse_and_names_option_and_variable(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], name: str, value: str
 ) -> None:
-    option = f"--{name.removeprefix('ZART_').lower()}"
+    option = f"--{name.removeprefix('ZART_').lower().replace('_', '-')}"
     typed = zart_command(monkeypatch, ["dispatch", "orders", option, value])
     monkeypatch.setenv(name, value)
     found = zart_command(monkeypatch, ["dispatch", "orders"])
@@ -108,7 +115,7 @@ async def test_a_process_does_what_its_variables_say(
     rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
 ) -> None:
     """One step at a time, under a lease of five minutes, which has no time to end."""
-    own = dict(zip(VARIABLES, ("1", "300", "0"), strict=True))
+    own = dict(zip(VARIABLES, ("1", "300", "0", "4"), strict=True))
     command = (sys.executable, "-m", "zart.cli", "dispatch", "orders")
     own["ZART_ADDRESS"] = zart_server.address
     with dispatcher_process(tmp_path, own, *command) as process:

@@ -13,6 +13,7 @@ import zart
     ("options", "told"),
     [
         ({"concurrency": 0}, "concurrency"),
+        ({"results_mib": 3}, "results_mib must be at least 4, which come with a lease"),
         ({"lease": 0.5}, "lease must be 1 to 3600 seconds"),
         ({"lease": 7200}, "lease must be 1 to 3600 seconds"),
         ({"lease": float("nan")}, "lease must be 1 to 3600 seconds"),

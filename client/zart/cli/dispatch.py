@@ -40,6 +40,13 @@ Grace = Annotated[
         help="Seconds that handlers have at the end.",
     ),
 ]  # fmt: skip
+ResultsMib = Annotated[
+    int,
+    typer.Option(
+        "--results-mib", min=4, envvar="ZART_RESULTS_MIB",
+        help="MiB of results of other steps that an attempt may need; more is a failure for good.",
+    ),
+]  # fmt: skip
 
 
 @app.command(epilog=example("dispatch tasks --concurrency 64"))
@@ -50,6 +57,7 @@ def dispatch(
     concurrency: Concurrency = 16,
     lease: Lease = 30.0,
     grace: Grace = 10.0,
+    results_mib: ResultsMib = 256,
     health_listen: HealthListen = None,
     metrics_listen: MetricsListen = None,
     stream: Annotated[
@@ -89,6 +97,7 @@ def dispatch(
                     concurrency=concurrency,
                     lease=lease,
                     grace=grace,
+                    results_mib=results_mib,
                     health_listen=health_listen,
                     metrics_listen=metrics_listen,
                     stream=stream,

@@ -30,6 +30,7 @@ async def dispatch_until_stopped(
     concurrency: int,
     lease: float,
     grace: float,
+    results_mib: int,
     health_listen: str | None,
     metrics_listen: str | None,
     stream: bool,
@@ -59,6 +60,7 @@ async def dispatch_until_stopped(
         concurrency=concurrency,
         lease=lease,
         grace=grace,
+        results_mib=results_mib,
         stream=stream,
         on_readiness=tell,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,7 +16,7 @@ from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.log import Log
-from zart.dispatcher.outcomes import failed_with, released, timed_out
+from zart.dispatcher.outcomes import failed_with, released, results_too_large, timed_out
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, from_call
@@ -38,6 +38,7 @@ class Attempts:
     """Runs the handlers of tasks in hand.
 
     ``report`` takes each outcome. ``dropped`` takes a task whose lease is lost: it is not reported.
+    An attempt gets at most ``results_bytes`` of results of the steps that its step depends on.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Attempts:
         threads: Threads,
         report: Callable[[InHand, pb.TaskOutcome], None],
         dropped: Callable[[InHand], None],
+        results_bytes: int,
     ) -> None:
         self._stub = stub
         self._steps = {
@@ -55,6 +57,7 @@ class Attempts:
         self._threads = threads
         self._report = report
         self._dropped = dropped
+        self._results_bytes = results_bytes
         self._traces = AttemptTraces(tracer())
         self._trouble = Trouble(_log, "results that steps need are not given")
 
@@ -114,15 +117,22 @@ class Attempts:
     async def _fetch_results(self, in_hand: InHand) -> bool:
         """Fetch the results that were left out of the lease, repeating until they are there.
 
-        Return False, having reported that, if the server refuses to send them, or if the lease is
-        over by then: whoever stood still meanwhile does not know what others have begun.
+        Return False, having reported that, if the server refuses to send them, if they are more
+        than an attempt may have, or if the lease is over by then: whoever stood still meanwhile
+        does not know what others have begun.
         """
-        names = list(in_hand.task.upstream_omitted)
-        most = _RESULTS_AT_ONCE
+        task, most = in_hand.task, _RESULTS_AT_ONCE
+        fetched = _bytes_of(task.upstream_json.values())
         try:
-            while names:
-                most = await self._fetch(in_hand, names[:most])
-                del names[:most]
+            while task.upstream_omitted:
+                found = await self._fetch(in_hand, task.upstream_omitted[:most])
+                fetched += _bytes_of(found.values())
+                task.upstream_json.update(found)
+                del task.upstream_omitted[: len(found)]
+                most = len(found)
+                if fetched > self._results_bytes:  # before the process has no memory left
+                    self._report(in_hand, results_too_large(in_hand, fetched, self._results_bytes))
+                    return False
         except (InvalidField, PayloadTooLarge, TooManyItems) as error:
             self._report(in_hand, failed_with(in_hand, error))
             return False
@@ -131,8 +141,8 @@ class Attempts:
             return False
         return True
 
-    async def _fetch(self, in_hand: InHand, names: list[str]) -> int:
-        """Fetch the first of these results, and return how many: fewer over a narrow way."""
+    async def _fetch(self, in_hand: InHand, names: list[str]) -> Mapping[str, str]:
+        """Fetch the first of these results: fewer over a narrow way."""
         request = pb.GetStepResultsRequest(
             task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token, step_names=names
         )
@@ -148,9 +158,12 @@ class Attempts:
                     del request.step_names[max(1, len(request.step_names) // 2) :]
             else:
                 if response.results.keys() >= set(request.step_names):
-                    in_hand.task.upstream_json.update(response.results)
                     self._trouble.over()
-                    return len(request.step_names)
+                    return {name: response.results[name] for name in request.step_names}
                 problem = "some are missing"
             self._trouble.met(problem)
             await backoff.wait()
+
+
+def _bytes_of(results: Iterable[str]) -> int:
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in results)

@@ -30,13 +30,18 @@ _POLL = 30.0  # seconds of one long poll at most
 # and ends the connection at the fourth ping that is too early: so many pings are in one poll.
 _PINGS = 2.5
 _POLL_UNPINGED = 5.0
-_LARGE = 4 * 1024 * 1024  # bytes, half of what an answer has room for
+_RESULTS_MIB = 4
+_LARGE = _RESULTS_MIB * 1024 * 1024  # bytes, half of what an answer has room for
 _TIMEOUT = 10.0  # seconds on top
 _TIMEOUT_UNPINGED = 5.0  # nothing else shows that the server is gone
 
 
 def refuse_options(
-    tasks: Collection[Task], concurrency: int, lease: float, dispatcher_id: str | None
+    tasks: Collection[Task],
+    concurrency: int,
+    lease: float,
+    dispatcher_id: str | None,
+    results_mib: int,
 ) -> None:
     """Raise ValueError for what no server would lease tasks by, and for two tasks of one name."""
     named: dict[str, Task] = {}
@@ -51,6 +56,8 @@ def refuse_options(
         )
     if concurrency < 1:
         raise ValueError("concurrency must be at least 1")
+    if results_mib < _RESULTS_MIB:
+        raise ValueError(f"results_mib must be at least {_RESULTS_MIB}, which come with a lease")
     if not _SHORTEST <= lease <= _LONGEST:
         raise ValueError(f"lease must be {_SHORTEST:g} to {_LONGEST:g} seconds, not {lease!r}")
     if dispatcher_id and (len(dispatcher_id.encode()) > _ID_BYTES or dispatcher_id.isspace()):

@@ -48,6 +48,23 @@ def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 -
     return outcome
 
 
+def results_too_large(in_hand: InHand, fetched: int, most: int) -> pb.TaskOutcome:
+    """Return the outcome of an attempt whose step depends on more results than it may be given.
+
+    ``fetched``: how many bytes of JSON its results have so far, more than ``most``.
+    """
+    task = in_hand.task
+    given = len(task.upstream_json)
+    message = (
+        f"{task.step_name!r} depends on too much: {given} of the"
+        f" {given + len(task.upstream_omitted)} results that it needs have {fetched} bytes of JSON,"
+        f" at most {most} are fetched for an attempt (results_mib of its dispatcher): let steps"
+        " pass where large results are"
+    )
+    error = execution_pb2.StepError(type="ResultsTooLarge", message=message)
+    return _failed(in_hand, error, retryable=False)
+
+
 def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
     """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried.
 

@@ -54,6 +54,7 @@ class Dispatcher:
     threads. ``lease``: the seconds (1 to 3600) that a lease lasts unless extended. ``grace``: the
     seconds that running handlers have to end when it stops; then their attempts are lost: they may
     have had their effect, count, and are repeated, unless the step runs ``once``.
+    ``results_mib``: how many MiB of results of the steps that it depends on each attempt may need.
     ``stream``: lease and report over one stream, where it passes and no ``channel`` is given.
     ``keepalive`` is as in ``zart.connect``. A step may run more than once.
     ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
@@ -74,13 +75,14 @@ class Dispatcher:
         concurrency: int = 16,
         lease: float = 30.0,
         grace: float = 10.0,
+        results_mib: int = 256,
         dispatcher_id: str | None = None,
         keepalive: float | None = None,
         stream: bool = True,
         on_readiness: Callable[[bool], None] | None = None,
     ) -> None:
         given = list(tasks)
-        refuse_options(given, concurrency, lease, dispatcher_id)
+        refuse_options(given, concurrency, lease, dispatcher_id, results_mib)
         self.tasks = {task.name: task for task in given}
         self.dispatcher_id = (
             dispatcher_id or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
@@ -93,6 +95,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._lease = lease
         self._grace = grace
+        self._results_bytes = results_mib * 1024 * 1024
         self._on_readiness = on_readiness
         self._in_hand: set[InHand] = set()
         self._unseen: set[InHand] = set()
@@ -162,7 +165,8 @@ class Dispatcher:
         tasks = self.tasks.values()
         self._stop, self._is_over = stop, False
         pace = Pace(self._concurrency)
-        attempts = Attempts(stub, tasks, threads, self._report, self._let_go)
+        most = self._results_bytes
+        attempts = Attempts(stub, tasks, threads, self._report, self._let_go, most)
         self._slots = Slots(self._concurrency, attempts.run, self._look, pace)
         room = Room(self._concurrency, pace, self._slots, self._in_hand)
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
