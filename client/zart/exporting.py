@@ -1,14 +1,15 @@
 """Exports an execution whole, as one line of JSON: its runs, their steps, attempts, and operations.
 
 A script of calls, that a client of either kind plays: each call is answered, and after the last one
-there is the line. The parts are as the API answers them, in proto JSON.
+there is the line. The parts are as the API answers them, in proto JSON. Of a run that was read only
+its text is kept: an execution may have many, each as large as memory is.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -47,6 +48,7 @@ def exporting(execution_id: str, created_at: datetime | None = None) -> Script[s
         raise removed_meanwhile(execution_id)
     is_apart = any(map(_is_cut, current.steps))
     runs = [(yield from _run(current))]
+    del current
     for number in range(last):
         state = yield get_execution(execution_id, run_number=number)
         _check_same(execution, state.execution)
@@ -56,9 +58,9 @@ def exporting(execution_id: str, created_at: datetime | None = None) -> Script[s
     # Answers about steps, and operations, do not say of which execution with the id.
     if is_apart or is_used_again:
         _check_same(execution, (yield get_execution(execution_id)).execution)
-    whole = _parts(execution)
-    line = {**whole, "runs": runs, "operations": [_parts(each) for each in operations]}
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    whole = [_text(execution)[:-1], ',"runs":[', *_joined(runs), '],"operations":[']
+    whole += [*_joined([_text(each)] for each in operations), "]}"]
+    return "".join(whole)
 
 
 def _check_same(first: Execution, now: Execution) -> None:
@@ -71,8 +73,8 @@ def _is_cut(step: Step) -> bool:
     return step.result_omitted or step.input_omitted or step.errors_omitted
 
 
-def _run(state: GetExecutionResponse) -> Script[dict[str, Any]]:
-    """Return a run with its steps."""
+def _run(state: GetExecutionResponse) -> Script[list[str]]:
+    """Return the text of a run with its steps, in pieces."""
     run = state.run
     steps = []
     for step in state.steps:
@@ -86,7 +88,7 @@ def _run(state: GetExecutionResponse) -> Script[dict[str, Any]]:
         steps.append(found)
     if lacks_result(run):
         run.result_json = joined(run, last_steps(steps))
-    return {**_parts(run), "steps": list(map(_parts, steps))}
+    return [_text(run)[:-1], ',"steps":[', *_joined([_text(step)] for step in steps), "]}"]
 
 
 def _operations(execution_id: str) -> Script[tuple[list[Operation], bool]]:
@@ -112,5 +114,14 @@ def _operations(execution_id: str) -> Script[tuple[list[Operation], bool]]:
         call = call.after(page.next_page_token)
 
 
-def _parts(message: Message) -> dict[str, Any]:
-    return MessageToDict(message, always_print_fields_with_no_presence=True)
+def _text(message: Message) -> str:
+    parts = MessageToDict(message, always_print_fields_with_no_presence=True)
+    return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+
+
+def _joined(texts: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the pieces of texts, with a comma between two texts."""
+    for number, pieces in enumerate(texts):
+        if number:
+            yield ","
+        yield from pieces

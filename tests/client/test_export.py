@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,9 @@ from zart import errors
 from zart.exporting import exporting
 from zart.scripts import Script
 from zart.testing.server import ServerUnderTest
+from zart.v1 import execution_pb2 as states
+from zart.v1 import execution_service_pb2 as execution
+from zart.v1.audit_service_pb2 import ListOperationsResponse
 
 LONG = 900_000  # of a result
 
@@ -40,6 +44,7 @@ async def test_a_line_has_all_of_it(rig: Rig, zart_server: ServerUnderTest) -> N
         await eventually(are_alike)
     assert "\n" not in line
     found = json.loads(line)
+    assert json.dumps(found, ensure_ascii=False, separators=(",", ":")) == line
     assert (found["executionId"], found["taskName"]) == ("x", "t")
     first, second = found["runs"]
     assert json.loads(first["payloadJson"]) == {"big": 2**60}
@@ -253,3 +258,23 @@ async def test_one_that_begins_anew_without_those_runs_is_not_mixed_in(
     monkeypatch.setattr(rig.client, "send_raw", slowly)
     with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
         await rig.client.export_execution("x")
+
+
+def test_of_what_was_read_only_the_text_is_kept() -> None:
+    runs, text = 20, "r" * 500_000
+    script = exporting("x")
+    script.send(None)
+    tracemalloc.start()
+    try:
+        for number in (runs - 1, *range(runs - 1)):
+            run = states.Run(run_id=f"x:run:{number}", run_number=number)
+            steps = [states.Step(step_name="a", result_json=text)]
+            script.send(execution.GetExecutionResponse(run=run, steps=steps))
+        with pytest.raises(StopIteration) as ended:
+            script.send(ListOperationsResponse())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    line = ended.value.value
+    assert [run["runNumber"] for run in json.loads(line)["runs"]] == list(range(runs))
+    assert peak < 2.5 * len(line)
