@@ -9,6 +9,7 @@ from zart_server.api import fields
 from zart_server.api.decode_dispatch import lease_tasks, outcomes_of
 from zart_server.domain.dispatch import Outcome
 from zart_server.domain.errors import InvalidField, TooManyItems
+from zart_server.engine.dispatch.long_polls import LongPolls
 
 TASKS = [f"task-{n}" for n in range(20)]
 HANDLERS = [f"handler-{n}" for n in range(30)]
@@ -64,6 +65,24 @@ def test_names_are_counted_before_any_is_looked_at() -> None:
             lease_tasks(lease([*TASKS] * 51, []))
         with pytest.raises(TooManyItems):
             lease_tasks(lease(TASKS, [""] * 10_001))
+
+
+def test_long_lists_are_the_same_ones_as_long_as_any_call_has_them() -> None:
+    many = [f"h{n}" for n in range(2_000)]
+    before = len(fields._in_use)
+    first, again = lease_tasks(lease(TASKS, many)), lease_tasks(lease(TASKS, many))
+    (outcome,) = outcomes_of(report(TASKS, many))
+
+    assert again.handlers is first.handlers
+    polls = LongPolls()
+    with polls.register(first) as one, polls.register(again) as other:
+        assert other.lessee.handlers is one.lessee.handlers
+        assert isinstance(outcome, Outcome)
+        assert outcome.lease_next is not None
+        assert outcome.lease_next.handlers is one.lessee.handlers
+    assert len(fields._in_use) == before + 1
+    del first, again, one, other, outcome
+    assert len(fields._in_use) == before
 
 
 def test_of_long_lists_nothing_is_kept_and_all_is_checked() -> None:

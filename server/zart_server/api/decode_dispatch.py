@@ -58,18 +58,24 @@ def lease_tasks(request: pb.LeaseTasksRequest) -> LeaseTasks:
     with Checks() as check:
         if not request.task_names:
             check.fail("task_names", "is empty: name the tasks that you can run")
+        dispatcher_id = check(name_of, request.dispatcher_id, "dispatcher_id")
+        task_names = check(names_sent_again, request.task_names, "task_names")
+        handlers = check(names_sent_again, request.handlers, "handlers", 10_000)
+        max_tasks = check(_max_tasks, request.max_tasks, "max_tasks")
+        wait, lease_duration = _ZERO, _DEFAULT_LEASE
+        if has(request, "wait"):
+            wait = check(duration_of, request.wait, "wait", _ZERO, _MAX_WAIT)
+        if has(request, "lease_duration"):
+            lease_duration = check(duration_of, request.lease_duration, "lease_duration", *_LEASE)
         return LeaseTasks(
-            dispatcher_id=check(name_of, request.dispatcher_id, "dispatcher_id"),
-            task_names=check(names_sent_again, request.task_names, "task_names"),
-            handlers=check(names_sent_again, request.handlers, "handlers", 10_000),
-            max_tasks=check(_max_tasks, request.max_tasks, "max_tasks"),
-            wait=check(duration_of, request.wait, "wait", _ZERO, _MAX_WAIT)
-            if has(request, "wait")
-            else _ZERO,
-            lease_duration=check(duration_of, request.lease_duration, "lease_duration", *_LEASE)
-            if has(request, "lease_duration")
-            else _DEFAULT_LEASE,
+            dispatcher_id=dispatcher_id,
+            task_names=task_names.names,  # not before all of the others are checked
+            handlers=handlers.names,
+            max_tasks=max_tasks,
+            wait=wait,
+            lease_duration=lease_duration,
             principal=principal(),
+            asked=(task_names, handlers),
         )
 
 
@@ -106,10 +112,8 @@ def _lease_next(
         return LeaseNext(
             dispatcher_id=dispatcher_id,
             principal=caller,
-            task_names=frozenset(check(names_sent_again, wish.task_names, "lease_next.task_names")),
-            handlers=frozenset(
-                check(names_sent_again, wish.handlers, "lease_next.handlers", 10_000)
-            ),
+            task_names=check(names_sent_again, wish.task_names, "lease_next.task_names"),
+            handlers=check(names_sent_again, wish.handlers, "lease_next.handlers", 10_000),
             max_tasks=check(_max_tasks, wish.max_tasks, "lease_next.max_tasks"),
             lease_duration=check(
                 duration_of, wish.lease_duration, "lease_next.lease_duration", *_LEASE

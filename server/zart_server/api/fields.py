@@ -9,6 +9,7 @@ import math
 import unicodedata
 from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
+from weakref import WeakValueDictionary
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -84,22 +85,46 @@ def names_of(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[
     return tuple(name_of(name, f"{field}[{index}]") for index, name in enumerate(names))
 
 
-def names_sent_again(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> tuple[str, ...]:
+class NamesSentAgain(frozenset[str]):
+    """Names that were checked, as a set; ``names`` is the list of them, in order.
+
+    Lists that are equal are one of these as long as any call has it.
+    """
+
+    __slots__ = ("names",)
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> NamesSentAgain:
+        """Make one of names that were checked."""
+        made = cls(names)
+        made.names = names
+        return made
+
+
+_in_use = WeakValueDictionary[tuple[str, ...], NamesSentAgain]()
+
+
+def names_sent_again(names: Sequence[str], field: str, limit: int = MAX_ITEMS) -> NamesSentAgain:
     """Check a list of names that callers send with each of many calls: the same one once, mostly.
 
-    Lists that are equal, and not long, are one object: its names are hashed but once.
+    Ten thousand calls may wait with ten thousand names each. Of lists that are not long some are
+    kept beyond the calls, so that their names are hashed but once.
     """
     items_of(names, field, limit)
     given = tuple(names)
     is_long = len(given) > _KEPT_NAMES or sum(map(len, given)) > _KEPT_LETTERS
-    checked = None if is_long else _checked(given)
-    return names_of(given, field, limit) if checked is None else checked
+    checked = _in_use.get(given) if is_long else _checked(given)
+    if checked is None:
+        checked = NamesSentAgain.of(names_of(given, field, limit))
+        _in_use[checked.names] = checked
+    return checked
 
 
 @functools.lru_cache(maxsize=64)  # a few MB where all are as long as can be
-def _checked(names: tuple[str, ...]) -> tuple[str, ...] | None:
+def _checked(names: tuple[str, ...]) -> NamesSentAgain | None:
     with contextlib.suppress(InvalidField):  # its field depends on whose names they are
-        return names_of(names, "")
+        return NamesSentAgain.of(names_of(names, ""))
     return None
 
 

@@ -15,7 +15,10 @@ from zart_server.domain.model import ReportStatus, StepError, StepSpec
 
 @dataclass(frozen=True, slots=True)
 class LeaseTasks:
-    """Lease up to ``max_tasks``, waiting for the first. ``handlers`` empty: any."""
+    """Lease up to ``max_tasks``, waiting for the first. ``handlers`` empty: any.
+
+    ``asked``: both as sets, where they are at hand: calls that wait for the same share them.
+    """
 
     dispatcher_id: str
     task_names: tuple[str, ...]
@@ -24,6 +27,7 @@ class LeaseTasks:
     wait: timedelta
     lease_duration: timedelta
     principal: str = ""
+    asked: tuple[frozenset[str], frozenset[str]] | None = None
 
 
 class LeasedTask(NamedTuple):

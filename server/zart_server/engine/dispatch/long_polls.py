@@ -82,11 +82,15 @@ class LongPolls:
 
         If the call ends without a look after it was woken, others are woken in its stead.
         """
+        task_names, handlers = command.asked or (
+            frozenset(command.task_names),
+            frozenset(command.handlers),
+        )
         lessee = LeaseNext(
             command.dispatcher_id,
             command.principal,
-            frozenset(command.task_names),
-            frozenset(command.handlers),
+            task_names,
+            handlers,
             command.max_tasks,
             command.lease_duration,
         )
