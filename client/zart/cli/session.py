@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from zart.calls.call import Call, ListCall
-    from zart.cli.json_output import ListWriter
     from zart.models import Page
     from zart.sync_client import SyncClient
 
@@ -214,8 +213,7 @@ class Session:
         """Send a call for up to ``limit`` items (0: all), print each page; return how many."""
         from zart.cli.json_output import ListWriter  # noqa: PLC0415 - with the protos only
 
-        writer: ListWriter | None = None
-        table = Table(self.out, columns)
+        writer, table = None, Table(self.out, columns)
         shown, token, size = 0, "", _PAGE if 0 < limit <= _PAGE else _FIRST_PAGE
         while True:
             message, page = self._page(call, min(size, limit - shown) if limit else size, token)
