@@ -7,9 +7,11 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from alembic import command
 from ports import free_port
 from rig import CHAIN, specs
 from server.health import NOT_SERVING, SERVING, health
+from sqlalchemy import Connection, text
 from waiting import GIVE_UP, eventually, until
 
 import zart
@@ -17,23 +19,35 @@ from zart import errors
 from zart.testing.fixtures import execute
 from zart.testing.server import serving
 from zart_server.embedded import postgres
-from zart_server.store.migrate import migrate
+from zart_server.store.migrate import _config, _connected, migrate
 from zart_server.store.schema import known_versions
 
 SERVICE = "zart.v1.AdminService"
-OLDER = """
-    DROP INDEX zart.breakers_updated;
-    ALTER TABLE zart.breakers DROP COLUMN updated_at;
-    ALTER TABLE zart.breaker_counts DROP COLUMN failed_otherwise;
-    UPDATE zart.alembic_version SET version_num = '0028';
-"""
+BEFORE = known_versions()[-2]
 
 
-@pytest.mark.parametrize(
-    ("lose", "version"), [(OLDER, "0028"), ("DROP SCHEMA zart CASCADE", "none")]
-)
+def make_anew(url: str, version: str) -> None:
+    """Leave nothing but an older schema, or none, as a standby had that lacked the newest."""
+    execute(url, "DROP SCHEMA zart CASCADE")
+    if version == "none":
+        return
+
+    def upgrade(connection: Connection) -> None:
+        connection.execute(text("CREATE SCHEMA zart"))
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+
+    async def run() -> None:
+        async with _connected(url) as connection, connection.begin():
+            await connection.run_sync(upgrade)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("version", [BEFORE, "none"])
 async def test_health_and_log_tell_of_it_until_somebody_migrates(
-    lose: str, version: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    version: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cause = (
         f"NOT_SERVING: the database has schema {version}, this server needs"
@@ -46,7 +60,7 @@ async def test_health_and_log_tell_of_it_until_somebody_migrates(
             client = zart.connect(server.address, timeout=GIVE_UP)
             await client.start("t", execution_id="x", steps=specs(CHAIN))
         with postgres.running(folder, durable=False) as elsewhere:  # where the server is not
-            await asyncio.to_thread(execute, elsewhere.url, lose)
+            await asyncio.to_thread(make_anew, elsewhere.url, version)
         with postgres.running(folder, port=port, durable=False) as database:
             await until(lambda: cause in caplog.text)
             assert await health(client, SERVICE) == NOT_SERVING
