@@ -21,6 +21,7 @@ from waiting import GIVE_UP
 import zart
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.domain.identity import Role
+from zart_server.store.known_types import KnowingConnection
 
 settings.register_profile(
     "zart",
@@ -96,7 +97,7 @@ async def client(zart_server: ServerUnderTest) -> AsyncIterator[zart.Client]:
 @pytest.fixture
 async def db(zart_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
     """A connection to the server's database, for what only SQL can tell."""
-    connection = await asyncpg.connect(zart_database)
+    connection = await asyncpg.connect(zart_database, connection_class=KnowingConnection)
     yield connection
     await connection.close()
 

@@ -87,7 +87,7 @@ def zart_database(zart_postgres: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     other = database_url(zart_postgres, "zart")
     with _reached_by_its_url():
-        execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY wal_log")
+        execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
         yield database_url(zart_postgres, name)
         execute(other, f"DROP DATABASE {name} WITH (FORCE)")
 

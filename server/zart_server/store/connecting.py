@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import asyncpg
 
 from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.known_types import KnowingConnection
 from zart_server.store.sessions import DriverConnection, Session, is_direct, pooled
 
 _TIMEOUT = 5.0  # seconds, for all hosts together
@@ -73,7 +74,8 @@ class Connector:
     ) -> DriverConnection:
         """Connect to one host, and set the session up."""
         connection: DriverConnection = await asyncpg.connect(
-            **{**self._arguments, **arguments, **host}, timeout=timeout
+            **{**self._arguments, **arguments, **host, "connection_class": KnowingConnection},
+            timeout=timeout,
         )
         try:
             async with asyncio.timeout(timeout):
