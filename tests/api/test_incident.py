@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from batching import dead_steps
 from google.protobuf.descriptor import ServiceDescriptor
 from rig import CHAIN, Rig
 
@@ -85,3 +86,39 @@ async def test_a_bad_one_is_refused(rig: Rig, bad: str) -> None:
             await asked
         assert list(refused.value.fields) == ["incident"]
     assert len(await rig.client.list_runs("x")) == 1
+
+
+async def test_what_is_done_to_a_rule_belongs_to_its_incident_unless_another_is_given(
+    rig: Rig,
+) -> None:
+    call = rig.client
+    rule_id = (await call.pause(task_name="t", incident="INC-7")).rule_id
+    await call.update_pause_rule(rule_id, exempt=["x"])
+    await call.update_pause_rule(rule_id, expires_in=3600)
+    await call.update_pause_rule(rule_id, unexempt=["x"], incident="INC-8")
+
+    found = [o.incident for o in await call.list_operations(kind="UPDATE_PAUSE_RULE")]
+    assert found == ["INC-8", "INC-7", "INC-7"]
+
+
+async def test_what_is_done_to_a_batch_belongs_to_its_incident_unless_another_is_given(
+    rig: Rig,
+) -> None:
+    call = rig.client
+    await dead_steps(call, 2)
+    created = await call.create_batch(
+        zart.RetryStep(), everything=True, rate_per_second=0.01, incident="INC-7"
+    )
+    await call.pause_batch(created.batch_id)
+    await call.update_batch(created.batch_id, rate_per_second=0.02)
+    await call.resume_batch(created.batch_id, incident="INC-8")
+    await call.cancel_batch(created.batch_id)
+
+    done = await call.list_operations(batch_id=created.batch_id)
+    assert {o.kind.value: o.incident for o in done if "BATCH" in o.kind.value} == {
+        "CREATE_BATCH": "INC-7",
+        "PAUSE_BATCH": "INC-7",
+        "UPDATE_BATCH": "INC-7",
+        "RESUME_BATCH": "INC-8",
+        "CANCEL_BATCH": "INC-7",
+    }

@@ -105,7 +105,8 @@ async def record_deleted_rules(
 ) -> None:
     """Record what was done to rules, one operation for each.
 
-    It belongs to the caller's incident; what happens by itself has none, and belongs to the rule's.
+    It belongs to the caller's incident; where that is none, as of what happens by itself, to the
+    rule's.
     """
     operations = [
         NewOperation(

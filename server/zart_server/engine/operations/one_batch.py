@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from zart_server.domain.batches import Batch
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import BatchFinished, BatchNotFound
@@ -27,10 +29,14 @@ async def living_batch(tx: Tx, batch_id: str) -> BatchRow:
 
 
 async def changed_batch(tx: Tx, kind: OperationKind, batch_id: str, caller: Caller) -> Batch:
-    """Record what was done to a batch, and return it as it is now."""
-    await record_batch(tx, kind, batch_id, caller)
-    tx.changes.batches = True
+    """Record what was done to a batch, and return it as it is now.
+
+    It belongs to the caller's incident; where none is given, to the batch's.
+    """
     changed = await read_batch(tx, batch_id)
     if changed is None:
         raise BatchNotFound(batch_id)
+    incident = caller.incident or changed.batch.incident
+    await record_batch(tx, kind, batch_id, replace(caller, incident=incident))
+    tx.changes.batches = True
     return changed.batch

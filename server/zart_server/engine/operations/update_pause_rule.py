@@ -132,7 +132,11 @@ async def _record(
     removed: Sequence[str],
     expiry: Expiry | None,
 ) -> None:
-    """Record the change: whom it concerns can be found by the execution."""
+    """Record the change: whom it concerns can be found by the execution.
+
+    It belongs to the caller's incident; where none is given, to the rule's.
+    """
+    caller = replace(caller, incident=caller.incident or rule.incident)
     made = [(execution_id, Made(is_exempt=True)) for execution_id in added]
     made += [(execution_id, Made(is_exempt=False)) for execution_id in removed]
     if expiry is not None or not made:
