@@ -13,6 +13,7 @@ from waiting import GIVE_UP
 
 from zart_server.domain.errors import ZartError
 from zart_server.engine.background.state_watches import StateWatches
+from zart_server.engine.background.watches import Watches
 
 MESSAGES = 4
 
@@ -47,7 +48,11 @@ async def test_what_does_not_change_is_told_again_after_a_while() -> None:
         async for state in messages:
             told.append(state)
     assert told == ["the same"] * MESSAGES
-    assert inspect.signature(StateWatches).parameters["longest"].default == 15
+
+
+@pytest.mark.parametrize("kind", [StateWatches, Watches])
+def test_the_15_seconds_that_are_promised_leave_one_for_the_way(kind: type[object]) -> None:
+    assert inspect.signature(kind).parameters["longest"].default == 14
 
 
 async def test_who_begins_waits_for_no_other_read() -> None:
