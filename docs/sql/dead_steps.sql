@@ -4,24 +4,28 @@
 -- Parameters: run_keys=$1, step_nos=$2, group_keys=$3, kinds=$4, ids=$5, task_names=$6,
 --   step_names=$7, types=$8, templates=$9.
 WITH died AS MATERIALIZED (
-    SELECT * FROM unnest($1::text::bigint[], $2::text::integer[],
+    SELECT u.run_key, u.step_no, u.group_key, s.completed_at AS died_at
+    FROM unnest($1::text::bigint[], $2::text::integer[],
             $3::text::bigint[]) u(run_key, step_no, group_key)
+    CROSS JOIN LATERAL (
+        SELECT completed_at FROM zart.steps
+        WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
 ), counted AS (
     UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n, dead_listed = r.dead_listed + u.n
     FROM (SELECT run_key, count(*)::integer AS n FROM died GROUP BY run_key) u
     WHERE r.run_key = ANY(ARRAY[u.run_key])
 ), listed AS (
     INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at, died_at)
-    SELECT d.run_key, d.step_no, r.execution_key, d.group_key, r.listed_at, s.completed_at
+    SELECT d.run_key, d.step_no, r.execution_key, d.group_key, r.listed_at, d.died_at
     FROM died d CROSS JOIN LATERAL (
         SELECT execution_key, listed_at FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
-    CROSS JOIN LATERAL (
-        SELECT completed_at FROM zart.steps
-        WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
 ), kinds AS (
-    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
-    SELECT * FROM unnest($4::text::bigint[], $5::text[], $6::text[],
-            $7::text[], $8::text[], $9::text[]) u(group_key)
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template,
+            first_seen)
+    SELECT group_key, id, task_name, step_name, type, template, (ARRAY(SELECT min(died_at) FROM died GROUP BY group_key ORDER BY group_key))[n::integer]
+    FROM unnest($4::text::bigint[], $5::text[], $6::text[], $7::text[],
+            $8::text[], $9::text[])
+    WITH ORDINALITY u(group_key, id, task_name, step_name, type, template, n)
     ORDER BY group_key
     ON CONFLICT (group_key) DO NOTHING
 )
@@ -52,10 +56,14 @@ CROSS JOIN LATERAL (
 -- store/dead_steps.py: tell_kinds
 -- Have dead steps be of these kinds, which need not be there, as ``list_by_kinds`` does.
 -- Locks: nothing.
--- Parameters: kinds=$1, ids=$2, task_names=$3, step_names=$4, types=$5, templates=$6.
-INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
-SELECT * FROM unnest($1::text::bigint[], $2::text[], $3::text[],
-        $4::text[], $5::text[], $6::text[]) u(group_key)
+-- Parameters: first_seen=$1, kinds=$2, ids=$3, task_names=$4, step_names=$5, types=$6,
+--   templates=$7.
+INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template,
+        first_seen)
+SELECT group_key, id, task_name, step_name, type, template, ($1::timestamptz[])[n::integer]
+FROM unnest($2::text::bigint[], $3::text[], $4::text[], $5::text[],
+        $6::text[], $7::text[])
+WITH ORDINALITY u(group_key, id, task_name, step_name, type, template, n)
 ORDER BY group_key
 ON CONFLICT (group_key) DO NOTHING;
 

@@ -56,6 +56,7 @@ async def test_what_differs_in_particulars_is_one_group(rig: Rig) -> None:
     assert first.last_seen is not None
     assert before <= first.first_seen <= first.last_seen <= datetime.now(UTC)
     assert second.first_seen == second.last_seen  # there was only one
+    assert first.first_seen == (await rig.client.get_step("x-0", "charge-card")).completed_at
     one = [("order", "charge-card", declined, 1)]
     assert await _groups(rig, execution_id_prefix="x-1") == one
     assert await _groups(rig, error_contains="card 9") == one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,43 +24,52 @@ class Death(NamedTuple):
 
 
 # Kinds that are there already cost a look each. One that is new keeps others that know it, too,
-# waiting for the end of this transaction; all take them in one order.
+# waiting for the end of this transaction; all take them in one order. It was seen first as its
+# first step died, which is some time before this is stored. ``first_seen``: an array.
 _KINDS = """
-    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
-    SELECT * FROM unnest(:kinds::text::bigint[], :ids::text[], :task_names::text[],
-        :step_names::text[], :types::text[], :templates::text[]) u(group_key)
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template,
+        first_seen)
+    SELECT group_key, id, task_name, step_name, type, template, ({first_seen})[n::integer]
+    FROM unnest(:kinds::text::bigint[], :ids::text[], :task_names::text[], :step_names::text[],
+        :types::text[], :templates::text[])
+        WITH ORDINALITY u(group_key, id, task_name, step_name, type, template, n)
     ORDER BY group_key
     ON CONFLICT (group_key) DO NOTHING
 """
+# In the order of the kinds, which is that of their keys: no join has to be planned.
+_FIRST_DEATHS = "ARRAY(SELECT min(died_at) FROM died GROUP BY group_key ORDER BY group_key)"
 _RECORD = Statement(
     f"""
     WITH died AS MATERIALIZED (
-        SELECT * FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
+        SELECT u.run_key, u.step_no, u.group_key, s.completed_at AS died_at
+        FROM unnest(:run_keys::text::bigint[], :step_nos::text::integer[],
             :group_keys::text::bigint[]) u(run_key, step_no, group_key)
+        CROSS JOIN LATERAL (
+            SELECT completed_at FROM zart.steps
+            WHERE run_key = u.run_key AND step_no = u.step_no OFFSET 0) s
     ), counted AS (
         UPDATE zart.runs r SET dead_steps = r.dead_steps + u.n, dead_listed = r.dead_listed + u.n
         FROM (SELECT run_key, count(*)::integer AS n FROM died GROUP BY run_key) u
         WHERE r.run_key = {only("u.run_key")}
     ), listed AS (
         INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at, died_at)
-        SELECT d.run_key, d.step_no, r.execution_key, d.group_key, r.listed_at, s.completed_at
+        SELECT d.run_key, d.step_no, r.execution_key, d.group_key, r.listed_at, d.died_at
         FROM died d CROSS JOIN LATERAL (
             SELECT execution_key, listed_at FROM zart.runs WHERE run_key = d.run_key OFFSET 0) r
-        CROSS JOIN LATERAL (
-            SELECT completed_at FROM zart.steps
-            WHERE run_key = d.run_key AND step_no = d.step_no OFFSET 0) s
-    ), kinds AS ({_KINDS})
+    ), kinds AS ({_KINDS.format(first_seen=_FIRST_DEATHS)})
     SELECT
     """,
     locks=("runs, which the caller has locked",),
 )
 
 
-def _kinds(kinds: Sequence[ErrorKind]) -> dict[str, object]:
-    each = dict.fromkeys(kinds)
-    tasks, steps, ids, types, templates, *_ = zip(*each, strict=True)
+def _kinds(kinds: Collection[ErrorKind]) -> dict[str, object]:
+    """Return kinds as parameters: each once, in the order of their keys."""
+    by_key = {kind.key: kind for kind in dict.fromkeys(kinds)}
+    keys = sorted(by_key)
+    tasks, steps, ids, types, templates, *_ = zip(*(by_key[key] for key in keys), strict=True)
     return {
-        "kinds": numbers(kind.key for kind in each),
+        "kinds": numbers(keys),
         "ids": ids,
         "task_names": tasks,
         "step_names": steps,
@@ -115,7 +124,7 @@ _UNTOLD = Statement(
     """,
     locks=("dead_steps, passing over locked rows",),
 )
-_PUT_KINDS = Statement(_KINDS)
+_PUT_KINDS = Statement(_KINDS.format(first_seen=":first_seen::timestamptz[]"))
 # By COALESCE no index finds them but that of their keys: those of groups have all of a kind, or all
 # of which nobody has told.
 _LIST = Statement(
@@ -162,7 +171,12 @@ async def find_untold(connection: Connection, most: int) -> list[UntoldDeath]:
 
 async def tell_kinds(tx: Tx, dead: Sequence[ListedDeath], kinds: Sequence[ErrorKind]) -> int:
     """Have dead steps be of these kinds, which need not be there, as ``list_by_kinds`` does."""
-    await tx.execute(_PUT_KINDS.text, *_PUT_KINDS.arguments(**_kinds(kinds)))
+    first: dict[int, datetime] = {}
+    for one, kind in zip(dead, kinds, strict=True):
+        first[kind.key] = min(one.died_at, first.get(kind.key, one.died_at))
+    seen = [first[key] for key in sorted(first)]
+    values = _PUT_KINDS.arguments(first_seen=seen, **_kinds(kinds))
+    await tx.execute(_PUT_KINDS.text, *values)
     return await list_by_kinds(tx, dead, kinds)
 
 

@@ -29,7 +29,7 @@ from zart_server.store.statement import Statement
 _GROUPS = 2_000
 
 
-# A kind is written down a moment after the death that brought it.
+# Servers wrote down as the first time a moment after the death, once.
 def _detailing(where: str, order: str) -> Statement:
     return Statement(f"""
         SELECT LEAST(e.first_seen, t.died_at), t.died_at, ARRAY(
