@@ -13,7 +13,7 @@ from rig import Rig
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.error_kinds import ErrorKind
 from zart_server.domain.errors import StoreUnavailable
-from zart_server.domain.fingerprint import fingerprint
+from zart_server.domain.fingerprint import NEWEST, fingerprint
 from zart_server.domain.model import StepError
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def group(order: str, version: int) -> str:
 def new_kind(order: str) -> tuple[Any, ...]:
     """Return a statement, and its arguments, that inserts the kind into which it is regrouped."""
     old = ErrorKind.of("t", "a", StepError("Broken", message(order)), 1)
-    kind = ErrorKind.of("t", "a", StepError("Broken", message(order)), 2)._replace(
+    kind = ErrorKind.of("t", "a", StepError("Broken", message(order)), NEWEST)._replace(
         former_id=old.error_group_id, former_template=old.template
     )
     return _INSERT, kind.key, *kind

@@ -28,7 +28,7 @@ from zart_server.domain.errors import ZartError
 from zart_server.domain.fingerprint import NEWEST
 from zart_server.store.db import Database
 
-NEW, OLD = group("K", 2), {order: group(order, 1) for order in ("K", "M")}
+NEW, OLD = group("K", NEWEST), {order: group(order, 1) for order in ("K", "M")}
 TEMPLATE = "order <id> is gone"
 
 
@@ -228,7 +228,7 @@ async def test_servers_and_operators_are_not_in_each_others_way(
         async def is_in_use() -> bool:
             await turn(other)
             await turn(zart_server)
-            return list(await _groups(rig)) == [old.replace("eg-1", "eg-2")]
+            return list(await _groups(rig)) == [old.replace("eg-1", f"eg-{NEWEST}")]
 
         await eventually(is_in_use)
     (found,) = await rig.client.list_error_groups()

@@ -35,6 +35,28 @@ _IDS = r"""
 """
 
 
+# Addresses, times, and numbers of a to f: as they were told at first, and since the third version.
+_IPV6 = r"(?<![\w:])\[?(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:\]:\d{1,5})?(?![\w:])"
+# Short ones, too, unless they may be names of a program (a::b), which begin with letters. A colon
+# that goes on with what the message says (::1: refused) is no part of one.
+_IPV6_SHORT_TOO = r"""
+        (?<![\w:\[])\[?(?:
+            [0-9A-Fa-f]{0,4}::[0-9][0-9A-Fa-f]{0,3}
+            |[0-9][0-9A-Fa-f]{0,3}::[0-9A-Fa-f]{0,4}
+            |(?=[A-Fa-f]{1,3}[0-9])[0-9A-Fa-f]{4}::[0-9A-Fa-f]{0,4}
+            |(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?<![0-9A-Fa-f]:)(?<!:::)
+            |::(?=\]:)
+        )(?:(?:\.\d{1,3}){3})?(?:%\w{1,15})?(?:\](?::\d{1,5})?)?(?!\w|:[\w:])"""
+_HOST = r"(?<![\w.-])(?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63}:\d{2,5}(?![\w.])"
+_HOST_NO_TIME = r"(?<![\w.-])(?=[0-9.-]{0,63}[A-Za-z])" + _HOST.removeprefix(r"(?<![\w.-])")
+# Of letters only they are eight at least, which hardly a word is (facade, decade, effaced); the
+# short name of a commit has seven characters.
+_HEX = r"(?<!\w)(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)"
+_HEX_SHORT_TOO = r"""
+        (?<!\w)(?=[0-9]*+[A-Fa-f])[0-9A-Fa-f]{8,}+(?!\w)
+        |(?<!\w)(?=[0-9]*+[A-Fa-f])(?=[A-Fa-f]*+[0-9])[0-9A-Fa-f]{7}(?!\w)"""
+
+
 # What may hold spaces is replaced before the words are read: no traceback begins within a text,
 # which has one line only.
 _TRACEBACK = re.compile(
@@ -48,19 +70,25 @@ _URL_OVER_TEXT = re.compile(r"""://(?:[^\s"'<>`“«:]|:(?!//))*+[`“«]""")
 # What any particular of a word has in it: most words have not, and that is seen in a tenth of the
 # time that all particulars take.
 _MAY_HOLD = re.compile(r"[\d@/\\]|[:-].*[:-]")
+# Of letters only are numbers of a to f: few messages have any, which is seen in all of one at once.
+_HEX_LETTERS = re.compile(r"[A-Fa-f]{8}")
+_MAY_HOLD_LETTERS = re.compile(f"{_MAY_HOLD.pattern}|{_HEX_LETTERS.pattern}")
 
 
 # Of a word. The first that fits stands, so what may hold the others comes before them. No part
 # repeats another: a message of any kind is read in time of its length.
-def _particulars(ids: str) -> re.Pattern[str]:
+def _particulars(
+    ids: str = "", ipv6: str = _IPV6, host: str = _HOST, hexadecimal: str = _HEX
+) -> re.Pattern[str]:
     return re.compile(
         r"""
     (?P<address>
         [A-Za-z][A-Za-z0-9+.-]{1,15}://[^\s"'<>]+
         |[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}
         |(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.])
-        |(?<![\w:])\[?(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}(?:\]:\d{1,5})?(?![\w:])
-        |(?<![\w.-])(?:[A-Za-z0-9-]{1,63}\.){0,8}[A-Za-z0-9-]{1,63}:\d{2,5}(?![\w.]))
+        |"""
+        f"{ipv6}|{host})"
+        r"""
     |(?P<path>(?<![\w/\\])(?:[A-Za-z]:\\|\.{0,2}/|~/)[\w.@%+~-]+(?:[/\\][\w.@%+~-]*)*)
     |(?P<uuid>(?<!\w)[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}(?!\w))
     """
@@ -68,7 +96,9 @@ def _particulars(ids: str) -> re.Pattern[str]:
         + r"""
     |(?P<number>
         (?<!\w)0[xX][0-9A-Fa-f]+(?!\w)
-        |(?<!\w)(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])[0-9A-Fa-f]{8,}(?!\w)
+        |"""
+        + hexadecimal
+        + r"""
         |(?:(?<!\w)-)?\d+(?:[.,]\d+)*(?:[eE][+-]?\d+(?!\w))?)
         """,
         re.VERBOSE,
@@ -76,13 +106,19 @@ def _particulars(ids: str) -> re.Pattern[str]:
 
 
 # What has been released is never changed: groups of it are in databases.
-_VERSIONS = {1: _particulars(""), 2: _particulars(_IDS)}
+_VERSIONS = {
+    1: _particulars(),
+    2: _particulars(_IDS),
+    3: _particulars(_IDS, _IPV6_SHORT_TOO, _HOST_NO_TIME, _HEX_SHORT_TOO),
+}
 OLDEST, NEWEST = min(_VERSIONS), max(_VERSIONS)
+_LETTERS_ALONE = 3  # since this version words of letters only may be numbers
+_NO_HEX = r"(?![A-Fa-f]{8,}+\ )"
 # Of a whole message, where texts and others have to be replaced in the order that they come in.
 # Plain words are passed over together: what is at each letter of them takes time.
 _WITH_TEXT = {
     version: re.compile(
-        rf"(?P<words>(?<![A-Za-z])(?:[A-Za-z]+\ )+)"
+        rf"(?P<words>(?<![A-Za-z])(?:{_NO_HEX if version >= _LETTERS_ALONE else ''}[A-Za-z]+\ )+)"
         rf"|(?P<text>{_TEXT.pattern})|{particulars.pattern}",
         re.VERBOSE,
     )
@@ -115,12 +151,19 @@ def _read(error_type: str, message: str, version: int) -> Fingerprint:
     if "://" in text and _URL_OVER_TEXT.search(text):
         words = _WITH_TEXT[version].sub(_placeholder, text).split()
     else:
-        words = [
-            word
-            if word.isalpha() or not _MAY_HOLD.search(word)
-            else particulars.sub(_placeholder, word)
-            for word in _TEXT.sub("<text>", text).split()
-        ]
+        text = _TEXT.sub("<text>", text)
+        if version < _LETTERS_ALONE or not _HEX_LETTERS.search(text):
+            words = [
+                word
+                if word.isalpha() or not _MAY_HOLD.search(word)
+                else particulars.sub(_placeholder, word)
+                for word in text.split()
+            ]
+        else:
+            words = [
+                particulars.sub(_placeholder, word) if _MAY_HOLD_LETTERS.search(word) else word
+                for word in text.split()
+            ]
     # Only now: what is cut off is the same then, however long the particulars before it are.
     template = " ".join(words)[:_TOLD]
     return Fingerprint(_id_of(error_type, template, version), error_type, template)

@@ -11,11 +11,12 @@ CREATE INDEX error_groups_by_former_id ON zart.error_groups (former_id, group_ke
     WHERE former_id IS NOT NULL;
 
 -- By which version deaths are told, and since when: one row. A database in which nothing has begun
--- has nobody who would have to learn of the newest.
+-- has nobody who would have to learn of the newest. One that began with an older version is brought
+-- to it by servers.
 CREATE TABLE zart.fingerprint_version (
     version integer NOT NULL,
     since   timestamptz NOT NULL
 );
 CREATE UNIQUE INDEX fingerprint_version_is_one ON zart.fingerprint_version ((true));
 INSERT INTO zart.fingerprint_version (version, since)
-SELECT CASE WHEN EXISTS (SELECT FROM zart.runs) THEN 1 ELSE 2 END, '-infinity';
+SELECT CASE WHEN EXISTS (SELECT FROM zart.runs) THEN 1 ELSE 3 END, '-infinity';
