@@ -35,15 +35,19 @@ FILTERING = [
 
 
 def nested(descriptor: Descriptor) -> Iterator[tuple[str, Message]]:
-    """Yield each message of ours within a request, at any depth: its path, and a request of it."""
+    """Yield each message within a request, at any depth: its path, and a request of it.
+
+    Google's, too (times, masks, JSON values), but not what is within these.
+    """
     for field in descriptor.fields:
         inner = field.message_type
-        if inner is None or not inner.full_name.startswith("zart."):
+        if inner is None:
             continue
+        within = nested(inner) if inner.full_name.startswith("zart.") else ()
         name = f"{field.name}[0]" if field.is_repeated else field.name
         unknown = message_factory.GetMessageClass(inner)()
         unknown.MergeFromString(FROM_A_NEWER_CALLER)
-        for path, part in [(NUMBER, unknown), *nested(inner)]:
+        for path, part in [(NUMBER, unknown), *within]:
             request = message_factory.GetMessageClass(descriptor)()
             place = getattr(request, field.name)
             (place.add() if field.is_repeated else place).CopyFrom(part)
@@ -76,6 +80,25 @@ async def test_it_is_named_and_nothing_else_is_looked_at(
         assert isinstance(told, errors.UnknownField)
         assert list(told.fields) == [path]
         assert "older than its caller" in told.fields[path]
+
+
+@pytest.mark.parametrize(("levels", "after"), [(1, 0), (11, 0), (1, 20_000)])
+async def test_it_is_seen_wherever_it_is_in_a_json_value(
+    zart_server: ServerUnderTest, levels: int, after: int
+) -> None:
+    """It is named as if it were the value's: what leads there is the caller's. Or that has one."""
+    restart = admin_service_pb2.RestartRequest(execution_id="x")
+    part = restart.payload
+    for _ in range(levels):
+        for _ in range(after):
+            part.list_value.values.add().bool_value = True
+        part = part.list_value.values.add().struct_value.fields["secret"]
+    part.MergeFromString(FROM_A_NEWER_CALLER)
+
+    told = await refusal(zart_server, ADMIN.methods_by_name["Restart"], restart.SerializeToString())
+
+    assert isinstance(told, errors.UnknownField)
+    assert list(told.fields) == ["payload" if after else f"payload.{NUMBER}"]
 
 
 async def test_it_is_named_in_filters_of_what_only_reads(zart_server: ServerUnderTest) -> None:

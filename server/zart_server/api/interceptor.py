@@ -21,7 +21,7 @@ from zart_server.api.context import Context
 from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.step_counts import counting_steps
-from zart_server.api.unknown_fields import refusing
+from zart_server.api.unknown_fields import looking
 from zart_server.api.wire import check_kind, check_parts
 from zart_server.domain.errors import (
     InvalidField,
@@ -133,8 +133,8 @@ def _writing(method: str, handler: Handler, entry: Entry) -> Handler:
 
 def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaitable[Any]]:
     """Return what makes of raw bytes, or of an iterator of them, what a handler takes."""
-    parse = refusing(method, handler.request_deserializer)
-    kind = _kind_of(handler)
+    parse, kind = handler.request_deserializer, _kind_of(handler)
+    look = looking(method, kind)
     count = None if kind is None else counting_steps(kind)
 
     async def asked(call: ServedCall, raw: Any) -> Any:  # noqa: ANN401 - a message, or an iterator
@@ -144,6 +144,8 @@ def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaita
         if kind is not None and len(raw) >= aside.LARGE:
             await _check_large(raw, kind)
         call.request = await aside.decoded(_parse, parse, raw)
+        if look is not None:  # after that: what is refused for it is on record as it was read
+            await aside.decoded(look, call.request, raw)
         if count is not None and len(raw) < aside.LARGE:
             aside.REQUEST_BYTES.set(max(len(raw), _STEP_BYTES * count(call.request)))
         return call.request
