@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
@@ -16,10 +17,12 @@ import zart
 from zart import errors
 from zart.gateway.bindings import all_services
 from zart.testing.server import ServerUnderTest
+from zart.v1 import admin_service_pb2
 from zart_server.api.attempted import is_refusal
 from zart_server.api.audited import AUDITED
 from zart_server.api.errors import CODES
 from zart_server.api.record_limit import Origin, RecordLimit
+from zart_server.api.refused_words import RefusedWords
 
 _LARGE = {"text": "secret-" + "x" * 1_100_000}
 ATTEMPTS = "SELECT * FROM zart_operation_attempts ORDER BY operation_id"
@@ -164,20 +167,60 @@ async def test_no_answer_waits_for_the_record(rig: Rig) -> None:
 async def test_who_was_refused_a_role_is_on_record(
     connect: Connect, db: asyncpg.Connection[Any]
 ) -> None:
+    """With who asks for what and why, which nobody was let in by, and never with values."""
     with pytest.raises(errors.RoleRequired):
-        await connect("viewer").pause(task_name="t", triggered_by="eve")
+        await connect("viewer").retry_step(
+            "x", "a", triggered_by="eve", reason="why", incident="INC-7", request_id="r"
+        )
     with pytest.raises(errors.InvalidCredentials):
         await connect("stranger").pause(task_name="t")
     with pytest.raises(errors.RoleRequired):
-        await connect("nobody").restart("x")
-    rows = await recorded(db, 2)
-    assert [(row["principal"], row["kind"]) for row in rows] == [
-        ("viewer", "pause"),
-        ("nobody", "restart"),
+        await connect("nobody").restart(
+            "x" * 300, payload={"card": "secret"}, incident="secret" * 20
+        )
+    with pytest.raises(errors.RoleRequired):
+        await connect("viewer").start("t", "secret" * 20_000, execution_id="large")
+    rows = await recorded(db, 3)
+    assert [(row["principal"], row["kind"], row["execution_id"]) for row in rows] == [
+        ("viewer", "retry_step", "x"),
+        ("nobody", "restart", ""),
+        ("viewer", "start", ""),  # that large it is not read for the record
     ]
     assert {row["refusal"]["code"] for row in rows} == {"PERMISSION_DENIED"}
-    # It was refused before anything that it said was read.
-    assert {row["triggered_by"] for row in rows} == {""}
+    told = rows[0]
+    assert (told["step_name"], told["triggered_by"], told["reason"]) == ("a", "eve", "why")
+    assert (told["incident"], told["request_id"]) == ("INC-7", "r")
+    assert "secret" not in str(rows)
+
+
+async def test_who_lacks_a_role_and_says_nothing_is_refused_all_the_same(
+    guarded: ServerUnderTest, db: asyncpg.Connection[Any]
+) -> None:
+    async with grpc.aio.insecure_channel(guarded.address) as channel:
+        metadata = [("authorization", "Bearer zart_token-of-viewer")]
+        send: grpc.aio.StreamStreamMultiCallable[bytes, bytes]
+        send = channel.stream_stream("/zart.v1.AdminService/Pause", request_serializer=bytes)
+        silent, ended, broken = [send(metadata=metadata) for _ in range(3)]
+        await ended.done_writing()
+        await broken.write(b"\xff")
+        for call in (silent, ended, broken):
+            assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
+    rows = await recorded(db, 3)
+    assert {(row["principal"], row["kind"]) for row in rows} == {("viewer", "pause")}
+
+
+async def test_what_refused_calls_say_is_read_of_few_at_a_time() -> None:
+    words, said = RefusedWords(), asyncio.Event()
+
+    async def saying(message: bytes) -> AsyncIterator[bytes]:
+        await said.wait()
+        yield message
+
+    reading = [asyncio.create_task(words.read(bytes.decode, saying(b"x"))) for _ in range(17)]
+    await reading[16]  # which is not waited for
+    said.set()
+    assert await asyncio.gather(*reading) == ["x"] * 16 + [None]
+    assert await words.read(bytes.decode, saying(b"y")) == "y"
 
 
 async def test_a_request_of_a_newer_caller_is_on_record(
@@ -187,9 +230,16 @@ async def test_a_request_of_a_newer_caller_is_on_record(
         send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
         send = channel.unary_unary("/zart.v1.AdminService/Restart", request_serializer=bytes)
         with pytest.raises(grpc.aio.AioRpcError):
-            await send(b"\xf8\xff\xff\xff\x0f\x01")
+            await send(
+                admin_service_pb2.RestartRequest(
+                    execution_id="x", triggered_by="eve", reason="why", incident="INC-7"
+                ).SerializeToString()
+                + b"\xf8\xff\xff\xff\x0f\x01"
+            )
     [row] = await recorded(rig.db, 1)
     assert row["refusal"]["metadata"] == {"fields": "536870911"}
+    assert (row["execution_id"], row["incident"]) == ("x", "INC-7")
+    assert (row["triggered_by"], row["reason"]) == ("eve", "why")
 
 
 async def test_at_most_sixty_a_minute_of_one_caller(rig: Rig) -> None:

@@ -58,8 +58,14 @@ async def test_certificates_of_callers_are_asked_for_and_name_them(
         # An alternative name says more than the common name.
         async with zart.connect(server.address, credentials=show(authority, "bob")) as bob:
             with pytest.raises(errors.RoleRequired):
-                await bob.start("t", steps=specs({"a": ()}))
+                await bob.start("t", execution_id="y", steps=specs({"a": ()}), incident="I")
             assert len(await bob.list_executions()) == 1
+
+            async def is_on_record() -> bool:
+                found = await bob.list_operations(statuses=["REFUSED"], execution_id="y")
+                return [(o.principal, o.incident) for o in found] == [("spiffe://example/bob", "I")]
+
+            await eventually(is_on_record)
         async with zart.connect(server.address, credentials=show(authority, "carol")) as carol:
             with pytest.raises(errors.RoleRequired):
                 await carol.list_executions()

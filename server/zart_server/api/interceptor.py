@@ -17,7 +17,9 @@ from google.protobuf.message import DecodeError
 
 from zart_server import aside
 from zart_server.api import call_trace
+from zart_server.api.audited import AUDITED
 from zart_server.api.context import Context
+from zart_server.api.refused_words import Parse, RefusedWords, words_of
 from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.step_counts import counting_steps
@@ -38,6 +40,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, door: Door) -> None:
         self._door = door
+        self._words = RefusedWords()
         self._unasked = Entry(self._door, None, exists=True)
         self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
 
@@ -61,19 +64,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             verdict = await access.judge(method, metadata, exists=exists)
         entry = Entry(self._door, verdict, exists)
         if not exists or (verdict is not None and verdict.error is not None):
-            # A handler of streams: the message of a call that is refused is not even read.
-            return grpc.stream_stream_rpc_method_handler(_refused(method, entry))
+            # A handler of streams: the message of a call that is refused is not even read, but
+            # for the record of a mutation that lacks a role.
+            asked = handler.request_deserializer if exists else None
+            return grpc.stream_stream_rpc_method_handler(
+                _refused(method, entry, asked, self._words)
+            )
         return _wrapped(method, handler, entry)
 
 
 def _refused(
-    method: str, entry: Entry
+    method: str, entry: Entry, parse: Parse | None, words: RefusedWords
 ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[object]]:
     async def run() -> AsyncIterator[object]:  # of a caller who may know
         raise UnknownMethod(method)
 
-    async def refuse(_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[object]:
-        async with aclosing(ServedCall(method, context, entry).stream(run)) as nothing:
+    async def refuse(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[object]:
+        call = ServedCall(method, context, entry)
+
+        async def unread() -> object:
+            return await words.read(parse, requests)
+
+        if method in AUDITED:
+            call.unread = unread
+        async with aclosing(call.stream(run)) as nothing:
             async for response in nothing:
                 yield response
 
@@ -87,9 +101,10 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
     wraps handlers of grpc.aio (OpenTelemetry's agent) iterates over them.
     """
     inner, make, asked = _behavior_of(handler), _maker_of(handler), _asking(method, handler)
+    begin = _beginning(method, handler, entry)
 
     async def answer(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
-        call = ServedCall(method, context, entry)
+        call = begin(raw, context)
 
         async def run() -> object:
             return await inner(await asked(call, raw), context)
@@ -97,7 +112,7 @@ def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:
         return await call.answer(run)
 
     async def stream(raw: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - as above
-        call = ServedCall(method, context, entry)
+        call = begin(raw, context)
 
         async def run() -> AsyncIterator[object]:
             return cast("AsyncIterator[object]", inner(await asked(call, raw), context))
@@ -118,9 +133,10 @@ def _writing(method: str, handler: Handler, entry: Entry) -> Handler:
     To gRPC it answers by one response, so that what it returns goes out in one piece with the end.
     """
     inner, asked = _behavior_of(handler), _asking(method, handler)
+    begin = _beginning(method, handler, entry)
 
     async def write(raw: Any, context: Context) -> Any:  # noqa: ANN401 - as above
-        call = ServedCall(method, context, entry)
+        call = begin(raw, context)
         responses = Responses(context, handler.response_serializer, call.responds)
 
         async def run() -> object:
@@ -129,6 +145,24 @@ def _writing(method: str, handler: Handler, entry: Entry) -> Handler:
         return await call.writing(run)
 
     return grpc.unary_unary_rpc_method_handler(write, None, handler.response_serializer)
+
+
+def _beginning(method: str, handler: Handler, entry: Entry) -> Callable[[Any, Context], ServedCall]:
+    """Return what makes a call of raw bytes: its caller's certificate is judged only then."""
+    parse = handler.request_deserializer
+    is_read = method in AUDITED and entry.verdict is None and entry.door.access is not None
+
+    def begin(raw: Any, context: Context) -> ServedCall:  # noqa: ANN401 - as above
+        call = ServedCall(method, context, entry)
+        if is_read:
+
+            async def unread() -> object:
+                return words_of(parse, raw)
+
+            call.unread = unread
+        return call
+
+    return begin
 
 
 def _asking(method: str, handler: Handler) -> Callable[[ServedCall, Any], Awaitable[Any]]:
@@ -174,7 +208,7 @@ def _maker_of(handler: Handler) -> Callable[..., Handler]:
 
 
 async def _all_parsed(
-    parse: Callable[[bytes], Any] | None, raw: AsyncIterator[bytes], kind: Descriptor | None
+    parse: Parse | None, raw: AsyncIterator[bytes], kind: Descriptor | None
 ) -> AsyncIterator[Any]:
     async for one in raw:
         aside.REQUEST_BYTES.set(len(one))  # of who iterates
@@ -195,7 +229,7 @@ def _kind_of(handler: Handler) -> Descriptor | None:
     return kind
 
 
-def _parse(parse: Callable[[bytes], Any] | None, raw: bytes) -> Any:  # noqa: ANN401 - a message of any method
+def _parse(parse: Parse | None, raw: bytes) -> Any:  # noqa: ANN401 - a message of any method
     try:
         return raw if parse is None else parse(raw)
     except (DecodeError, ValueError):

@@ -28,6 +28,7 @@ from zart_server.api.peer import address_of
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
     InvalidCredentials,
+    RoleRequired,
     Unauthenticated,
     ZartError,
 )
@@ -61,6 +62,8 @@ class ServedCall:
         self.method = method
         self.context = context
         self.request: Any = None
+        # Reads what the call says, for the record of its refusal alone; None of what it does not.
+        self.unread: Callable[[], Awaitable[Any]] | None = None
         self._entry = entry
         self._begun = time.monotonic()
         self._limit: CallLimit | None = None
@@ -161,6 +164,8 @@ class ServedCall:
         CALLING.set(verdict.identity)
         self._principal = verdict.identity.principal
         if verdict.error is not None:
+            if isinstance(verdict.error, RoleRequired) and self.unread is not None:
+                self.request = await self.unread()
             raise self._noted(access, verdict.error)
 
     def _noted(self, access: AccessControl, error: Exception) -> Exception:

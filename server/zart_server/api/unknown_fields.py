@@ -52,8 +52,8 @@ def _look_everywhere(request: Message, raw: bytes) -> None:
     """Refuse whatever is not known, at any depth: nothing is named before there is something.
 
     JSON values have as many parts as their caller likes. What a request loses with its unknown
-    fields is seen without looking at each of them in Python, to 64 messages within each other: those
-    are 20 to 30 levels of JSON. What is left of a request that is refused is what is known of it.
+    fields is seen without looking at each in Python, to 64 messages within each other: those are 20
+    to 30 levels of JSON. What is left of a request that is refused is what is known of it.
     """
     if _loses(request):
         _refuse(everywhere(type(request).FromString(raw)))
@@ -95,7 +95,8 @@ def _in_json(value: Message, path: str) -> Iterator[str]:
     Its keys are the caller's data. Of a large one that has none in what is looked at, which may
     have some elsewhere, its own path.
     """
-    found, waiting, seen = set(), deque([value]), 0
+    found: set[int] = set()
+    waiting, seen = deque([value]), 0
     while waiting and seen < _LOOKED_AT:
         part, seen = waiting.popleft(), seen + 1
         unknown = UnknownFieldSet(part)
