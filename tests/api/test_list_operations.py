@@ -54,6 +54,9 @@ ASKED: list[tuple[dict[str, Any], list[str]]] = [
         ["RESUME", "RESUME", "PAUSE"],
     ),
     ({"include_batch_items": True, "incident": "INC-7"}, ["RESUME", "RESTART", "PAUSE"]),
+    # Nothing but these leaves starts in.
+    ({"include_batch_items": True}, ["RESUME", "CANCEL", "RESTART", "PAUSE", "START", "START"]),
+    ({"statuses": ["DONE"]}, ["RESUME", "CANCEL", "RESTART", "PAUSE", "START", "START"]),
 ]
 
 

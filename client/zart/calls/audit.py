@@ -34,9 +34,9 @@ def list_operations(
     """List who did what, newest first: what matches every field given.
 
     ``statuses`` empty means DONE; REFUSED and PLANNED tell what was refused or only planned.
-    Starts are left out as soon as anything but ``execution_id`` is given, unless ``kinds`` names
-    them, which needs ``created_after``. Raises FilterTooBroad, and ValueError for an unknown kind
-    or status.
+    Starts are left out as soon as anything but ``execution_id``, ``statuses`` and
+    ``include_batch_items`` is given, unless ``kinds`` names them, which needs ``created_after``.
+    Raises FilterTooBroad, and ValueError for an unknown kind or status.
     """
     request = pb.ListOperationsRequest(
         execution_id=execution_id,

@@ -198,7 +198,7 @@ Global___OperationStatus: _TypeAlias = OperationStatus  # noqa: Y015
 @_typing.final
 class ListOperationsRequest(_message.Message):
     """Asks for operations: for those that match every field set. Starts are left out as soon as any
-    condition but execution_id and statuses is set, unless kinds names them.
+    condition but execution_id, statuses and include_batch_items is set, unless kinds names them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
