@@ -40,7 +40,7 @@ POSITIONS: list[Any] = [
     -1, 2**63, 10**4000, 1.5, True, None, [], {}, "", "a\x00b", "\ud800", "x" * 256,
 ]  # fmt: skip
 # These could be where a page ends, of what there will never be so much.
-BEYOND: list[Any] = [2**31 - 1, 2**31, 2**63 - 1, f"{2**31}:{2**63}", "~"]
+BEYOND: list[Any] = [2**31 - 1, 2**31, 2**63 - 1, f"{2**31}:{2**63}:{2**64}", "~"]
 
 
 async def send(rig: Rig, request: Any) -> Any:

@@ -14,7 +14,6 @@ _SENDS = frozenset(("fetch", "fetchrow", "fetchval", "execute", "executemany", "
 # What sends SQL and is not explained in every state.
 EXCEPTIONS: dict[str, str] = {
     "batches.earlier.let_earlier_end": "what sessions do: no table",
-    "migrate._holders": "as that, and only where a migration has to wait",
     "migrate._upgrade": "SQLAlchemy's connection, before there is a table",
     "pausing.lock._holders": "sessions, and their locks: no table",
     "standby.reach_standby": "a message into the WAL: no table",
