@@ -118,6 +118,22 @@ CASES: dict[str, Case] = {
             },
         ),
     ),
+    "ZartBackgroundWaits": Case(
+        {
+            _FAILURES.format(loop="l", kind="waits"): "0x5 0+12x40",
+            'zart_database_up{instance="i"}': "1x46",
+        },
+        12,
+        {"instance": "i", "loop": "l"},
+        # The database is away, which has an alert of its own; it waited a few times.
+        never=(
+            {
+                _FAILURES.format(loop="l", kind="waits"): _RUNNING,
+                'zart_database_up{instance="i"}': "0x40",
+            },
+            {_FAILURES.format(loop="l", kind="waits"): "0x5 0+1x40"},
+        ),
+    ),
     "ZartDefects": Case(
         {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x19 1x40"},
         20,

@@ -69,14 +69,17 @@ async def test_steps_stand_as_they_are_read(rig: Rig, other: str) -> None:
     await rig.lease_one("a", "running")
     await rig.client.pause(execution_id="paused")
     await rig.start("paused", {"a": (), "b": ()})
+    empty = await rig.client.pause(execution_id="nothing yet")
     await rig.start("scheduled", {"a": (), "b": (), "c": ()})
     found = await scraped_with_database(other)
     statuses = {labels["status"]: value for labels, value in found.of("zart_steps") if value}
     assert statuses == {"dead": 1, "running": 1, "paused": 2, "scheduled": 3}
     assert found("zart_failed_runs", task="t") == 1
     assert 0 < found("zart_oldest_ready_step_age_seconds", task="t") < 60
-    assert found("zart_pause_rules", status="active") == 1
+    assert found("zart_pause_rules", status="active") == 2
     assert found("zart_rule_paused_steps") == 2
+    assert found("zart_rule_paused_steps", rule=empty.rule_id) == 0
+    assert empty.rule_id in found.labels("zart_rule_paused_steps", "rule")
     assert found("zart_database_up") == 1
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from asyncio.subprocess import DEVNULL
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from store.test_migrating_in_use import _STEP_BACK as STEP_BACK
 from store.test_migrating_in_use import _VERSION as VERSION
-from waiting import GIVE_UP, eventually, until
+from waiting import GIVE_UP, until
 
 from zart_server.store import migrate as migrating
 from zart_server.store.migrate import migrate
@@ -19,10 +18,6 @@ from zart_server.store.migrate import migrate
 _WINDOW = 6.0  # seconds
 _LONG = 0.3  # that a read takes only if it has to wait
 _TURN = f"SELECT pg_advisory_lock({migrating._MIGRATION_LOCK})"
-_IN_LINE = """
-    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
 
 
 @pytest.fixture
@@ -103,20 +98,9 @@ async def test_who_waits_for_its_turn_says_for_whom(
     await asyncio.wait_for(migration, GIVE_UP)
 
 
-async def test_what_a_killed_one_was_about_ends_with_it(
-    zart_database: str, db: asyncpg.Connection[asyncpg.Record]
-) -> None:
+async def test_what_a_killed_one_was_about_ends_with_it(zart_database: str) -> None:
     """PostgreSQL would find out only when it has something to say: at the end of a script."""
-    await db.execute(_TURN)
-    words = [sys.executable, "-m", "zart.cli", "migrate", "--database-url", zart_database]
-    command = await asyncio.create_subprocess_exec(*words, stderr=DEVNULL)
+    async with migrating._connected(zart_database) as connection, connection.begin():
+        shown = await connection.execute(text("SHOW client_connection_check_interval"))
 
-    async def is_gone() -> bool:
-        return bool(await db.fetchval(_IN_LINE) == 0)
-
-    try:
-        await eventually(lambda: db.fetchval(_IN_LINE))
-    finally:
-        command.kill()
-        await command.wait()
-    await eventually(is_gone)
+        assert shown.scalar() == "5s"

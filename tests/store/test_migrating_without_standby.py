@@ -42,7 +42,7 @@ async def test_its_locks_are_given_back_and_it_is_said_to_be_done_once_a_standby
             await eventually(is_made)
             await asyncio.wait_for(db.fetch("SELECT updated_at FROM zart.breakers"), GIVE_UP)
             await eventually(lambda: db.fetchval(WAITS))
-            await until(lambda: "the synchronous standby does not have it yet" in caplog.text)
+            await until(lambda: "the synchronous standby does not say yet" in caplog.text)
             assert not migration.done()
             held = await db.fetchval(
                 "SELECT count(*) FROM pg_locks JOIN pg_class c ON c.oid = relation"

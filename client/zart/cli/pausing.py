@@ -266,6 +266,7 @@ def _confirm_rules(
     elif pace is not None:
         session.confirm(f"release the {of_them} at {pace:g}/s?")
     else:
-        closes = ", ".join(rule.breaker_id for rule in doomed if rule.breaker_id)
-        closing = f" and close {closes}" if closes else ""
+        closes = [rule.breaker_id for rule in doomed if rule.breaker_id]
+        closes += ["those of the others"] * bool(rest)
+        closing = f" and close {', '.join(closes)}" if closes else ""
         session.confirm(f"delete {which}{closing}, for {steps}{more} paused steps?")

@@ -21,8 +21,8 @@ _State: TypeAlias = pb.GetExecutionResponse | pb.WatchExecutionResponse
 def leave_out_too_much(state: _State, most: int = _MOST) -> None:
     """Have an answer take no more than so many bytes, if it can: GetStep has what is left out.
 
-    First goes the run's result, which the steps have, too; then what steps wait for, inputs, errors
-    and results, of the last steps first, as many as have to; then attempts, and what is left of
+    First goes the run's result, which the steps have, too; then inputs, errors and results, of the
+    last steps first, as many as have to; then what they wait for, attempts, and what is left of
     errors, and last the handlers of graphs that are stored from before there was a bound. Measuring
     takes a hundredth of what encoding a few steps does, and five of what encoding a thousand does.
     """
@@ -95,10 +95,10 @@ def _without_handler(step: execution_pb2.Step) -> None:
 
 
 _STAGES = (
-    _without_waiting_on,
     _without_input,
     _without_errors,
     _without_result,
+    _without_waiting_on,
     _without_earlier_attempts,
     _without_attempts,
     _without_last_error,

@@ -116,11 +116,13 @@ class OfTheDatabase(Collector):
         yield gauge("zart_pause_rules", "Pause rules, by their state", ["status"], status)
         paused = Counter({key: round(count) for key, count in reading.paused.by_rule.items()})
         names = {rule.rule_key: rule.rule_id for rule in reading.rules}
-        labels = self._labels((names[key], n) for key, n in paused.items() if key in names)
+        labels = self._labels((name, paused[key]) for key, name in names.items())
         labels |= self._labels(
             (rule.rule_id, paused[rule.rule_key]) for rule in reading.rules if rule.rate is not None
         )
-        of_rules: Counter[tuple[str, ...]] = Counter()
+        # One that has none says so: else it could not be told from one that was not read.
+        of_rules = Counter[tuple[str, ...]]()
+        of_rules.update({(label,): 0 for label in labels.values() if label != OTHER})
         for key, count in paused.items():
             of_rules[labels.get(names.get(key, ""), OTHER),] += count
         yield gauge("zart_rule_paused_steps", "Steps that a rule has paused", ["rule"], of_rules)

@@ -100,10 +100,13 @@ class Database:
             raise
         if found != self._history:
             await refuse_older(connection)
+            version = await read_version(connection)
+            if found == self._history:  # another connection was sooner
+                return
             self._history = found
             self._forget()
             self.on_other_history()
-            self.fingerprint.take(await read_version(connection))
+            self.fingerprint.take(version)
 
     @property
     def history(self) -> str | None:

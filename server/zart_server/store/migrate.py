@@ -31,16 +31,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Any number that no other program is likely to lock in the same database.
 _MIGRATION_LOCK = 0x7A61_7274_0001
-# Several take turns, and who is refused keeps its turn while it waits: however many migrate, there
-# is one try at a time. No version's commit waits for a standby, which may not answer: PostgreSQL
-# would keep the locks of its tables until then.
+# Several take turns. Who waits for its turn asks again each second: one statement that waits would
+# keep dead rows from being removed for as long. No version's commit waits for a standby, which may
+# not answer: PostgreSQL would keep the locks of its tables until then.
 _BEGIN = text(
     """
     SELECT set_config('synchronous_commit', 'local', true),
         pg_try_advisory_xact_lock(:lock) AS is_ours
     """
 )
-_TAKE_TURN = text("SELECT pg_advisory_xact_lock(:lock)")
 _OTHER = text(
     """
     SELECT l.pid,
@@ -64,6 +63,7 @@ _LOCK_WAIT = text(
 _EVERY = 1.0  # seconds between two looks at who is there
 # Whoever is seen may have what this version does not need.
 _AT_LATEST = 60.0  # seconds between two tries
+_SELDOM = 5.0  # likewise, where nobody is seen for whom to wait
 _SOON = 5.0  # seconds without an answer of the standby: that is told
 # What a script does, of a migrator that was killed, would go on to its end with its locks.
 _CHECK_CLIENT = "SET client_connection_check_interval = '5s'"
@@ -126,7 +126,7 @@ async def migrate(url: str) -> None:
 
 
 def _is_refused(error: BaseException) -> bool:
-    return isinstance(translate(error), StoreConflict)
+    return isinstance(error, StoreConflict) or isinstance(translate(error), StoreConflict)
 
 
 class _Waiting:
@@ -138,7 +138,11 @@ class _Waiting:
         self._gap = _EVERY
 
     async def for_turn(self, connection: AsyncConnection) -> None:
-        """Begin the transaction with the turn, which it has until its end."""
+        """Begin the transaction with the turn, which it has until its end.
+
+        Raises StoreConflict where others keep a version from being made, as who had the turn before
+        has found out: a try would hold up who comes after once more.
+        """
         lock = {"lock": _MIGRATION_LOCK}
         if (await connection.execute(_BEGIN, lock)).one().is_ours:
             return
@@ -146,24 +150,29 @@ class _Waiting:
         if other is not None and other.pid not in self._turns_of:
             self._turns_of.add(other.pid)
             _log.warning("another one migrates, %s: this one waits for its turn", other.name)
-        await connection.execute(_TAKE_TURN, lock)
+        while not (await connection.execute(_BEGIN, lock)).one().is_ours:  # noqa: ASYNC110 - another session's lock
+            await asyncio.sleep(_EVERY)
+        if await self._look(connection):
+            raise StoreConflict
 
     async def for_holders(self, connection: AsyncConnection) -> None:
         """Wait until nobody is seen who keeps a version from being made, or for a minute at most.
 
-        It asks for no lock of a table meanwhile, and has its turn. Where nobody is seen at all, it
-        waits for longer each time.
+        It has no lock meanwhile, no turn, and no transaction but for each look. Where nobody is
+        seen at all, it waits for longer each time.
         """
         loop = asyncio.get_running_loop()
         latest = loop.time() + _AT_LATEST
-        holders = await self._look(connection)
-        gap = _EVERY
-        if not holders:
-            gap, self._gap = self._gap, min(2 * self._gap, _IDLE / 2)
+        gap, is_first = _EVERY, True
         while True:
-            await asyncio.sleep(gap)
-            if not await self._look(connection) or loop.time() >= latest:
+            async with connection.begin():
+                holders = await self._look(connection)
+            if is_first and not holders:
+                gap, self._gap = self._gap, min(2 * self._gap, _SELDOM)
+            elif not holders or loop.time() >= latest:
                 return
+            is_first = False
+            await asyncio.sleep(gap)
             gap = _EVERY
 
     async def _look(self, connection: AsyncConnection) -> list[str]:
@@ -206,19 +215,18 @@ async def _upgrade_to_newest(url: str, waiting: _Waiting) -> None:
     async with _connected(url) as connection:
         is_newest = False
         while not is_newest:
-            async with connection.begin():
-                await waiting.for_turn(connection)
-                try:
-                    async with connection.begin_nested():  # a refused try gives its locks back
-                        is_newest = await connection.run_sync(_upgrade)
-                except Exception as error:
-                    if not _is_refused(error):
-                        raise
-                    await waiting.for_holders(connection)
+            try:
+                async with connection.begin():
+                    await waiting.for_turn(connection)
+                    is_newest = await connection.run_sync(_upgrade)
+            except Exception as error:
+                if not _is_refused(error):
+                    raise
+                await waiting.for_holders(connection)
         telling = asyncio.get_running_loop().call_later(
             _SOON,
             _log.warning,
-            "the schema is changed; the synchronous standby does not have it yet",
+            "the schema is the newest; the synchronous standby does not say yet that it has it",
         )
         try:
             async with connection.begin():

@@ -29,6 +29,7 @@ _PAYLOAD_BYTES = 7900  # PostgreSQL refuses 8000
 _MOST_BYTES = 1_000_000  # of what changed at once; beyond that, peers look at everything
 _GAP = 0.005  # seconds between two NOTIFYs
 _RECONNECT = 1.0  # seconds
+_REST = 1.0  # seconds between two looks for what was told otherwise
 _HERE_EVERY = 5.0  # seconds between two announcements, however busy the server is
 _ANSWER = 3.0  # seconds: a NOTIFY that takes longer was lost with its connection
 _GONE_AFTER = 16.0  # seconds without a word, of whatever kind
@@ -72,6 +73,8 @@ class Notifications:
         self._something = asyncio.Event()
         self._connection: DriverConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._resting: asyncio.TimerHandle | None = None  # since what was told otherwise
+        self._was_misheard = False  # more of it, meanwhile
 
     def start(self) -> None:
         """Begin to listen and to send."""
@@ -83,6 +86,8 @@ class Notifications:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if self._resting is not None:
+            self._resting.cancel()
 
     def reconnect(self) -> None:
         """Drop the connection, which is lost, so that another is made."""
@@ -171,7 +176,7 @@ class Notifications:
         except (ValueError, TypeError, LookupError, AttributeError):
             # A server of another version tells it otherwise, or whoever uses the database: what it
             # told of is looked for.
-            self._on_gap()
+            self._misheard()
             return
         if name == self._me:
             return
@@ -183,6 +188,20 @@ class Notifications:
             self._on_changes(changes)
         elif said.get("much") and self._me in said.get("to", (self._me,)):
             self._on_gap()
+
+    def _misheard(self) -> None:
+        """Have all be looked for, once a second at most: a busy server tells much."""
+        if self._resting is not None:
+            self._was_misheard = True
+            return
+        self._on_gap()
+        self._resting = asyncio.get_running_loop().call_later(_REST, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._resting = None
+        if self._was_misheard:
+            self._was_misheard = False
+            self._misheard()
 
     def _meet(self, name: str, *, watches: bool) -> None:
         """Note that a server is there. If it is new, or begins to watch, it missed hints."""
