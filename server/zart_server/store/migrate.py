@@ -137,23 +137,22 @@ class _Waiting:
         self._told: list[str] | None = None
         self._gap = _EVERY
 
-    async def for_turn(self, connection: AsyncConnection) -> None:
+    async def for_turn(self, connection: AsyncConnection) -> bool:
         """Begin the transaction with the turn, which it has until its end.
 
-        Raises StoreConflict where others keep a version from being made, as who had the turn before
-        has found out: a try would hold up who comes after once more.
+        Return False where others are seen for whom a version would have to wait, as who had the
+        turn before has found out: a try would hold up who comes after once more.
         """
         lock = {"lock": _MIGRATION_LOCK}
         if (await connection.execute(_BEGIN, lock)).one().is_ours:
-            return
+            return True
         other = (await connection.execute(_OTHER, lock)).first()
         if other is not None and other.pid not in self._turns_of:
             self._turns_of.add(other.pid)
             _log.warning("another one migrates, %s: this one waits for its turn", other.name)
         while not (await connection.execute(_BEGIN, lock)).one().is_ours:  # noqa: ASYNC110 - another session's lock
             await asyncio.sleep(_EVERY)
-        if await self._look(connection):
-            raise StoreConflict
+        return not await self._look(connection)
 
     async def for_holders(self, connection: AsyncConnection) -> None:
         """Wait until nobody is seen who keeps a version from being made, or for a minute at most.
@@ -217,8 +216,8 @@ async def _upgrade_to_newest(url: str, waiting: _Waiting) -> None:
         while not is_newest:
             try:
                 async with connection.begin():
-                    await waiting.for_turn(connection)
-                    is_newest = await connection.run_sync(_upgrade)
+                    tries = await waiting.for_turn(connection)
+                    is_newest = await connection.run_sync(_upgrade, tries=tries)
             except Exception as error:
                 if not _is_refused(error):
                     raise
@@ -242,10 +241,11 @@ def _config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> bool:
+def _upgrade(connection: Connection, *, tries: bool) -> bool:
     """Make the schema newer by one version; return True where there is none left to be made.
 
     Another one may have done so since this one last looked: it looks again once it has its turn.
+    Raises StoreConflict if there is one left, and it is not to try.
     """
     # IF NOT EXISTS would ask for the right to make one also where it is there.
     if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
@@ -255,6 +255,8 @@ def _upgrade(connection: Connection) -> bool:
     ).get_current_revision()
     if is_newest(found):
         return True
+    if not tries:
+        raise StoreConflict
     connection.execute(_LOCK_WAIT)
     config = _config()
     config.attributes["connection"] = connection
