@@ -192,7 +192,10 @@ class Watches:
         slow = [followed for followed in batch if followed.wanted in self._slow]
         if len(slow) < len(batch):
             await self._read([followed for followed in batch if followed not in slow])
-        for followed in slow:
+        # The one that waits for the longest is first: else a rest would always be before its turn.
+        for followed in sorted(slow, key=lambda each: self._slow.late_at(each.wanted)):
+            if not followed.watches:
+                continue  # who watched it left during the reads before
             if self._slow.may_read:
                 await self._read([followed])
             else:
@@ -219,11 +222,11 @@ class Watches:
             async with self._db.autocommit() as connection:
                 views = await get_executions(connection, wanted, undigested)
         except Exception as error:  # noqa: BLE001 - the watches raise it
+            if isinstance(error, OperationTimeout):
+                self._slow.timed_out(wanted, begun)
             if len(batch) > 1 and not isinstance(error, StoreUnavailable):
                 await self._read_one_by_one(batch)
                 return
-            if isinstance(error, OperationTimeout):
-                self._slow.timed_out(wanted[0], begun)
             for followed in batch:
                 followed.fail(error)
             return
@@ -237,8 +240,9 @@ class Watches:
         """Read executions of which one cannot be read, or not in time: small ones first.
 
         Where the first ones come too late it is none of theirs: the others are told that at once.
+        If it was theirs, others are the first ones next time.
         """
-        ordered = sorted(batch, key=lambda each: each.size)
+        ordered = sorted(batch, key=lambda each: (self._slow.late_at(each.wanted), each.size))
         late, is_any_read = 0, False
         for number, followed in enumerate(ordered, 1):
             if not followed.watches:
