@@ -268,7 +268,7 @@ def test_of_what_was_read_only_the_text_is_kept() -> None:
     try:
         for number in (runs - 1, *range(runs - 1)):
             run = states.Run(run_id=f"x:run:{number}", run_number=number)
-            steps = [states.Step(step_name="a", result_json=text)]
+            steps = [states.Step(step_name="a", handler="a", result_json=text)]
             script.send(execution.GetExecutionResponse(run=run, steps=steps))
         with pytest.raises(StopIteration) as ended:
             script.send(ListOperationsResponse())

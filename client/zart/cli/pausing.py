@@ -267,6 +267,7 @@ def _confirm_rules(
         session.confirm(f"release the {of_them} at {pace:g}/s?")
     else:
         closes = [rule.breaker_id for rule in doomed if rule.breaker_id]
-        closes += ["those of the others"] * bool(rest)
+        if closes and rest:
+            closes.append("those of the others")
         closing = f" and close {', '.join(closes)}" if closes else ""
         session.confirm(f"delete {which}{closing}, for {steps}{more} paused steps?")
