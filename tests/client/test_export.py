@@ -278,3 +278,18 @@ def test_of_what_was_read_only_the_text_is_kept() -> None:
     line = ended.value.value
     assert [run["runNumber"] for run in json.loads(line)["runs"]] == list(range(runs))
     assert peak < 2.5 * len(line)
+
+
+def test_a_handler_that_an_answer_had_no_room_for_is_asked_for() -> None:
+    script = exporting("x")
+    script.send(None)
+    left_out = execution.GetExecutionResponse(steps=[states.Step(step_name="a")])
+    asked = script.send(left_out)
+    whole = states.Step(step_name="a", handler="h" * 200)
+    script.send(execution.GetStepResponse(step=whole))
+    script.send(ListOperationsResponse())
+    with pytest.raises(StopIteration) as ended:
+        script.send(left_out)  # is it still the same execution
+
+    assert asked.request == execution.GetStepRequest(step_name="a", run_number=0)
+    assert json.loads(ended.value.value)["runs"][0]["steps"][0]["handler"] == whole.handler
