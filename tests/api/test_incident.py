@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from batching import dead_steps
+from batching import dead_steps, until_batch
 from google.protobuf.descriptor import ServiceDescriptor
 from rig import CHAIN, Rig
+from waiting import eventually
 
 import zart
 from zart import errors
@@ -99,6 +100,36 @@ async def test_what_is_done_to_a_rule_belongs_to_its_incident_unless_another_is_
 
     found = [o.incident for o in await call.list_operations(kind="UPDATE_PAUSE_RULE")]
     assert found == ["INC-8", "INC-7", "INC-7"]
+
+
+async def test_what_is_not_done_to_them_belongs_to_their_incident_likewise(rig: Rig) -> None:
+    call = rig.client
+    await dead_steps(call, 1)
+    rule_id = (await call.pause(task_name="t", incident="INC-7")).rule_id
+    batch = await call.create_batch(zart.RetryStep(), everything=True, incident="INC-9")
+    await call.update_pause_rule(rule_id, exempt=["x"], validate_only=True)
+    with pytest.raises(errors.RuleNotReleasing):
+        await call.stop_release(rule_id)
+    with pytest.raises(errors.RuleNotReleasing):
+        await call.stop_release(rule_id, incident="INC-8")
+    await until_batch(call, batch.batch_id, "COMPLETED")
+    with pytest.raises(errors.BatchFinished):
+        await call.cancel_batch(batch.batch_id)
+
+    async def attempts() -> list[tuple[str, str]]:
+        listed = await call.list_operations(statuses=["REFUSED", "PLANNED"])
+        return sorted((o.kind.value, o.incident) for o in listed)
+
+    async def are_on_record() -> bool:  # which is a moment later
+        return len(await attempts()) == 4
+
+    await eventually(are_on_record)
+    assert await attempts() == [
+        ("CANCEL_BATCH", "INC-9"),
+        ("STOP_RELEASE", "INC-7"),
+        ("STOP_RELEASE", "INC-8"),
+        ("UPDATE_PAUSE_RULE", "INC-7"),
+    ]
 
 
 async def test_what_is_done_to_a_batch_belongs_to_its_incident_unless_another_is_given(

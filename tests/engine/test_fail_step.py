@@ -193,3 +193,18 @@ async def test_it_is_found_by_its_error_at_once(rig: Rig) -> None:
     of_group = zart.ExecutionFilter(error_group_id=groups[0].error_group_id, step_pattern="a")
     assert [e.execution_id for e in await rig.client.list_executions(of_group)] == ["x"]
     assert await broken(rig.db) == {}
+
+
+async def test_its_message_is_as_it_was_pasted_and_found_by_a_piece_of_it(rig: Rig) -> None:
+    message = "the bank says:\n\tcard 4711 is\n\tstolen"
+    await rig.start("x", CHAIN)
+    await rig.client.fail_step("x", "a", message)
+    [dead] = [s for s in (await rig.client.get_execution("x")).steps if s.step_name == "a"]
+    assert dead.last_error is not None
+    assert dead.last_error.message == message
+    wanted = zart.ExecutionFilter(error_contains="4711 is\n\tstolen")
+    assert [e.execution_id for e in await rig.client.list_executions(wanted)] == ["x"]
+    for bad in ("a\0b", "é" * 501):
+        with pytest.raises(errors.InvalidField) as refused:
+            await rig.client.fail_step("x", "a", bad)
+        assert list(refused.value.fields) == ["message"]

@@ -382,7 +382,7 @@ class FailStepRequest(_message.Message):
     step_name: _builtins.str
     """Names the step."""
     message: _builtins.str
-    """The error's message. 1 to 1,000 bytes."""
+    """The error's message, which may have line breaks. 1 to 1,000 bytes."""
     fence: _builtins.bool
     """Also ends a step that is in flight: its attempt is ABANDONED."""
     expected_attempt: _builtins.int

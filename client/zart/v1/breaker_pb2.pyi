@@ -120,7 +120,7 @@ class Breaker(_message.Message):
 
     @_builtins.property
     def cooldown(self) -> _duration_pb2.Duration:
-        """How long it stays open before it lets a few steps go: 1 s to 7 days. Doubled each time that one
+        """How long it stays open before it lets a few steps go: 1 ms to 7 days. Doubled each time that one
         of them ends badly, and where it opens again within that time of closing, up to 10 times this.
         Unset: it stays open until somebody resets it.
         """

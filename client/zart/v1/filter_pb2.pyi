@@ -53,8 +53,9 @@ class ExecutionFilter(_message.Message):
     error_group_id: _builtins.str
     """The group of the error that the step died of. Goes with step_statuses DEAD, as the next three."""
     error_contains: _builtins.str
-    """A text that is in the error that the step died of, `type: message`, as it is written. Needs
-    error_group_id, or at most 10,000 matches of the rest (else FILTER_TOO_BROAD).
+    """A text that is in the error that the step died of, `type: message`, as it is written, with its
+    line breaks. Needs error_group_id, or at most 10,000 matches of the rest (else
+    FILTER_TOO_BROAD).
     """
     execution_id_prefix: _builtins.str
     """What the execution's id begins with."""

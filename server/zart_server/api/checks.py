@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from typing import ParamSpec, Protocol, Self, TypeVar, cast
 
-from zart_server.api.fields import MAX_TEXT, text_of
+from zart_server.api.fields import lines_of, text_of
 from zart_server.api.identity import principal
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import SHOWN, InvalidField
@@ -85,12 +85,8 @@ def caller_of(request: MutatingRequest) -> Caller:
 
 
 def reason_of(text: str) -> str:
-    """Check a reason, which may be empty, and may have line breaks, as people paste it."""
-    if len(text) > MAX_TEXT or len(text.encode()) > MAX_TEXT:
-        raise InvalidField("reason", f"has more than {MAX_TEXT} bytes")
-    if "\x00" in text:
-        raise InvalidField("reason", "has a NUL character")
-    return text
+    """Check a reason, which may be empty."""
+    return lines_of(text, "reason")
 
 
 def request_id_of(text: str) -> str:

@@ -20,7 +20,6 @@ from zart_server.api.fields import (
     name_of,
     names_of,
     optional_number,
-    text_of,
 )
 from zart_server.api.identity import may_have
 from zart_server.api.plans import planning_of
@@ -254,7 +253,7 @@ def _fail_step(wanted: batch_pb2.BatchFailStep, path: str) -> BatchOperation:
             check.fail(f"{path}.message", "is empty: say why the steps are failed")
         return BatchOperation(
             BatchKind.FAIL_STEP,
-            message=check(text_of, wanted.message, f"{path}.message"),
+            message=check(lines_of, wanted.message, f"{path}.message"),
             fence=wanted.fence,
         )
 

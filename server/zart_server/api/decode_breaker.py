@@ -25,6 +25,7 @@ from zart_server.domain.pacing import FASTEST, SLOWEST
 MOST_FAILURES = 10_000
 MOST_PROBES = 10_000
 _SECOND, _HOUR, _WEEK = timedelta(seconds=1), timedelta(hours=1), timedelta(days=7)
+_SHORTEST_COOLDOWN = timedelta(milliseconds=1)  # the next look is half a second later at the most
 _REQUIRED = ("failure_threshold", "window")
 
 OneBreakerRequest: TypeAlias = (
@@ -88,10 +89,10 @@ def _settings(breaker: breaker_pb2.Breaker, names: tuple[str, ...]) -> BreakerSe
             failure_threshold=check(
                 _number, breaker.failure_threshold, "failure_threshold", MOST_FAILURES
             ),
-            window=check(_span, breaker, "window", _HOUR) or _SECOND,
+            window=check(_span, breaker, "window", _SECOND, _HOUR) or _SECOND,
             min_failure_ratio=check(_ratio, breaker.min_failure_ratio),
             error_group_id=check(_group, breaker),
-            cooldown=check(_span, breaker, "cooldown", _WEEK),
+            cooldown=check(_span, breaker, "cooldown", _SHORTEST_COOLDOWN, _WEEK),
             probe_steps=check(_number, breaker.probe_steps, "probe_steps", MOST_PROBES) or 1,
             rate_per_second=check(_rate, breaker),
         )
@@ -122,10 +123,12 @@ def _number(value: int, name: str, most: int) -> int:
     return value
 
 
-def _span(breaker: breaker_pb2.Breaker, name: str, most: timedelta) -> timedelta | None:
+def _span(
+    breaker: breaker_pb2.Breaker, name: str, least: timedelta, most: timedelta
+) -> timedelta | None:
     if not has(breaker, name):
         return None
-    return duration_of(getattr(breaker, name), f"breaker.{name}", _SECOND, most)
+    return duration_of(getattr(breaker, name), f"breaker.{name}", least, most)
 
 
 def _ratio(value: float) -> float:

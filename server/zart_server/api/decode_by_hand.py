@@ -5,7 +5,7 @@ from __future__ import annotations
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1.batch_pb2 import BatchCompleteStep
 from zart_server.api.checks import Checks
-from zart_server.api.fields import json_of, name_of, optional_number, text_of
+from zart_server.api.fields import json_of, lines_of, name_of, optional_number
 from zart_server.api.plans import planning_of
 from zart_server.domain.by_hand import SKIPPED, CompleteStep, FailStep
 from zart_server.domain.errors import InvalidField
@@ -47,7 +47,7 @@ def fail_step(request: pb.FailStepRequest) -> FailStep:
         return FailStep(
             execution_id=check(name_of, request.execution_id, "execution_id"),
             step_name=check(name_of, request.step_name, "step_name"),
-            message=check(text_of, request.message, "message"),
+            message=check(lines_of, request.message, "message"),
             fence=request.fence,
             expected_attempt=check(optional_number, request, "expected_attempt", 0),
             expected_run_number=check(optional_number, request, "expected_run_number", 0),

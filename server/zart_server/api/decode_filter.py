@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from zart.v1 import execution_pb2, filter_pb2
 from zart.v1 import execution_service_pb2 as pb
 from zart_server.api.checks import Checks
-from zart_server.api.fields import has, items_of, name_of, text_of, time_of
+from zart_server.api.fields import has, items_of, lines_of, name_of, text_of, time_of
 from zart_server.domain.errors import FilterTooBroad, InvalidField
 from zart_server.domain.filters import NEEDS_SINCE, ExecutionFilter, ListExecutions
 from zart_server.domain.fingerprint import has_form_of_error_group_id
@@ -62,7 +62,7 @@ def filter_of(
             step_statuses=check(_step_statuses, message.step_statuses, f"{path}.step_statuses"),
             step_pattern=check(_pattern, message.step_pattern, f"{path}.step_pattern"),
             error_group_id=check(_group, message.error_group_id, f"{path}.error_group_id"),
-            error_contains=check(text_of, message.error_contains, f"{path}.error_contains"),
+            error_contains=check(lines_of, message.error_contains, f"{path}.error_contains"),
             dead_after=check(_time, message, "dead_after", path),
             dead_before=check(_time, message, "dead_before", path),
             created_after=check(_time, message, "created_after", path),

@@ -54,6 +54,15 @@ def text_of(text: str, field: str, limit: int = MAX_TEXT) -> str:
     return text
 
 
+def lines_of(text: str, field: str) -> str:
+    """Check a text that may be empty, and may have line breaks, as people write and paste it."""
+    if len(text) > MAX_TEXT or len(text.encode()) > MAX_TEXT:
+        raise InvalidField(field, f"has more than {MAX_TEXT} bytes")
+    if "\x00" in text:
+        raise InvalidField(field, "has a NUL character")
+    return text
+
+
 def optional_name(message: Message, field: str) -> str | None:
     """Check an optional name: unset, or a name."""
     return name_of(getattr(message, field), field) if has(message, field) else None
