@@ -72,6 +72,7 @@ def comparable(answer: Any) -> dict[str, Any]:
         if part in found:
             found[part] = {k: v for k, v in found[part].items() if not isinstance(v, datetime)}
             found[part].pop("task_id", None)
+            found[part].pop("waiting_on", None)  # who has asked for it is noted now and then
             for attempt in found[part].get("attempts", ()):
                 attempt["started_at"] = attempt["completed_at"] = None
     return found
