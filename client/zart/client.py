@@ -31,6 +31,7 @@ from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
+from zart.closed_clients import telling_if_closed
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound, from_call
 from zart.exporting import exporting
@@ -105,7 +106,7 @@ class Client(Runs, Watches):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection: what waits raises Unreachable, later calls ClientClosed."""
         await self.channel.close()
 
     async def send(self, call: Call[T], *, timeout: float | None = None) -> T:
@@ -123,9 +124,10 @@ class Client(Runs, Watches):
         )
         most = (self.timeout if timeout is None else timeout) + call.extra_time
         try:
-            answer: Message = await rpc(
-                call.request, timeout=min(most, streams.LONGEST), **traced()
-            )
+            with telling_if_closed(call.request):
+                answer: Message = await rpc(
+                    call.request, timeout=min(most, streams.LONGEST), **traced()
+                )
         except grpc.RpcError as error:
             raise from_call(error, call.request) from error
         return answer

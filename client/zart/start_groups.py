@@ -130,9 +130,12 @@ class StartGroups:
     async def _send(self, group: Sequence[_Asked]) -> None:
         try:
             answers = await self._answers(group)
-        except asyncio.CancelledError:  # the channel is closed, or the event loop
-            for asked in [*group, *take_group(self._waiting)]:
-                asked.answer.cancel()
+        except asyncio.CancelledError:  # as at the end of the event loop
+            left, self._waiting = self._waiting, []
+            for asked in [*group, *left]:
+                unanswered = Unreachable("the task that asked for all was cancelled")
+                unanswered.request_id = asked.request_id
+                asked.settle(unanswered)
             raise
         except Exception as error:  # noqa: BLE001 - it is the callers'
             for asked in group:

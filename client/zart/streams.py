@@ -18,7 +18,8 @@ from google.protobuf.message import Message
 from zart.calls import execution
 from zart.calls.call import Call
 from zart.calls.start_groups import TOO_LATE
-from zart.errors import Unavailable, UnknownMethod, Unreachable, ZartError, from_call
+from zart.closed_clients import telling_if_closed
+from zart.errors import ClientClosed, Unavailable, UnknownMethod, Unreachable, ZartError, from_call
 from zart.models import Execution
 from zart.trace_context import traced
 from zart.v1 import execution_service_pb2 as pb
@@ -69,11 +70,12 @@ async def watch(
             left = None if deadline is None else _left(deadline)
             if left == 0:
                 raise _given_up(again, timeout)
-            stream = rpc(call.request, timeout=left, **traced())
+            stream = _begin(rpc, call.request, left, again.problem)
             try:
-                async for message in stream:
-                    again.answered()
-                    yield message
+                with telling_if_closed(call.request):
+                    async for message in stream:
+                        again.answered()
+                        yield message
             except grpc.RpcError as error:
                 if _is_late(error, deadline):
                     raise _given_up(again, timeout) from error
@@ -98,7 +100,7 @@ def watch_sync(
         left = None if deadline is None else _left(deadline)
         if left == 0:
             raise _given_up(again, timeout)
-        stream = rpc(call.request, timeout=left, **traced())
+        stream = _begin(rpc, call.request, left, again.problem)
         try:
             for message in stream:
                 again.answered()
@@ -123,11 +125,12 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     start = start.completed(client.triggered_by)
     started = None
     call = execution.run_execution(start)
-    stream = _method(client.channel, call)(call.request, **traced())
+    stream = _begin(_method(client.channel, call), call.request)
     try:
-        async for message in stream:
-            started = started or message.started
-            yield message
+        with telling_if_closed(start.request):
+            async for message in stream:
+                started = started or message.started
+                yield message
     except asyncio.CancelledError as cancelled:
         if started is None:
             _tell_unanswered(cancelled, start)
@@ -172,7 +175,7 @@ def run_sync(
     started = None
     call = execution.run_execution(start)
     left = None if deadline is None else _left(deadline)
-    stream = _method(client.channel, call)(call.request, timeout=left, **traced())
+    stream = _begin(_method(client.channel, call), call.request, left)
     try:
         for message in stream:
             started = started or message.started
@@ -209,6 +212,23 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
         response_deserializer=call.response_type.FromString,
     )
     return method
+
+
+def _begin(
+    rpc: Callable[..., Any],
+    request: Message,
+    timeout: float | None = None,
+    problem: ZartError | None = None,
+) -> Any:  # noqa: ANN401 - a call of either kind
+    """Begin a call on a client that is not closed.
+
+    Raises ClientClosed else, or the ``problem`` that the one before it broke with.
+    """
+    try:
+        with telling_if_closed(request):
+            return rpc(request, timeout=timeout, **traced())
+    except ClientClosed as closed:
+        raise (problem or closed) from closed.__cause__
 
 
 def _left(deadline: float) -> float:

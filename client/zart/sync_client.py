@@ -31,6 +31,7 @@ from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
+from zart.closed_clients import telling_if_closed
 from zart.closing import close_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound, from_call
@@ -95,7 +96,7 @@ class SyncClient(SyncRuns, SyncWatches):
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection: what waits raises Unreachable, later calls ClientClosed."""
         close_channel(self.channel)
 
     def send(self, call: Call[T], *, timeout: float | None = None) -> T:
@@ -113,7 +114,8 @@ class SyncClient(SyncRuns, SyncWatches):
         )
         most = (self.timeout if timeout is None else timeout) + call.extra_time
         try:
-            answer: Message = rpc(call.request, timeout=min(most, streams.LONGEST), **traced())
+            with telling_if_closed(call.request):
+                answer: Message = rpc(call.request, timeout=min(most, streams.LONGEST), **traced())
         except grpc.RpcError as error:
             raise from_call(error, call.request) from error
         return answer

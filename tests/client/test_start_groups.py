@@ -219,4 +219,27 @@ async def test_a_channel_that_is_closed_leaves_nobody_waiting() -> None:
         await asyncio.wait(starts, timeout=0)
         await client.close()
         found = await asyncio.gather(*starts, return_exceptions=True)
-    assert all(isinstance(each, BaseException) for each in found)
+    assert [str(each) for each in found[:2]] == ["the client was closed"] * 2
+    assert [type(each) for each in found] == [errors.Unreachable] * 2 + [errors.ClientClosed]
+
+
+async def test_a_call_for_all_that_is_cancelled_cancels_nobody_else() -> None:
+    """As where a program ends by cancelling every task that it finds."""
+    asked: list[Call] = []
+
+    async def behave(_call: Call, _context: Any) -> None:
+        await for_ever()
+
+    async with starting(asked, behave) as address, zart.connect(address) as client:
+        groups = StartGroups(client, patience=GIVE_UP)
+        under_way = asyncio.create_task(groups.start(start("t", execution_id="x")))
+        await until(lambda: asked)
+        waiting = asyncio.create_task(groups.start(start("t", execution_id="y")))
+        await asyncio.wait([waiting], timeout=0)
+        (sending,) = (task for task in asyncio.all_tasks() if task.get_name() == "starts")
+        sending.cancel()
+        found = await asyncio.gather(under_way, waiting, return_exceptions=True)
+
+    assert [type(each) for each in found] == [errors.Unreachable] * 2
+    assert [bool(getattr(each, "request_id", None)) for each in found] == [True, False]
+    assert len(asked) == 1

@@ -11,7 +11,7 @@ from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.log import Log
 from zart.dispatcher.stopping import unless
 from zart.dispatcher.trouble import Trouble
-from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, ZartError
+from zart.errors import ClientClosed, InvalidField, PayloadTooLarge, TooManyItems, ZartError
 from zart.tasks import Task
 
 _log = Log(__name__)
@@ -21,7 +21,8 @@ _BAD_DEFINITION = (InvalidField, PayloadTooLarge, TooManyItems)
 async def register(tasks: Iterable[Task], client: Client, stop: asyncio.Event) -> bool:
     """Register tasks, and return whether all are; False: ``stop`` was set before.
 
-    Raises Refused if the server says that a definition is wrong; all else is tried again.
+    Raises Refused if the server says that a definition is wrong, and ClientClosed; all else is
+    tried again.
     """
     backoff = Backoff()
     trouble = Trouble(_log, "no server takes the tasks")
@@ -30,7 +31,7 @@ async def register(tasks: Iterable[Task], client: Client, stop: asyncio.Event) -
             try:
                 await client.send(dispatch.register_task(task.name, task.specs))
                 break
-            except _BAD_DEFINITION:
+            except (*_BAD_DEFINITION, ClientClosed):
                 raise
             except ZartError as error:
                 trouble.met(error)

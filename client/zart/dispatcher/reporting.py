@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import grpc
 
+from zart.closed_clients import is_cancelled
 from zart.dispatcher.arrivals import Report
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.backoff import Backoff
@@ -209,7 +210,7 @@ class Reporter:
         except ZartError as error:  # of one request in a stream
             return self._put_back(batch, error)
         except asyncio.CancelledError:  # raised, too, by a channel that was closed
-            if _is_cancelled():
+            if is_cancelled():
                 raise
             return self._put_back(batch, "the connection was closed")
         except Exception as error:  # noqa: BLE001 - no error may lose outcomes
@@ -285,8 +286,3 @@ class Reporter:
                 self._take(Unanswered(in_hand, told_why, one.since, one.is_late))
                 return
         self._settle(one)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -126,9 +126,10 @@ class Dispatcher:
 
         A server that cannot be reached, or that refuses the credentials, is tried for ever, also
         where no thread can be started for a call. Raises Refused if the server says that a task
-        definition is wrong. If this is cancelled, or raises what ``on_readiness`` does, all is
-        broken off: handlers are cancelled, nothing more is reported, and what is not recorded is
-        LOST once its lease has ended.
+        definition is wrong, and ClientClosed if the ``channel`` that was given is closed at its
+        start. If this is cancelled, or raises what ``on_readiness`` does, all is broken off:
+        handlers are cancelled, nothing more is reported, and what is not recorded is LOST once its
+        lease has ended.
 
         Once it has ended it may be run again. Raises RuntimeError while it runs.
         """

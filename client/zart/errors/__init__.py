@@ -4,6 +4,7 @@
 
     ZartError
     ├── Unreachable            no server answered, or not in time: the outcome is unknown
+    ├── ClientClosed           the call was not sent: its client had been closed
     ├── RunFailed              the run waited for ended FAILED or CANCELLED
     ├── StepSkipped            a handler asks for the result of a step that was skipped
     ├── PauseViolated          a receipt lists what was leased though a pause rule withheld it
@@ -96,6 +97,7 @@ from zart.errors.steps import (
     StepRunning,
 )
 from zart.errors.unrefused import (
+    ClientClosed,
     NotPlanned,
     PauseUnproven,
     PauseViolated,
@@ -110,6 +112,7 @@ __all__ = [
     "BatchFinished",
     "BatchNotFound",
     "BreakerNotFound",
+    "ClientClosed",
     "ErrorGroupNotFound",
     "ExecutionExists",
     "ExecutionNotFound",

@@ -15,6 +15,10 @@ class Unreachable(ZartError):
     """No server answered, or not in time; what was asked may have happened all the same."""
 
 
+class ClientClosed(ZartError):
+    """The call was not sent: its client had been closed before. No repeat on it does better."""
+
+
 class StepSkipped(ZartError, LookupError):
     """An operator skipped the step whose result a handler asks for."""
 
