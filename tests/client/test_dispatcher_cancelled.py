@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from typing import Any
 
 import pytest
 from rig import Rig
@@ -64,6 +66,68 @@ async def test_cancelled_it_breaks_off_what_is_at_work_and_leaves_its_leases_to_
         await running
     await work.is_over(rig)
     assert told == [True, False]
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_it_ends_after_what_it_has_cancelled_has_cleaned_up(
+    rig: Rig, zart_server: ServerUnderTest, way: str
+) -> None:
+    """What follows may end the loop, or close a pool that steps use."""
+    task = zart.Task("t")
+    begun: list[str] = []
+    clean: list[str] = []
+
+    def is_told() -> bool:
+        return all(each.get_name() != "reporter" for each in asyncio.all_tasks())
+
+    @task.step()
+    async def cleans_up(ctx: zart.StepContext) -> None:
+        begun.append(ctx.step_name)
+        try:
+            await for_ever()
+        finally:
+            await until(is_told)  # the dispatcher itself has nothing left to do
+            clean.append(ctx.step_name)
+
+    await rig.client.register_task("t", task.specs)
+    await rig.client.start("t", execution_id="x")
+    stop = asyncio.Event()
+    dispatcher = zart.Dispatcher([task], address=zart_server.address, grace=0)
+    running = asyncio.create_task(dispatcher.run(stop))
+    await until(lambda: begun)
+    stop.set() if way == "stop" else running.cancel()
+    await asyncio.wait([running])
+    assert clean == begun
+    assert running.cancelled() == (way == "cancel")
+
+
+async def test_it_waits_no_longer_than_a_moment_for_what_does_not_end(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+    may_end = asyncio.Event()
+    at_work: list[asyncio.Task[Any] | None] = []
+
+    @task.step()
+    async def stubborn(_ctx: zart.StepContext) -> None:
+        at_work.append(asyncio.current_task())
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+
+    await rig.client.register_task("t", task.specs)
+    await rig.client.start("t", execution_id="x")
+    stop = asyncio.Event()
+    dispatcher = zart.Dispatcher([task], address=zart_server.address, grace=0)
+    running = asyncio.create_task(dispatcher.run(stop))
+    await until(lambda: at_work)
+    stop.set()
+    await running
+    (left,) = at_work
+    assert left is not None
+    assert not left.done()
+    may_end.set()
+    await asyncio.wait([left])
 
 
 @pytest.mark.parametrize("fails_at", [True, False])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from dispatching import dispatcher_process, registered
 from rig import Rig
-from waiting import GIVE_UP, until
+from waiting import until
 
 from zart.testing.server import ServerUnderTest
 
@@ -96,6 +96,14 @@ async def breaks_the_dispatcher(ctx):
     await leaves_a_thread(ctx)
 
 
+async def cleans_up(ctx):
+    Path("begun").touch()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.to_thread(Path("clean").touch)
+
+
 async def ends(ctx):
     Path("begun").touch()
     await asyncio.Event().wait()
@@ -103,34 +111,6 @@ async def ends(ctx):
 
 order = zart.Task("order")
 order.step(name="a")({handler})
-"""
-# A process of its own: whatever threads other tests have left would end this one.
-CLEANS_UP = f"""
-import asyncio
-from zart.cli import leaving
-
-leaving._CLEANUP = {GIVE_UP}
-
-
-async def cleans_up():
-    try:
-        await asyncio.Event().wait()
-    finally:
-        for _ in range(100):
-            await asyncio.sleep(0)
-        await asyncio.wait_for(asyncio.to_thread(print, "clean"), {GIVE_UP})
-
-
-async def main():
-    threads = leaving.threads_of_the_loop()
-    step = asyncio.create_task(cleans_up())
-    await asyncio.sleep(0)
-    step.cancel()
-    await leaving.leave_what_does_not_end(threads)
-    print("ended by itself")
-
-
-asyncio.run(main())
 """
 
 
@@ -155,6 +135,7 @@ def dispatcher(
         ("begins_a_thread", "what steps began"),
         ("gives_the_loop_threads", "what steps began"),
         ("leaves_a_generator", "what steps began"),
+        ("cleans_up", ""),
         ("ends", ""),
     ],
 )
@@ -173,6 +154,7 @@ async def test_it_ends_and_its_step_is_lost_at_once(
     assert ("the process ends all the same" in told) == bool(stays)
     (attempt,) = (await rig.client.get_step("x", "a")).attempts
     assert attempt.status == "LOST"
+    assert (tmp_path / "clean").exists() == (handler == "cleans_up")
 
 
 def test_a_program_goes_on_that_has_called_the_command(tmp_path: Path) -> None:
@@ -202,10 +184,3 @@ async def test_it_ends_too_where_the_dispatcher_fails(
     assert process.returncode == 1, told
     assert "the dispatcher failed" in told
     assert "0 tasks and 1 threads" in told
-
-
-def test_a_step_that_was_cancelled_may_clean_up_undisturbed() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CLEANS_UP], check=True, stdout=subprocess.PIPE, text=True
-    )
-    assert done.stdout.split("\n") == ["clean", "ended by itself", ""]

@@ -10,6 +10,7 @@ from shipped.files import DEPLOY, check_command, compose
 
 from zart.cli import leaving, stack
 from zart.dispatcher import service
+from zart.dispatcher.stopping import CLEAN_UP
 from zart.gateway import server as gateway
 from zart_server import supervisor
 from zart_server.api.limits import MOST_NOTICES
@@ -70,7 +71,7 @@ def test_what_a_dispatcher_is_started_with_is_refused_as_a_variable() -> None:
 def test_whatever_stops_a_dispatcher_waits_for_its_handlers_and_their_outcomes() -> None:
     unit = (DEPLOY / "systemd/zart-dispatcher@.service").read_text()
     composed = compose()["services"]["dispatcher"]["stop_grace_period"]
-    most = 10 + service._CALL_TIMEOUT + 2 * leaving._CLEANUP + leaving._LOOP_AND_PYTHON
+    most = 10 + service._CALL_TIMEOUT + 2 * CLEAN_UP + leaving._LOOP_AND_PYTHON
 
     assert number(r"^TimeoutStopSec=(\d+)$", unit) > most
     assert number(r"^(\d+)s$", composed) > most

@@ -12,10 +12,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
+from zart.dispatcher.stopping import CLEAN_UP
 from zart.tracing import flush
 
 _log = logging.getLogger("zart.dispatcher")
-_CLEANUP = 1.0  # seconds in which cancelled handlers may clean up; others have as many to end
 _IDLE = 0.5  # seconds in which threads that have nothing to do end
 _LOOP_AND_PYTHON = 5.0  # seconds in which the event loop ends, and Python joins all threads
 _LAST_WORDS = 5.0  # seconds for the last lines of the log, and the last spans
@@ -45,12 +45,12 @@ async def leave_what_does_not_end(
     """
     if not is_process:
         return
-    await _ended({each for each in _others() if each.cancelling()})
     threads.shutdown(wait=False, cancel_futures=True)
     others = _others()
     for each in others:
         each.cancel()
-    await _ended(others)
+    if others:
+        await asyncio.wait(others, timeout=CLEAN_UP)
     tasks = _others()
     stuck = _stuck_threads()
     if tasks or stuck:
@@ -86,11 +86,6 @@ def _last_words(why: str, failure: BaseException | None) -> None:
 
 def _others() -> set[asyncio.Task[object]]:
     return {each for each in asyncio.all_tasks() if each is not asyncio.current_task()}
-
-
-async def _ended(tasks: set[asyncio.Task[object]]) -> None:
-    if tasks:
-        await asyncio.wait(tasks, timeout=_CLEANUP)
 
 
 def _stuck_threads() -> list[threading.Thread]:

@@ -53,12 +53,13 @@ class Dispatcher:
     At most ``concurrency`` handlers run at once; async ones as asyncio tasks, plain ones in
     threads. ``lease``: the seconds (1 to 3600) that a lease lasts unless extended. ``grace``: the
     seconds that running handlers have to end when it stops; then their attempts are lost: they may
-    have had their effect, count, and are repeated, unless the step runs ``once``.
-    ``results_mib``: how many MiB of results of the steps that it depends on each attempt may need.
-    ``stream``: lease and report over one stream, where it passes and no ``channel`` is given.
-    ``keepalive`` is as in ``zart.connect``. A step may run more than once.
-    ``on_readiness`` is called in the event loop: with True once the tasks are registered and when
-    the server answers again, with False when it does not and when the dispatcher stops.
+    have had their effect, count, and are repeated, unless the step runs ``once``. Async ones are
+    cancelled then, and have a second to clean up. ``results_mib``: how many MiB of results of the
+    steps that it depends on each attempt may need. ``stream``: lease and report over one stream,
+    where it passes and no ``channel`` is given. ``keepalive`` is as in ``zart.connect``. A step may
+    run more than once. ``on_readiness`` is called in the event loop: with True once the tasks are
+    registered and when the server answers again, with False when it does not and when the
+    dispatcher stops.
 
     Threads lease tasks, extend leases and report outcomes, over a connection of their own. If a
     ``channel`` is given, address and credentials are not used and it is the only connection: then a
@@ -128,8 +129,8 @@ class Dispatcher:
         where no thread can be started for a call. Raises Refused if the server says that a task
         definition is wrong, and ClientClosed if the ``channel`` that was given is closed at its
         start. If this is cancelled, or raises what ``on_readiness`` does, all is broken off:
-        handlers are cancelled, nothing more is reported, and what is not recorded is LOST once its
-        lease has ended.
+        handlers are cancelled, with a second to clean up, nothing more is reported, and what is not
+        recorded is LOST once its lease has ended.
 
         Once it has ended it may be run again. Raises RuntimeError while it runs.
         """
@@ -202,6 +203,7 @@ class Dispatcher:
                 self._readiness.end()
             finally:
                 await asyncio.gather(*background, return_exceptions=True)
+                await self._slots.let_clean_up()
 
     def _break_off(self) -> None:
         """Begin nothing any more, and stop what is at work: nobody extends its lease any more."""

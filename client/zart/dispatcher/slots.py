@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.log import Log
 from zart.dispatcher.pace import Pace
+from zart.dispatcher.stopping import CLEAN_UP
 from zart.dispatcher.time_limits import TimeLimits
 
 _log = Log(__name__)
@@ -78,6 +79,12 @@ class Slots:
             await asyncio.wait(
                 [each.running for each in self._running if each.running], timeout=timeout
             )
+
+    async def let_clean_up(self) -> None:
+        """Wait until the tasks that are cancelled have ended, for a second at most."""
+        running = [each.running for each in self._running if each.running]
+        if cancelled := [each for each in running if each.cancelling()]:
+            await asyncio.wait(cancelled, timeout=CLEAN_UP)
 
     def stop(self) -> None:
         """Begin no more tasks, and watch no more time limits."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+CLEAN_UP = 1.0  # seconds that steps have to clean up in, once they are cancelled
+
 
 async def unless(stop: asyncio.Event, pause: Coroutine[Any, Any, None]) -> None:
     """Wait for the end of ``pause``, but only until ``stop`` is set."""

@@ -14,6 +14,7 @@ from zart.calls.several import several
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.outcomes import failed_with, timed_out
+from zart.dispatcher.stopping import CLEAN_UP
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.time_limits import TimeLimits
 from zart.errors import RunFailed
@@ -25,7 +26,6 @@ from zart.v1 import dispatch_service_pb2 as pb
 
 _LEASE = 3600.0
 _MOST_THREADS = 500  # of plain steps that are at work at once, or go on beyond their time
-_CLEAN_UP = 1.0  # seconds that steps have which are broken off, as those of a dispatcher
 
 
 def context(
@@ -151,7 +151,7 @@ class _InProcess:
         for task in at_work:
             task.cancel()
         if at_work:
-            await asyncio.wait(at_work, timeout=_CLEAN_UP)
+            await asyncio.wait(at_work, timeout=CLEAN_UP)
 
     async def _step(self, step: Step[Any, Any], threads: Threads) -> None:
         stops = step.spec.if_in_doubt == IfInDoubt.STOP
