@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from dispatching import dispatching, registered
+from dispatching import dispatcher_process, dispatching, registered
 from rig import Rig
-from waiting import GIVE_UP
+from waiting import GIVE_UP, until
 
 import zart
 from zart.testing.server import ServerUnderTest
 
 PAGE = (Path(__file__).parents[2] / "docs/tasks.md").read_text()
-ORDERS, DISPATCH, START = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+ORDERS, DISPATCH, EXIT, START = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def example() -> zart.Task:
@@ -83,3 +83,39 @@ async def test_a_dispatcher_of_yours_runs_what_is_started_until_it_is_stopped(
             if dispatcher.returncode is None:
                 dispatcher.kill()
     assert dispatcher.returncode == 0, said
+
+
+STUBBORN = """
+import pathlib
+import threading
+
+import zart
+
+order = zart.Task("order")
+
+
+@order.step()
+def blocks(ctx):
+    pathlib.Path("begun").touch()
+    threading.Event().wait()
+"""
+
+
+async def test_its_last_line_ends_the_process_without_a_step_that_does_not(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
+) -> None:
+    run = "concurrency=64).run(stop)\n"
+    assert run in DISPATCH
+    program = "import os\n" + DISPATCH.replace(run, run.replace("64", "64, grace=0") + EXIT)
+    (tmp_path / "orders.py").write_text(STUBBORN)
+    (tmp_path / "dispatch.py").write_text(program)
+    address = {"ZART_ADDRESS": zart_server.address}
+    with dispatcher_process(tmp_path, address, sys.executable, "dispatch.py") as process:
+        await registered(rig, "order")
+        await rig.client.start("order", execution_id="x")
+        await until((tmp_path / "begun").exists)
+        process.terminate()
+        await until(lambda: process.poll() is not None)
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+    (attempt,) = (await rig.client.get_step("x", "blocks")).attempts
+    assert attempt.status == "LOST"
