@@ -79,6 +79,7 @@ class Client(Runs, Watches):
     ``result``, ``watch_…``, ``wait_drained``; ``verify_pause_rule`` has ten minutes more.
     A call that finds no server is repeated up to four times within it; that is safe, since each
     mutation carries a ``request_id`` (one is made where none is given). LeaseTasks never is.
+    It is of the process that made it: in one that is forked later its calls raise RuntimeError.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Client(Runs, Watches):
         triggered_by: str | None = None,
         group_starts: bool = False,
     ) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
         self._start = StartGroups(self).start if group_starts else self.send
@@ -106,8 +107,12 @@ class Client(Runs, Watches):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection: what waits raises Unreachable, later calls ClientClosed."""
-        await self.channel.close()
+        """Close the connection: what waits raises Unreachable, later calls ClientClosed.
+
+        In a process that was forked since it does nothing: the connection is the other process's.
+        """
+        if not self._is_forked():
+            await self._channel.close()
 
     async def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""

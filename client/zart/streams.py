@@ -33,8 +33,11 @@ _EARLY = 0.05  # seconds that gRPC, which goes by another clock, may end a call 
 class Sends(Protocol):
     """What sends calls with asyncio: a client."""
 
-    channel: grpc.aio.Channel
     triggered_by: str
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel of its process."""
 
     async def send_raw(self, call: Call[Any]) -> Message:
         """Send a call and return its answer."""
@@ -43,8 +46,11 @@ class Sends(Protocol):
 class SendsSync(Protocol):
     """What sends calls without asyncio: a client."""
 
-    channel: grpc.Channel
     triggered_by: str
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The channel of its process."""
 
     def send_raw(self, call: Call[Any]) -> Message:
         """Send a call and return its answer."""

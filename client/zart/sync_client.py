@@ -79,7 +79,7 @@ class SyncClient(SyncRuns, SyncWatches):
         triggered_by: str | None = None,
         group_starts: bool = False,
     ) -> None:
-        self.channel = channel
+        super().__init__(channel)
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
         self._start = SyncStartGroups(self).start if group_starts else self.send
@@ -96,8 +96,12 @@ class SyncClient(SyncRuns, SyncWatches):
         self.close()
 
     def close(self) -> None:
-        """Close the connection: what waits raises Unreachable, later calls ClientClosed."""
-        close_channel(self.channel)
+        """Close the connection: what waits raises Unreachable, later calls ClientClosed.
+
+        In a process that was forked since it does nothing: the connection is the other process's.
+        """
+        if not self._is_forked():
+            close_channel(self._channel)
 
     def send(self, call: Call[T], *, timeout: float | None = None) -> T:
         """Send a call and read its answer. ``timeout`` in seconds, in place of the client's."""
@@ -152,6 +156,7 @@ class SyncClient(SyncRuns, SyncWatches):
         payload: Json | JsonText | Unset = UNSET,
         **options: Unpack[StartOptions],
     ) -> SyncHandle[Any]:
+        self._check_process()  # before the lock of grouped starts, which a thread may have held
         started = self._start(execution.start(task, payload, **options))
         return SyncHandle(self, started.execution_id, started)
 
@@ -241,7 +246,11 @@ def connect_sync(
     keepalive: float | None = None,
     group_starts: bool | None = None,
 ) -> SyncClient:
-    """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``."""
+    """Connect to a server: ``with zart.connect_sync() as client``; arguments as ``connect``.
+
+    Where a program forks, each process makes its own, after the fork: calls of one that was made
+    before raise RuntimeError there.
+    """
     opened = channel or sync_channel(address, credentials, keepalive)
     groups = channel is None if group_starts is None else group_starts
     return SyncClient(opened, timeout=timeout, triggered_by=triggered_by, group_starts=groups)

@@ -18,15 +18,14 @@ from zart import streams
 from zart.calls import admin, batch, execution
 from zart.calls.call import Call
 from zart.models import Batch, ExecutionState, PauseRule, WatchedPauseRule, WatchUntil
+from zart.own_process import OfOneProcess
 from zart.waiting import last_in, last_of, within
 
 T = TypeVar("T")
 
 
-class Watches:
+class Watches(OfOneProcess[grpc.aio.Channel]):
     """The part of ``Client`` that watches."""
-
-    channel: grpc.aio.Channel
 
     async def watch(
         self, call: Call[T], *, timeout: float | None = None
@@ -100,10 +99,8 @@ class Watches:
             return await last_of(self.watch_pause_rule(rule_id, until=WatchUntil.DRAINED))
 
 
-class SyncWatches:
+class SyncWatches(OfOneProcess[grpc.Channel]):
     """The part of ``SyncClient`` that watches."""
-
-    channel: grpc.Channel
 
     def watch(self, call: Call[T], *, timeout: float | None = None) -> Iterator[T]:
         """Send a call that watches; where the connection breaks it is taken up again.

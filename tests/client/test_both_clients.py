@@ -34,6 +34,7 @@ METHODS = [
     pytest.param(method, public(other).get(name), id=f"{kind.__name__}.{name}")
     for kind, other in PAIRS
     for name, method in public(kind).items()
+    if callable(method)
 ]
 
 
