@@ -6,10 +6,9 @@ import math
 from datetime import timedelta
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
-
 from zart.calls.call import span
 from zart.calls.payload import json_text
+from zart.dispatcher.error_groups import errors_in
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.locations import location_of
 from zart.dispatcher.traceback_text import traceback_text
@@ -68,20 +67,26 @@ def results_too_large(in_hand: InHand, fetched: int, most: int) -> pb.TaskOutcom
 def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
     """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried.
 
+    Of a group, as of the step's own TaskGroup, one such error is enough, and the longest delay is
+    told. A group of one error is told as that error, with the traceback of the whole.
+
     A step's own class may lack what StepFailed sets, or hold there what can be nothing of the
     kind: that is left out, and changes nothing of the rest.
     """
-    told = error if isinstance(error, StepFailed) else None
-    retryable = told is None or bool(getattr(told, "retryable", True))
+    raised = errors_in(error)
+    told = [each for each in raised if isinstance(each, StepFailed)]
+    retryable = all(bool(getattr(each, "retryable", True)) for each in told)
+    shown = raised[0] if len(raised) == 1 else error
     try:
-        in_hand.raised_at = location_of(error)
-        step_error = _error_of(error, getattr(told, "details", None))
+        details = getattr(shown, "details", None) if isinstance(shown, StepFailed) else None
+        in_hand.raised_at = location_of(shown)
+        step_error = _error_of(shown, details, error)
     except BaseException:  # noqa: BLE001 - whatever its class does: an attempt is told, or its lease never ends
-        step_error = execution_pb2.StepError(type=type(error).__name__, message=_UNTOLD)
+        step_error = execution_pb2.StepError(type=type(shown).__name__, message=_UNTOLD)
     outcome = _failed(in_hand, step_error, retryable=retryable)
-    delay = _delay(getattr(told, "retry_after", None))
-    if delay is not None:
-        outcome.failed.retry_after.CopyFrom(delay)
+    delays = [_delay(getattr(each, "retry_after", None)) for each in told]
+    if known := [each for each in delays if each is not None]:
+        outcome.failed.retry_after.CopyFrom(span(max(known)))
     return outcome
 
 
@@ -144,24 +149,24 @@ def _outcome(in_hand: InHand) -> pb.TaskOutcome:
     return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
 
 
-def _error_of(error: BaseException, given: object) -> execution_pb2.StepError:
+def _error_of(error: BaseException, given: object, whole: BaseException) -> execution_pb2.StepError:
     details = "" if given is None else _words(given)[:_DETAILS]
     return execution_pb2.StepError(
         type=type(error).__name__,
         message=_clean(_words(error)[:_DETAILS]),
-        details=_clean(details or traceback_text(error)[-_DETAILS:]),
+        details=_clean(details or traceback_text(whole)[-_DETAILS:]),
     )
 
 
-def _delay(wanted: Any) -> Duration | None:  # noqa: ANN401 - what a step gave
-    """Return a delay within what servers take: 0 to 366 days. None for what is no delay."""
+def _delay(wanted: Any) -> float | None:  # noqa: ANN401 - what a step gave
+    """Return seconds within what servers take: 0 to 366 days. None for what is no delay."""
     if wanted is None:
         return None
     try:
         seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else float(wanted)
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if math.isnan(seconds) else span(min(max(seconds, 0.0), _LONGEST_DELAY))
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _LONGEST_DELAY)
 
 
 def _words(of: object) -> str:
