@@ -11,6 +11,7 @@ from zart.calls.payload import json_text
 from zart.dispatcher.error_groups import errors_in
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.locations import location_of
+from zart.dispatcher.storable import why_not_stored
 from zart.dispatcher.traceback_text import traceback_text
 from zart.tasks import StepFailed
 from zart.v1 import dispatch_service_pb2 as pb
@@ -24,15 +25,12 @@ _UNTOLD = "its text cannot be told"
 
 
 def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 - what it returned
-    """Return the outcome for a result; a result that is not JSON fails the step for good."""
+    """Return the outcome for a result; one that is not JSON, or is not stored, fails the step."""
     try:
         text = json_text(result)
         size = len(text) if text.isascii() else len(text.encode())
     except Exception as error:  # noqa: BLE001 - of the result's own classes, and of its size
-        why = _words(error) or type(error).__name__
-        told = f"the result, a {type(result).__name__}, is not JSON: {why}"
-        not_json = execution_pb2.StepError(type="ResultNotJson", message=_clean(told[:_DETAILS]))
-        return _failed(in_hand, not_json, retryable=False)
+        return _not_json(in_hand, result, f"is not JSON: {_words(error) or type(error).__name__}")
     if size > _RESULT:
         return _failed(
             in_hand,
@@ -42,9 +40,17 @@ def completed(in_hand: InHand, result: Any) -> pb.TaskOutcome:  # noqa: ANN401 -
             ),
             retryable=False,
         )
+    if why := why_not_stored(text):
+        return _not_json(in_hand, result, why)
     outcome = _outcome(in_hand)
     outcome.completed.result_json = text
     return outcome
+
+
+def _not_json(in_hand: InHand, result: object, why: str) -> pb.TaskOutcome:
+    told = f"the result, a {type(result).__name__}, {why}"
+    error = execution_pb2.StepError(type="ResultNotJson", message=_clean(told[:_DETAILS]))
+    return _failed(in_hand, error, retryable=False)
 
 
 def results_too_large(in_hand: InHand, fetched: int, most: int) -> pb.TaskOutcome:

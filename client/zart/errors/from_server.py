@@ -16,7 +16,8 @@ from zart.errors.unrefused import Unreachable
 _MODULES = (batches, callers, executions, pauses, requests, serving, steps)
 # By this channel's own limit: of an answer that is too large gRPC says it otherwise.
 _TOO_LARGE_TO_SEND = "CLIENT: Sent message larger than max"
-_CHANNEL_CLOSED = "Channel closed!"  # gRPC's words, of a call that waited
+# gRPC's words, to a call that waits when its channel is closed.
+_CHANNEL_CLOSED = {"Channel closed!", "Stream removed (Channel closed!)"}
 CLOSED_MEANWHILE = "the client was closed"
 
 
@@ -56,9 +57,9 @@ def _from_call(error: grpc.RpcError) -> ZartError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.startswith(_TOO_LARGE_TO_SEND):
         return _too_large(f"the request is too large to be sent: {details}")
-    if code is grpc.StatusCode.CANCELLED and details == _CHANNEL_CLOSED:
-        return Unreachable(CLOSED_MEANWHILE)
     if status_details.is_no_answer(error) or status_details.was_cut(error):
+        if details in _CHANNEL_CLOSED:
+            return Unreachable(CLOSED_MEANWHILE)
         return Unreachable(f"no answer from the server: {details or code.name}")
     return Refused(status_pb2.Status(code=code.value[0], message=details))
 
