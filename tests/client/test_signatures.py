@@ -72,6 +72,7 @@ def never_run(client: zart.Client, sync: zart.SyncClient) -> None:
     assert_type(sync.start("order", 7).result(), Any)
     assert_type(sync.run(order, Order(user=7)), str)
     client.run(order, 7)  # type: ignore[misc, unused-coroutine]
+    sync.run(order, {"user": 7})  # type: ignore[misc]  # as README.md says
     assert_type(sync.start(plain, object()).result(), Any)
 
     @order.step(name="wrong")  # type: ignore[arg-type]
