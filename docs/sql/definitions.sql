@@ -99,4 +99,4 @@ ON CONFLICT DO NOTHING;
 -- Locks: task_names.
 UPDATE zart.task_names
 SET last_asked_at = statement_timestamp()
-WHERE task_name = ANY(ARRAY(SELECT task_name FROM zart.task_names WHERE task_name = ANY($1::text[]) ORDER BY task_name FOR NO KEY UPDATE SKIP LOCKED));
+WHERE task_name = ANY(ARRAY(SELECT task_name FROM zart.task_names WHERE task_name = ANY($1::text[]) AND (last_asked_at BETWEEN statement_timestamp() - $2::float8 * interval '1 second' AND statement_timestamp()) IS NOT TRUE ORDER BY task_name FOR NO KEY UPDATE SKIP LOCKED));

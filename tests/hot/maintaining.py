@@ -25,7 +25,7 @@ async def registering(tx: Explained) -> None:
     steps = (StepSpec("a", (), "new"), StepSpec("b", ("a",), "new"))
     for graph in (steps, steps[:1]):
         await register_task(tx.tx, RegisterTask("new", WrittenGraph.of(graph)), Caller())
-    await touch_asked(tx.tx, ["new", "other"])
+    await touch_asked(tx.tx, ["new", "other"], 2.5)
 
 
 @scenario(1)

@@ -264,8 +264,12 @@ async def read_definitions(connection: Connection, keys: Iterable[int]) -> list[
     )
 
 
-async def touch_asked(connection: Connection, task_names: Iterable[str]) -> None:
-    """Note that dispatchers asked for these tasks now. Skips locked rows."""
+async def touch_asked(connection: Connection, task_names: Iterable[str], fresh_for: float) -> None:
+    """Note that dispatchers asked for these tasks now. Skips locked rows.
+
+    A task of which it was noted within so many seconds, as by another server, is left as it is. By
+    a time to come, as the clock went back, nothing was noted.
+    """
     names = sorted(set(task_names))
     await connection.execute(
         "INSERT INTO zart.task_names (task_name) SELECT t FROM unnest($1::text[]) t"
@@ -276,6 +280,9 @@ async def touch_asked(connection: Connection, task_names: Iterable[str]) -> None
     await connection.execute(
         "UPDATE zart.task_names SET last_asked_at = statement_timestamp() WHERE task_name = ANY("
         "ARRAY(SELECT task_name FROM zart.task_names WHERE task_name = ANY($1::text[])"
+        " AND (last_asked_at BETWEEN statement_timestamp() - $2::float8 * interval '1 second'"
+        " AND statement_timestamp()) IS NOT TRUE"
         " ORDER BY task_name FOR NO KEY UPDATE SKIP LOCKED))",
         names,
+        fresh_for,
     )

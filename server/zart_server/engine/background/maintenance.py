@@ -32,6 +32,9 @@ _ALL_THE_SAME = 0.25
 # moment. No rest is longer: a turn that had to wait tells nothing of what looks cost.
 _REST, _LONGEST_REST = 9, 0.1  # times as long as the last turn took; seconds
 _ASKED_EVERY = 5.0
+# What another server has noted within so many seconds stands: so each note is at most that much
+# older than it would be, 7.5 s, of the 15 after which nobody asks any more (``STALE_AFTER``).
+_ASKED_FRESH = _ASKED_EVERY / 2
 _WATCHES_EVERY = 5.0
 _UNTOLD_EVERY = 2.0
 _UNTOLD_PIECES = 20
@@ -123,7 +126,8 @@ class Maintenance(BackgroundLoop):
         if asked <= self._noted.keys():
             return
         async with self._db.autocommit() as connection:
-            await touch_asked(connection, asked)  # all of them, so that they stay together
+            # All of them, so that they stay together.
+            await touch_asked(connection, asked, _ASKED_FRESH)
         self._dispatch.asked -= asked
         self._noted = dict.fromkeys(asked, now)
 
