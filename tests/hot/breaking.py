@@ -44,6 +44,7 @@ from zart_server.store.breaking.states import (
     close_before_its_rule,
     find_due,
     half_open,
+    is_to_try,
     open_breaker,
     reopen,
 )
@@ -120,6 +121,7 @@ async def probing(tx: Explained) -> None:
         "UPDATE zart.breakers SET status = 'open', opened_at = now(), rule_key = -breaker_key"
     )
     assert len(await find_due(tx.tx)) == 20
+    assert await is_to_try(tx.tx, "br-b-0")
     assert await half_open(tx.tx, keys[0])
     await tx.sql.execute(
         "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from,"

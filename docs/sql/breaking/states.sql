@@ -23,13 +23,25 @@ FROM zart.pause_exemptions WHERE rule_key = $2 AND token_until IS NULL;
 -- store/breaking/states.py: find_due
 -- Return the breakers whose steps are to try, or try; locks nothing.
 -- Locks: nothing.
-SELECT breaker_id, status, (b.status = 'half_open' AND b.half_open_at > statement_timestamp())
-FROM zart.breakers b
-WHERE status <> 'closed'
-    AND (status = 'half_open' OR (b.status = 'open'
-            AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())) AND NOT EXISTS (
-                SELECT FROM zart.pause_releases z
-                WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0) ORDER BY breaker_key;
+SELECT breaker_id, status, (b.status = 'half_open' AND b.half_open_at > statement_timestamp()),
+    EXISTS (
+        SELECT FROM zart.held
+        WHERE (rule_key, not_before, queue_no) > (b.rule_key, '-infinity'::timestamptz, -1)
+            AND (rule_key, not_before) <= (b.rule_key, statement_timestamp()))
+FROM zart.breakers b WHERE status <> 'closed' AND (status = 'half_open' OR (b.status = 'open'
+        AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp())) AND NOT EXISTS (
+            SELECT FROM zart.pause_releases z
+            WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0) ORDER BY breaker_key;
+
+-- store/breaking/states.py: is_to_try
+-- Return whether ``half_open`` would have the steps of a breaker try; locks nothing.
+-- Locks: nothing.
+SELECT EXISTS (SELECT FROM zart.breakers b WHERE breaker_id = $1 AND ((b.status = 'open'
+        AND b.opened_at + b.cooldown * b.cooldowns <= statement_timestamp()) OR (b.status = 'half_open'
+                AND b.half_open_at > statement_timestamp()))
+        AND NOT EXISTS (
+            SELECT FROM zart.pause_releases z
+            WHERE z.rule_key = b.rule_key AND z.ended_at IS NULL OFFSET 0));
 
 -- store/breaking/states.py: half_open
 -- Have the steps of an open breaker try, if it is time; return whether it is.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 
 from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.model import StepError
@@ -81,6 +82,8 @@ class Breakers(BackgroundLoop):
             await self.one_of_several(self._open(reached, error))
         async with self._db.autocommit() as connection:
             due = await find_due(connection)
+        # Each server in another order: what one has done by then, others need not wait for.
+        random.shuffle(due)
         for breaker in due:
             await self.one_of_several(self._probe(breaker))
 
@@ -108,7 +111,7 @@ class Breakers(BackgroundLoop):
                 status = await conclude_probes(connection, name, probes)
             if status is not None:
                 _log.warning("breaker %s is %s by its probes", name, status)
-        elif probes.missing:
+        elif probes.missing and breaker.has_line:
             async with self._db.transaction(first=BRIEFLY) as tx:
                 await let_probes_go(tx, probes, name)
 

@@ -17,7 +17,7 @@ from zart_server.store.breaking.probes import (
     find_probes_of_rules,
 )
 from zart_server.store.breaking.rows import find_breaker, lock_breaker, record
-from zart_server.store.breaking.states import half_open
+from zart_server.store.breaking.states import half_open, is_to_try
 from zart_server.store.clock import read_clock
 from zart_server.store.connection import Autocommit, Tx
 from zart_server.store.pausing.alike import Alike
@@ -37,8 +37,11 @@ async def half_open_breaker(connection: Autocommit, breaker_id: str) -> bool:
     """Have the steps of an open breaker try, in a transaction, if its cooldown is over.
 
     One that is half open since a moment to come, as the clock went back, is so from now on, or it
-    would let ever more steps go. Return whether this did it. Raises OperationTimeout.
+    would let ever more steps go. Return whether this did it: for one that another server has seen
+    to, nobody is kept waiting. Raises OperationTimeout.
     """
+    if not await is_to_try(connection, breaker_id):
+        return False
     tx = await seize_pause_lock(connection, _WAIT)
     row = await lock_breaker(tx, breaker_id)
     if row is None or row.rule_key is None or not await half_open(tx, row.breaker_key):

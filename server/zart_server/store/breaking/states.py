@@ -68,21 +68,42 @@ class DueBreaker(NamedTuple):
     """A breaker that is half open, or open and is to be.
 
     ``is_ahead``: it is half open since a moment that is still to come, and is to be so from now on.
+    ``has_line``: a paused step that is due is attributed to its rule, and may try.
     """
 
     breaker_id: str
     status: BreakerStatus
     is_ahead: bool
+    has_line: bool
+
+
+# Compared as a whole, as no other index has it: that of lanes has its order, too.
+_HAS_LINE = """EXISTS (
+    SELECT FROM zart.held
+    WHERE (rule_key, not_before, queue_no) > (b.rule_key, '-infinity'::timestamptz, -1)
+      AND (rule_key, not_before) <= (b.rule_key, statement_timestamp()))"""
 
 
 async def find_due(connection: Connection) -> list[DueBreaker]:
     """Return the breakers whose steps are to try, or try; locks nothing."""
     rows = await connection.fetch(
-        f"SELECT breaker_id, status, {_IS_AHEAD} FROM zart.breakers b"
+        f"SELECT breaker_id, status, {_IS_AHEAD},\n{_HAS_LINE}\nFROM zart.breakers b"
         f" WHERE status <> 'closed' AND (status = 'half_open' OR {_IS_COOL}) AND {_IS_LEFT_ALONE}"
         " ORDER BY breaker_key"
     )
-    return [DueBreaker(row[0], BreakerStatus(row[1]), row[2]) for row in rows]
+    return [DueBreaker(row[0], BreakerStatus(row[1]), row[2], row[3]) for row in rows]
+
+
+_IS_TO_TRY = f"({_IS_COOL} OR {_IS_AHEAD}) AND {_IS_LEFT_ALONE}"
+
+
+async def is_to_try(connection: Connection, breaker_id: str) -> bool:
+    """Return whether ``half_open`` would have the steps of a breaker try; locks nothing."""
+    found: bool = await connection.fetchval(
+        f"SELECT EXISTS (SELECT FROM zart.breakers b WHERE breaker_id = $1 AND {_IS_TO_TRY})",
+        breaker_id,
+    )
+    return found
 
 
 async def half_open(tx: Tx, breaker_key: int) -> bool:
@@ -95,7 +116,7 @@ async def half_open(tx: Tx, breaker_key: int) -> bool:
         await tx.execute(
             "UPDATE zart.breakers b SET status = 'half_open',"
             " half_open_at = statement_timestamp()"
-            f" WHERE breaker_key = $1 AND ({_IS_COOL} OR {_IS_AHEAD}) AND {_IS_LEFT_ALONE}",
+            f" WHERE breaker_key = $1 AND {_IS_TO_TRY}",
             breaker_key,
         )
     )
