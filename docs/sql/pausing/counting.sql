@@ -14,6 +14,14 @@ WITH rules AS MATERIALIZED (
         FROM zart.leases GROUP BY lane, step_name) t
     CROSS JOIN LATERAL (
         SELECT task_name FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+), by_task AS MATERIALIZED (
+    SELECT jsonb_object_agg(task_name, groups) AS groups FROM (
+        SELECT task_name,
+            jsonb_agg(jsonb_build_array(step_name, n, silent, silent_until)) AS groups
+        FROM leased
+        -- Not a join, which would compare each pair.
+        WHERE (task_name IN (SELECT task_name FROM rules)) IS TRUE
+        GROUP BY task_name) t
 )
 SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigint,
     COALESCE(c.silent, 0)::bigint, c.silent_until, CASE WHEN COALESCE(c.n, 0) > 0 THEN false
@@ -35,9 +43,13 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
         SELECT n, silent, silent_until FROM leased g
-        WHERE r.execution_id IS NULL
-            AND (r.task_name IS NULL OR r.task_name = g.task_name)
+        WHERE r.execution_id IS NULL AND r.task_name IS NULL
             AND (r.step_regex IS NULL OR g.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT (g ->> 1)::bigint, (g ->> 2)::bigint, (g ->> 3)::timestamptz
+        FROM jsonb_array_elements((SELECT groups FROM by_task) -> r.task_name) g
+        WHERE r.execution_id IS NULL AND r.task_name IS NOT NULL
+            AND (r.step_regex IS NULL OR (g ->> 0) ~ r.step_regex)
         UNION ALL
         SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
             max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
@@ -91,6 +103,14 @@ WITH rules AS MATERIALIZED (
         FROM zart.leases GROUP BY lane, step_name) t
     CROSS JOIN LATERAL (
         SELECT task_name FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+), by_task AS MATERIALIZED (
+    SELECT jsonb_object_agg(task_name, groups) AS groups FROM (
+        SELECT task_name,
+            jsonb_agg(jsonb_build_array(step_name, n, silent, silent_until)) AS groups
+        FROM leased
+        -- Not a join, which would compare each pair.
+        WHERE (task_name IN (SELECT task_name FROM rules)) IS TRUE
+        GROUP BY task_name) t
 )
 SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigint,
     COALESCE(c.silent, 0)::bigint, c.silent_until, CASE WHEN COALESCE(c.n, 0) > 0 THEN false
@@ -112,9 +132,13 @@ SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigi
 FROM rules r CROSS JOIN LATERAL (
     SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
         SELECT n, silent, silent_until FROM leased g
-        WHERE r.execution_id IS NULL
-            AND (r.task_name IS NULL OR r.task_name = g.task_name)
+        WHERE r.execution_id IS NULL AND r.task_name IS NULL
             AND (r.step_regex IS NULL OR g.step_name ~ r.step_regex)
+        UNION ALL
+        SELECT (g ->> 1)::bigint, (g ->> 2)::bigint, (g ->> 3)::timestamptz
+        FROM jsonb_array_elements((SELECT groups FROM by_task) -> r.task_name) g
+        WHERE r.execution_id IS NULL AND r.task_name IS NOT NULL
+            AND (r.step_regex IS NULL OR (g ->> 0) ~ r.step_regex)
         UNION ALL
         SELECT count(*) AS n, count(*) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent,
             max(lease_expires_at) FILTER (WHERE lease_expires_at - statement_timestamp() < lease_seconds / 2 * interval '1 second') AS silent_until
@@ -177,15 +201,20 @@ SELECT r.rule_key, (
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
                 LIMIT r.most)
             UNION ALL
-            (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-                WHERE t.lane = l.lane
-                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                    AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                    WHERE t.lane = l.lane
+                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                        AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
                 WHERE r.execution_id IS NULL AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -210,15 +239,20 @@ SELECT r.rule_key, (
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
                 LIMIT r.most)
             UNION ALL
-            (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-                WHERE t.lane = l.lane
-                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                    AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                    WHERE t.lane = l.lane
+                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                        AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
                 WHERE r.execution_id IS NULL AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)

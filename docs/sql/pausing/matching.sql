@@ -19,11 +19,16 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $2)
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT $2) m
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -45,11 +50,16 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $2)
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $2) m
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT $2) m
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -73,11 +83,16 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT 1)
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT 1) m
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT 1) m
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -132,11 +147,16 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                     LIMIT $2)
                 UNION ALL
-                (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-                    WHERE t.lane = l.lane
-                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                (SELECT m.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
+                    CROSS JOIN LATERAL (
+                        SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                        WHERE t.lane = l.lane
+                            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                        ORDER BY t.not_before, t.queue_no LIMIT $2) m
                     WHERE r.execution_id IS NULL AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -158,11 +178,16 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                     LIMIT $2)
                 UNION ALL
-                (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-                    WHERE t.lane = l.lane
-                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                (SELECT m.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
+                    CROSS JOIN LATERAL (
+                        SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                        WHERE t.lane = l.lane
+                            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                        ORDER BY t.not_before, t.queue_no LIMIT $2) m
                     WHERE r.execution_id IS NULL AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)

@@ -20,11 +20,16 @@ SELECT (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $1::bigint)
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -46,11 +51,16 @@ SELECT (SELECT count(*) FROM (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT $1)
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-            WHERE t.lane = l.lane
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-            ORDER BY t.not_before, t.queue_no LIMIT $1) m
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
+                WHERE t.lane = l.lane
+                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT $1) m
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
@@ -80,7 +90,12 @@ SELECT (SELECT count(*) FROM (
             AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
     ) END,
     CASE WHEN r.execution_id IS NULL THEN (
-        SELECT min(o.not_before) FROM zart.lanes l CROSS JOIN LATERAL (
+        SELECT min(o.not_before) FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+        CROSS JOIN LATERAL (
             (SELECT t.not_before FROM zart.queue t
                 WHERE t.lane = l.lane
                     AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)

@@ -64,7 +64,11 @@ class InFlight(NamedTuple):
 
 
 def _in_flight(rules: str) -> Statement:
-    """Return the query that counts by one look at all leases; ``rules`` says of which rules."""
+    """Return the query that counts by one look at all leases; ``rules`` says of which rules.
+
+    Of a rule with a task only what is leased of that is gone through: as JSON, whose keys are
+    looked up, where each rule would be joined with each task that any lease is of.
+    """
     return Statement(
         f"""
         WITH rules AS MATERIALIZED ({rules}
@@ -73,6 +77,14 @@ def _in_flight(rules: str) -> Statement:
                 SELECT lane, step_name, {_SUMS} FROM zart.leases GROUP BY lane, step_name) t
             CROSS JOIN LATERAL (
                 SELECT task_name FROM zart.lanes WHERE lane = t.lane OFFSET 0) l
+        ), by_task AS MATERIALIZED (
+            SELECT jsonb_object_agg(task_name, groups) AS groups FROM (
+                SELECT task_name,
+                    jsonb_agg(jsonb_build_array(step_name, n, silent, silent_until)) AS groups
+                FROM leased
+                -- Not a join, which would compare each pair.
+                WHERE (task_name IN (SELECT task_name FROM rules)) IS TRUE
+                GROUP BY task_name) t
         )
         SELECT r.rule_key, r.deleted_at IS NOT NULL, r.undrained, COALESCE(c.n, 0)::bigint,
             COALESCE(c.silent, 0)::bigint, c.silent_until, CASE WHEN COALESCE(c.n, 0) > 0 THEN false
@@ -89,9 +101,13 @@ def _in_flight(rules: str) -> Statement:
         FROM rules r CROSS JOIN LATERAL (
             SELECT sum(n) AS n, sum(silent) AS silent, max(silent_until) AS silent_until FROM (
                 SELECT n, silent, silent_until FROM leased g
-                WHERE r.execution_id IS NULL
-                  AND (r.task_name IS NULL OR r.task_name = g.task_name)
+                WHERE r.execution_id IS NULL AND r.task_name IS NULL
                   AND (r.step_regex IS NULL OR g.step_name ~ r.step_regex)
+                UNION ALL
+                SELECT (g ->> 1)::bigint, (g ->> 2)::bigint, (g ->> 3)::timestamptz
+                FROM jsonb_array_elements((SELECT groups FROM by_task) -> r.task_name) g
+                WHERE r.execution_id IS NULL AND r.task_name IS NOT NULL
+                  AND (r.step_regex IS NULL OR (g ->> 0) ~ r.step_regex)
                 UNION ALL
                 SELECT {_SUMS} FROM ({unfinished_run("r.execution_id")}) u CROSS JOIN LATERAL (
                     SELECT * FROM zart.leases WHERE run_key = u.run_key OFFSET 0) t

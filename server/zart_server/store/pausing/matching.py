@@ -17,6 +17,10 @@ LANE_MAY_MATCH = """
     (r.task_name IS NULL OR r.task_name = l.task_name)
     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
 """
+# The lanes l among which these are. Those of a task are found by it, however many others there are.
+LANES = """(
+    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+    UNION ALL SELECT lane, task_name, step_name FROM zart.lanes WHERE r.task_name IS NULL) l"""
 # A task t of such a lane that it does match.
 TASK_OF_LANE_MATCHES = (
     "(r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)"
@@ -54,7 +58,7 @@ def tasks_matched(table: str, limit: str, but: str = "") -> str:
            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) {but}
          LIMIT {limit})
         UNION ALL
-        (SELECT m.* FROM zart.lanes l CROSS JOIN LATERAL (
+        (SELECT m.* FROM {LANES} CROSS JOIN LATERAL (
             SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.{table} t
             WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES} {but}
             ORDER BY t.not_before, t.queue_no LIMIT {limit}) m

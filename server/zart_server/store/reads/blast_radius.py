@@ -10,6 +10,7 @@ from zart_server.domain.model import PauseScope
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.matching import (
     LANE_MAY_MATCH,
+    LANES,
     RUNNING,
     RUNNING_OF_EXECUTION,
     TASK_OF_LANE_MATCHES,
@@ -51,7 +52,7 @@ _NOW = Statement(
             LIMIT :limit) ready),
         CASE WHEN r.execution_id IS NULL THEN ({RUNNING}) ELSE ({RUNNING_OF_EXECUTION}) END,
         CASE WHEN r.execution_id IS NULL THEN (
-            SELECT min(o.not_before) FROM zart.lanes l CROSS JOIN LATERAL (
+            SELECT min(o.not_before) FROM {LANES} CROSS JOIN LATERAL (
                 {_oldest_of_lane("queue")} UNION ALL {_oldest_of_lane("held")}) o
             WHERE {LANE_MAY_MATCH})
         ELSE (SELECT min(o.not_before) FROM (
