@@ -453,10 +453,22 @@ WITH settling AS MATERIALIZED (
         AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
-        SELECT l.*, EXISTS (SELECT FROM settling r WHERE
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-        ) AS is_mixed
+        SELECT l.*, (
+                EXISTS (SELECT FROM settling r WHERE true AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE true
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), true)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), true))) AS is_mixed
         FROM (
             SELECT a.*, l.task_name, l.step_name FROM (
                 SELECT lane, since, since_no FROM unnest(
@@ -470,11 +482,22 @@ WITH settling AS MATERIALIZED (
             ) a CROSS JOIN LATERAL (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
-        WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.is_whole AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+        WHERE NOT (
+                EXISTS (SELECT FROM settling r WHERE is_whole AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE is_whole
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), false)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), false)))
     ) l CROSS JOIN LATERAL (
         SELECT not_before, queue_no FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
@@ -596,10 +619,22 @@ WITH settling AS MATERIALIZED (
         AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
-        SELECT l.*, EXISTS (SELECT FROM settling r WHERE
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-        ) AS is_mixed
+        SELECT l.*, (
+                EXISTS (SELECT FROM settling r WHERE true AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE true
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), true)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), true))) AS is_mixed
         FROM (
             SELECT a.*, l.task_name, l.step_name FROM (
                 SELECT lane, since, since_no FROM unnest(
@@ -613,11 +648,22 @@ WITH settling AS MATERIALIZED (
             ) a CROSS JOIN LATERAL (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
-        WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.is_whole AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+        WHERE NOT (
+                EXISTS (SELECT FROM settling r WHERE is_whole AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE is_whole
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), false)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), false)))
     ) l CROSS JOIN LATERAL (
         SELECT not_before, queue_no FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()
@@ -739,10 +785,22 @@ WITH settling AS MATERIALIZED (
         AND (r.settled_id IS NULL OR u.run_key IS NOT NULL)
 ), heads AS MATERIALIZED (
     SELECT l.*, h.* FROM (
-        SELECT l.*, EXISTS (SELECT FROM settling r WHERE
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-        ) AS is_mixed
+        SELECT l.*, (
+                EXISTS (SELECT FROM settling r WHERE true AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE true
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), true)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), true))) AS is_mixed
         FROM (
             SELECT a.*, l.task_name, l.step_name FROM (
                 WITH RECURSIVE many AS MATERIALIZED (
@@ -774,11 +832,22 @@ WITH settling AS MATERIALIZED (
             ) a CROSS JOIN LATERAL (
                 SELECT task_name, step_name FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
         ) l
-        WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.is_whole AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+        WHERE NOT (
+                EXISTS (SELECT FROM settling r WHERE is_whole AND r.task_name IS NULL AND step_regex IS NULL)
+                OR l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NULL)
+                OR COALESCE(l.step_name ~ ANY (ARRAY(
+                    SELECT step_regex
+                    FROM settling r
+                    WHERE is_whole
+                        AND r.task_name IS NULL
+                        AND step_regex IS NOT NULL)), false)
+                OR (l.task_name IN (SELECT task_name FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                        AND COALESCE(l.step_name ~ ANY (ARRAY(
+                            SELECT jsonb_array_elements_text((
+                                SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                    SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                    FROM settling r WHERE is_whole AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                    GROUP BY task_name) p) -> l.task_name))), false)))
     ) l CROSS JOIN LATERAL (
         SELECT not_before, queue_no FROM zart.queue
         WHERE lane = l.lane AND not_before <= statement_timestamp()

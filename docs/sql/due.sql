@@ -29,11 +29,22 @@ FROM (SELECT) one LEFT JOIN LATERAL (
         WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
         ORDER BY not_before, queue_no LIMIT 1) h
     CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
-    WHERE NOT EXISTS (SELECT FROM settling r
-        WHERE
-            (r.task_name IS NULL OR r.task_name = l.task_name)
-            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+    WHERE NOT (
+            EXISTS (SELECT FROM settling r WHERE true AND r.task_name IS NULL AND step_regex IS NULL)
+            OR l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NULL)
+            OR COALESCE(l.step_name ~ ANY (ARRAY(
+                SELECT step_regex
+                FROM settling r
+                WHERE true
+                    AND r.task_name IS NULL
+                    AND step_regex IS NOT NULL)), false)
+            OR (l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                    AND COALESCE(l.step_name ~ ANY (ARRAY(
+                        SELECT jsonb_array_elements_text((
+                            SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                GROUP BY task_name) p) -> l.task_name))), false)))
 ) due ON true;
 
 -- store/due.py: due_lanes (due lanes queue)
@@ -88,11 +99,22 @@ FROM (SELECT) one LEFT JOIN LATERAL (
         WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
         ORDER BY not_before, queue_no LIMIT 1) h
     CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
-    WHERE NOT EXISTS (SELECT FROM settling r
-        WHERE
-            (r.task_name IS NULL OR r.task_name = l.task_name)
-            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+    WHERE NOT (
+            EXISTS (SELECT FROM settling r WHERE true AND r.task_name IS NULL AND step_regex IS NULL)
+            OR l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NULL)
+            OR COALESCE(l.step_name ~ ANY (ARRAY(
+                SELECT step_regex
+                FROM settling r
+                WHERE true
+                    AND r.task_name IS NULL
+                    AND step_regex IS NOT NULL)), false)
+            OR (l.task_name IN (SELECT task_name FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL)
+                    AND COALESCE(l.step_name ~ ANY (ARRAY(
+                        SELECT jsonb_array_elements_text((
+                            SELECT jsonb_object_agg(task_name, patterns) FROM (
+                                SELECT task_name, jsonb_agg(step_regex) AS patterns
+                                FROM settling r WHERE true AND r.task_name IS NOT NULL AND step_regex IS NOT NULL
+                                GROUP BY task_name) p) -> l.task_name))), false)))
 ) due ON true;
 
 -- store/due.py: due_before (due before tasks)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zart_server.store.connection import Tx
 from zart_server.store.due import MARKED, WAYS, Begin, Way, are_many, asked
 from zart_server.store.pausing.exempting import SETTLES, SETTLING
-from zart_server.store.pausing.matching import LANE_MAY_MATCH
+from zart_server.store.pausing.matching import LANE_MAY_MATCH, any_matches_lane
 from zart_server.store.queue import TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
 
@@ -224,11 +224,9 @@ _LOOKED_UP = """
 
 def _claiming_past_settling(way: Way) -> Statement:
     lanes = f"""
-        SELECT l.*, EXISTS (SELECT FROM settling r WHERE {LANE_MAY_MATCH}) AS is_mixed
+        SELECT l.*, {any_matches_lane("settling", "true", unknown="true")} AS is_mixed
         FROM ({_LOOKED_UP.format(asked=asked(way))}) l
-        WHERE NOT EXISTS (SELECT FROM settling r
-            WHERE r.is_whole AND {LANE_MAY_MATCH}
-              AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+        WHERE NOT {any_matches_lane("settling", "is_whole", unknown="false")}
     """
     of_heads = """(SELECT lane, task_name, step_name AS sole, not_before AS since,
         queue_no AS since_no FROM heads WHERE {which} ORDER BY not_before, queue_no) l"""

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import exempts_any
-from zart_server.store.pausing.matching import LANE_MAY_MATCH
+from zart_server.store.pausing.matching import any_matches_lane
 from zart_server.store.queue import LaneCursor
 from zart_server.store.statement import Statement
 
@@ -161,8 +161,7 @@ def _due_lanes(way: Way) -> str:
                 WHERE lane = a.lane AND (not_before, queue_no) >= (a.since, a.since_no)
                 ORDER BY not_before, queue_no LIMIT 1) h
             CROSS JOIN LATERAL (SELECT * FROM zart.lanes WHERE lane = a.lane OFFSET 0) l
-            WHERE NOT EXISTS (SELECT FROM settling r
-                WHERE {LANE_MAY_MATCH} AND (r.step_regex IS NULL OR l.step_name IS NOT NULL))
+            WHERE NOT {any_matches_lane("settling", "true", unknown="false")}
         ) due ON true
     """
 

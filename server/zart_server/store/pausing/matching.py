@@ -27,6 +27,30 @@ TASK_OF_LANE_MATCHES = (
 )
 
 
+def any_matches_lane(rules: str, which: str, *, unknown: str) -> str:
+    """Return the condition that any of ``rules``, of a WITH, matches a lane l; it is never NULL.
+
+    ``which``: of which rules, a condition on r. ``unknown``: what a pattern says of a lane of
+    several steps. No lane is compared with each rule, as there may be thousands of both: its task
+    is looked up, and of patterns only those without a task and those of its task are tried.
+    """
+    of_all = f"FROM {rules} r WHERE {which} AND r.task_name IS NULL"
+    of_task = f"FROM {rules} r WHERE {which} AND r.task_name IS NOT NULL"
+    patterns = f"""(
+        SELECT jsonb_object_agg(task_name, patterns) FROM (
+            SELECT task_name, jsonb_agg(step_regex) AS patterns
+            {of_task} AND step_regex IS NOT NULL
+            GROUP BY task_name) p)"""
+    return f"""(
+        EXISTS (SELECT {of_all} AND step_regex IS NULL)
+        OR l.task_name IN (SELECT task_name {of_task} AND step_regex IS NULL)
+        OR COALESCE(l.step_name ~ ANY (ARRAY(
+            SELECT step_regex {of_all} AND step_regex IS NOT NULL)), {unknown})
+        OR (l.task_name IN (SELECT task_name {of_task} AND step_regex IS NOT NULL)
+            AND COALESCE(l.step_name ~ ANY (ARRAY(
+                SELECT jsonb_array_elements_text({patterns} -> l.task_name))), {unknown})))"""
+
+
 def unfinished_run(execution_id: str) -> str:
     """Return a query for the unfinished run of an execution, if it has one: its last."""
     return f"""
