@@ -147,5 +147,5 @@ async def changing_a_batch(tx: Explained) -> None:
     await set_failures_before(tx.tx, row.batch_key, 0)
     await end_preparing(tx.tx, row.batch_key)
     await set_cancelled(tx.tx, row.batch_key)
-    [batch] = (await list_batches(tx.tx, (), None, 10)).items
+    batch, _ = (await list_batches(tx.tx, (), None, 10)).items
     assert batch.status is BatchStatus.CANCELLED

@@ -147,11 +147,8 @@ async def prepared(raw: Any, sql: str) -> tuple[str, list[str]]:
 
     As asyncpg does it, and keeps it: the server's own statement is the same one.
     """
-    await raw._get_statement(sql, None)
-    (found,) = await raw.fetch(
-        "SELECT name, parameter_types::text[] FROM pg_prepared_statements WHERE statement = $1", sql
-    )
-    return found[0], found[1]
+    state = await raw._get_statement(sql, None)
+    return state.name, [parameter.name for parameter in state._get_parameters()]
 
 
 async def executing(raw: Any, sql: str, args: Sequence[object]) -> str:

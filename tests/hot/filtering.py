@@ -33,15 +33,6 @@ from zart_server.store.regrouping import (
 
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _MIDDLE = 20_000
-_BATCH = """
-    INSERT INTO zart.batches (batch_id, operation, selection, as_of, created_by, principal, reason,
-                              incident)
-    VALUES ('ba-many', '{}', '{}', now(), '', '', '', '');
-    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
-                                  run_number, step_no, step_name)
-    SELECT batch_key, 2 * execution_key + s, execution_id, execution_key, execution_key, 0, s, 'b'
-    FROM zart.batches, zart.executions, generate_series(0, 1) s
-"""
 _LOOKED_AT = 1_000  # runs for a page, where no index has all that is asked
 _DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
 
@@ -67,7 +58,6 @@ async def filtering_by_groups(tx: Explained) -> None:
 
 @scenario(_LOOKED_AT)
 async def filtering_by_what_no_index_has(tx: Explained) -> None:
-    await tx.sql.execute(_BATCH)
     recent = ExecutionFilter(created_after=_LONG_AGO)
     await _found(
         tx,
@@ -90,7 +80,6 @@ async def filtering_by_states_of_steps(tx: Explained) -> None:
     paused = ExecutionFilter("many", step_statuses=(StepStatus.PAUSED,))
     await find_filtered(tx.tx, paused, None, BATCH)
     await find_filtered(tx.tx, replace(paused, execution_id_prefix="x-3"), None, BATCH)
-    await tx.sql.execute(_BATCH)
     of_batch = replace(paused, batch_id="ba-many")
     await find_filtered(tx.tx, of_batch, None, BATCH)
     states = (StepStatus.DEAD, StepStatus.PENDING)
@@ -159,7 +148,6 @@ async def filtering_by_a_rule(tx: Explained) -> None:
     await tx.sql.execute(
         "UPDATE zart.held SET rule_key = (SELECT max(rule_key) - 1 FROM zart.pause_rules)"
     )
-    await tx.sql.execute(_BATCH)
     for rule_id, batch_id in itertools.product(("pr-many", "pr-none"), ("", "ba-many")):
         wanted = ExecutionFilter(rule_id=rule_id, batch_id=batch_id)
         await select_page(tx.tx, wanted, None, BATCH)
@@ -167,7 +155,6 @@ async def filtering_by_a_rule(tx: Explained) -> None:
 
 @scenario(MANY // 5)
 async def counting_errors(tx: Explained) -> None:
-    await tx.sql.execute(_BATCH)
     for wanted in (
         ExecutionFilter(),
         ExecutionFilter("many", error_group_id="eg-1"),

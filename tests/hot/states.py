@@ -2,7 +2,7 @@
 
 Executions ``x-1`` … ``x-20000`` end: each fifth has a dead step. ``x-20001`` … ``x-40000`` are the
 burst: each second is queued, the others are held by rule 1. Leases of others lie about. A rule that
-stands no more, RELEASED, has let all of them go.
+stands no more, RELEASED, has let all of them go. A batch that has ended has all steps of both.
 """
 
 from __future__ import annotations
@@ -88,6 +88,17 @@ _BEGIN = f"""
     SELECT '', 'Restart', n::text, ''
     FROM generate_series({{first}}, {{first}} + {MANY - 1}) n
 """
+# A batch that has ended, of each step of all executions.
+_BATCH = """
+    INSERT INTO zart.batches (batch_id, status, operation, selection, as_of, created_by, principal,
+                              reason, incident, completed_at)
+    VALUES ('ba-many', 'cancelled', '{"kind": "retry_step"}',
+        '{"filter": null, "execution_ids": []}', now(), '', '', '', '', now());
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+                                  run_number, step_no, step_name)
+    SELECT batch_key, 2 * execution_key + s, execution_id, execution_key, execution_key, 0, s, 'b'
+    FROM zart.batches, zart.executions, generate_series(0, 1) s
+"""
 _END = f"""
     DELETE FROM zart.queue;
     DELETE FROM zart.held;
@@ -110,7 +121,7 @@ _END = f"""
     SELECT run_key, 1, execution_key, 1 + execution_key % {GROUPS}, listed_at, completed_at
     FROM zart.runs WHERE dead_steps > 0
 """
-FINISHED, BURST = _BEGIN.format(first=1), _BEGIN.format(first=MANY + 1)
+FINISHED, BURST = _BEGIN.format(first=1), f"{_BEGIN.format(first=MANY + 1)}; {_BATCH}"
 _VACUUM = "VACUUM ANALYZE"
 _TO_NOTHING = "VACUUM zart.queue; VACUUM zart.leases; VACUUM zart.held"
 
