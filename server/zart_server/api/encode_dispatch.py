@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TypeAlias
@@ -9,6 +10,7 @@ from typing import TypeAlias
 from zart.v1 import dispatch_service_pb2
 from zart_server.api.encode import duration, timestamp
 from zart_server.domain import dispatch, model
+from zart_server.domain.graph import memory_of
 
 _REPORT_STATUS = {
     s: dispatch_service_pb2.ReportStatus.Value(f"REPORT_STATUS_{s.name}")
@@ -22,11 +24,13 @@ class LeasedTasks:
 
     It keeps, as bytes, what tasks of one step have in common, by definition, step and lease:
     reading bytes is several times cheaper than setting fields. They are kept with the step that
-    they tell of: a failover that loses a definition gives its key to another one.
+    they tell of: a failover that loses a definition gives its key to another one. Kept are at most
+    ``most`` bytes of memory together, or one step that takes more: each may have a large input.
     """
 
-    def __init__(self, most: int = 10_000) -> None:
+    def __init__(self, most: int = 16 * 1024 * 1024) -> None:
         self._most = most
+        self._memory = 0
         self._alike: dict[tuple[int, int, timedelta], tuple[_Of, bytes]] = {}
 
     def add(
@@ -80,9 +84,12 @@ class LeasedTasks:
         of = item.task_name, item.step
         kept = self._alike.get(key)
         if kept is None or kept[0] != of:  # as a rule the same objects, which takes no time
-            if len(self._alike) >= self._most:
+            made = _alike(item).SerializeToString()
+            self._memory += memory_of(item.step) + sys.getsizeof(made)
+            if self._memory > self._most:
                 self._alike.clear()
-            kept = self._alike[key] = of, _alike(item).SerializeToString()
+                self._memory = memory_of(item.step) + sys.getsizeof(made)
+            kept = self._alike[key] = of, made
         elif kept[0][1] is not item.step:  # read again: from now on it is the same object again
             kept = self._alike[key] = of, kept[1]
         return kept[1]

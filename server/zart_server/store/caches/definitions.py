@@ -7,13 +7,17 @@ from collections.abc import Iterable
 
 from zart_server.store.stored_graph import Definition
 
+# Some 40,000 steps without inputs: more than are in use at once, and little beside the 256 MiB that
+# a server is given. Inline graphs differ in their inputs, so each execution may bring its own.
+_MOST = 32 * 1024 * 1024
+
 
 class DefinitionCache:
-    """The graphs used last, at most ``max_steps`` steps together."""
+    """The graphs used last, of at most ``most`` bytes of memory together, or one that is larger."""
 
-    def __init__(self, max_steps: int = 200_000) -> None:
-        self._max_steps = max_steps
-        self._steps = 0
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._memory = 0
         self._definitions: OrderedDict[int, Definition] = OrderedDict()
         self._current: dict[str, int] = {}
 
@@ -23,10 +27,10 @@ class DefinitionCache:
             self._definitions.move_to_end(definition.definition_key)
             return
         self._definitions[definition.definition_key] = definition
-        self._steps += len(definition.graph.steps)
-        while self._steps > self._max_steps and len(self._definitions) > 1:
+        self._memory += definition.graph.memory
+        while self._memory > self._most and len(self._definitions) > 1:
             key, dropped = self._definitions.popitem(last=False)
-            self._steps -= len(dropped.graph.steps)
+            self._memory -= dropped.graph.memory
             if self._current.get(dropped.task_name) == key:
                 del self._current[dropped.task_name]
 
@@ -40,7 +44,10 @@ class DefinitionCache:
 
         It may have another one by now, which whoever makes use of it has to find out.
         """
-        return self._definitions.get(self._current.get(task_name, 0))
+        definition = self._definitions.get(self._current.get(task_name, 0))
+        if definition is not None:
+            self._definitions.move_to_end(definition.definition_key)
+        return definition
 
     def at_hand(self, keys: Iterable[int]) -> dict[int, Definition]:
         """Return those of the graphs that are at hand, by key."""
