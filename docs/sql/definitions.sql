@@ -16,7 +16,7 @@ UPDATE zart.task_names SET definition_key = $2 WHERE task_name = $1;
 -- store/definitions.py: next_version
 -- Return the version that new content gets; the caller has locked the task's row.
 -- Locks: nothing.
-SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1;
+SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1 AND version > 0;
 
 -- store/definitions.py: ensure_lanes
 -- Return the lane of each handler of tasks' graphs by task and handler; made where missing.

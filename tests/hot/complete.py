@@ -23,7 +23,6 @@ EXCEPTIONS: dict[str, str] = {
 STILL_TO_COME = frozenset(
     (
         "reads.compared_runs._compared_as_json",
-        "reads.definitions.get_task_definition",
         "reads.few_runs.keys_of_rule",
         "reads.group_counts.count_groups",
         "reads.named.find_execution",

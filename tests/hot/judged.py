@@ -10,6 +10,7 @@ from hot.explained import Plan
 # These grow with what there is, or with what there ever was.
 LARGE = frozenset(
     (
+        "definitions",
         "executions",
         "runs",
         "steps",

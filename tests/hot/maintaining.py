@@ -15,6 +15,7 @@ from zart_server.store.definitions import touch_asked
 from zart_server.store.handler_inputs import measure, read_large
 from zart_server.store.pausing.rules import find_rule, pauses_due
 from zart_server.store.pausing.work import has_rule_to_itself, pause_work
+from zart_server.store.reads.definitions import get_task_definition
 from zart_server.store.requests import purge_requests
 from zart_server.store.runs import start_runs
 from zart_server.store.steps import RerunSteps, insert_rerun_steps
@@ -22,9 +23,13 @@ from zart_server.store.steps import RerunSteps, insert_rerun_steps
 
 @scenario(1)
 async def registering(tx: Explained) -> None:
+    """A task that is new, and one that has many inline graphs."""
     steps = (StepSpec("a", (), "new"), StepSpec("b", ("a",), "new"))
-    for graph in (steps, steps[:1]):
-        await register_task(tx.tx, RegisterTask("new", WrittenGraph.of(graph)), Caller())
+    for name, graph in (("new", steps), ("new", steps[:1]), ("many", steps)):
+        await register_task(tx.tx, RegisterTask(name, WrittenGraph.of(graph)), Caller())
+    for version in (None, 1, 2):
+        found = await get_task_definition(tx.tx, "many", version)
+        assert found.version == (version or 2)
     await touch_asked(tx.tx, ["new", "other"], 2.5)
 
 

@@ -2,7 +2,8 @@
 
 Executions ``x-1`` … ``x-20000`` end: each fifth has a dead step. ``x-20001`` … ``x-40000`` are the
 burst: each second is queued, the others are held by rule 1. Leases of others lie about. A rule that
-stands no more, RELEASED, has let all of them go. A batch that has ended has all steps of both.
+stands no more, RELEASED, has let all of them go. A batch that has ended has all steps of both. Their
+task, which is registered, has as many inline graphs besides.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ _NEVER_BY_ITSELF = """
 _NAMES = """'ops-' || n % 2, '', '', 'INC-' || n % 2, 'pr-' || n % 2, 'b-' || n % 2, 'br-' || n % 2,
         'p-' || n % 2"""
 _BEGIN = f"""
+    INSERT INTO zart.definitions (task_name, version, content_hash, steps, step_names, dep_counts,
+        max_attempts, lanes, timeout_seconds)
+    SELECT 'many', 0, sha256(n::text::bytea), '[]', ARRAY['a'], '{{{{0}}}}', '{{{{3}}}}', '{{{{0}}}}',
+        '{{{{600}}}}'
+    FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
     INSERT INTO zart.executions (execution_id, task_name)
     SELECT 'x-' || n, 'many' FROM generate_series({{first}}, {{first}} + {MANY - 1}) n;
     INSERT INTO zart.runs (execution_key, run_number, definition_key, status, "trigger",

@@ -36,9 +36,14 @@ async def set_current(tx: Tx, task_name: str, definition_key: int) -> None:
 
 
 async def next_version(tx: Tx, task_name: str) -> int:
-    """Return the version that new content gets; the caller has locked the task's row."""
+    """Return the version that new content gets; the caller has locked the task's row.
+
+    Of inline graphs, which have none, a task may have millions: the index of versions has none.
+    """
     version: int = await tx.fetchval(
-        "SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions WHERE task_name = $1", task_name
+        "SELECT COALESCE(max(version), 0) + 1 FROM zart.definitions"
+        " WHERE task_name = $1 AND version > 0",
+        task_name,
     )
     return version
 

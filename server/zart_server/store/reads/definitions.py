@@ -51,10 +51,12 @@ async def get_task_definition(
     row = await connection.fetchrow(
         """
         SELECT d.task_name, d.version, d.steps, n.last_asked_at, d.created_at
-        FROM zart.task_names n JOIN zart.definitions d ON d.task_name = n.task_name
-            AND d.version > 0
-            AND CASE WHEN $2::integer IS NULL THEN d.definition_key = n.definition_key
-                     ELSE d.version = $2 END
+        FROM zart.task_names n CROSS JOIN LATERAL (
+            SELECT * FROM zart.definitions
+            WHERE definitions.definition_key = CASE WHEN $2::integer IS NULL THEN n.definition_key
+                ELSE (SELECT v.definition_key FROM zart.definitions v
+                      WHERE v.task_name = n.task_name AND v.version = $2 AND v.version > 0) END
+            OFFSET 0) d
         WHERE n.task_name = $1
         """,
         task_name,
