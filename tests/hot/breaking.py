@@ -66,13 +66,16 @@ async def breakers(tx: Explained, count: int, task: str = "b") -> list[int]:
 
 @scenario(_YOUNG)
 async def finding_what_ended_badly(tx: Explained) -> None:
-    await tx.sql.execute(
-        "INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,"
-        " lease_token, started_at, completed_at)"
-        f" SELECT n, 0, 7, 'failed', false, 'd', n, now(), now() + interval '1 day'"
-        f" FROM generate_series(1, {_YOUNG}) n"
-    )
-    failed = await find_failed(tx.tx, _NOW + timedelta(hours=12))
+    """Not what ended by a clock that was ahead."""
+    since = await tx.sql.fetchval("SELECT clock_timestamp()")
+    for attempt, ahead in ((7, "0"), (8, "1 day")):
+        await tx.sql.execute(
+            "INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id,"
+            " lease_token, started_at, completed_at)"
+            f" SELECT n, 0, {attempt}, 'failed', false, 'd', n, now(),"
+            f" clock_timestamp() + interval '{ahead}' FROM generate_series(1, {_YOUNG}) n"
+        )
+    failed = await find_failed(tx.tx, since)
     assert len(failed) == _YOUNG
     await read_error(tx.tx, failed[0])
     assert all(plan.looked_at("attempts") <= _YOUNG for plan in tx.plans)

@@ -33,7 +33,8 @@ FROM (SELECT EXISTS (
         AS is_asked_for) g
 CROSS JOIN LATERAL (
     SELECT * FROM zart.attempts
-    WHERE completed_at > $1 AND status IN ('failed', 'timed_out', 'lost')
+    WHERE completed_at > $1 AND completed_at <= statement_timestamp()
+        AND status IN ('failed', 'timed_out', 'lost')
         AND lease_token IS NOT NULL
     ORDER BY completed_at DESC LIMIT 10000) a
 CROSS JOIN LATERAL (SELECT execution_key, definition_key FROM zart.runs
@@ -107,7 +108,8 @@ CROSS JOIN LATERAL (
     FROM zart.breaker_counts c
     WHERE c.breaker_key = b.breaker_key
         AND c.generation = b.generation
-        AND c.second > statement_timestamp() - b.counted_within - interval '1 second') n
+        AND c.second > statement_timestamp() - b.counted_within - interval '1 second'
+        AND c.second <= statement_timestamp() + interval '1 second') n
 WHERE n.failed >= b.failure_threshold
 -- closed_at is when its generation began
     AND CASE WHEN b.min_failure_ratio > 0
@@ -133,4 +135,5 @@ DELETE FROM zart.breaker_counts c WHERE NOT EXISTS (
     SELECT FROM zart.breakers b WHERE b.breaker_key = c.breaker_key
         AND b.generation = c.generation
         AND b.status = 'closed'
-        AND c.second > statement_timestamp() - b.counted_within - interval '1 second' OFFSET 0);
+        AND c.second > statement_timestamp() - b.counted_within - interval '1 second'
+        AND c.second <= statement_timestamp() + interval '1 second' OFFSET 0);

@@ -8,7 +8,8 @@ SELECT b.*,
         SELECT sum(failed) FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key
             AND c.generation = b.generation
-            AND c.second > statement_timestamp() - b.counted_within - interval '1 second')
+            AND c.second > statement_timestamp() - b.counted_within - interval '1 second'
+            AND c.second <= statement_timestamp() + interval '1 second')
     END AS failures_in_window FROM zart.breakers b WHERE breaker_id = $1;
 
 -- store/breaking/rows.py: lock_breaker
@@ -26,7 +27,8 @@ SELECT b.*,
         SELECT sum(failed) FROM zart.breaker_counts c
         WHERE c.breaker_key = b.breaker_key
             AND c.generation = b.generation
-            AND c.second > statement_timestamp() - b.counted_within - interval '1 second')
+            AND c.second > statement_timestamp() - b.counted_within - interval '1 second'
+            AND c.second <= statement_timestamp() + interval '1 second')
     END AS failures_in_window FROM zart.breakers b WHERE breaker_key < $1
 ORDER BY breaker_key DESC LIMIT $2;
 

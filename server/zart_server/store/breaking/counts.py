@@ -106,6 +106,8 @@ async def take_look(tx: Tx) -> datetime | None:
     return since
 
 
+# What ended after this begins is found by the next look. If it is minutes later, it ended long ago,
+# by the clock of another database, before this was promoted.
 _FAILED = f"""
     SELECT a.run_key, a.step_no, a.attempt, a.lease_token, date_trunc('second', a.completed_at),
         a.completed_at > statement_timestamp() - {_YOUNG} * interval '1 second',
@@ -117,7 +119,8 @@ _FAILED = f"""
         AS is_asked_for) g
     CROSS JOIN LATERAL (
         SELECT * FROM zart.attempts
-        WHERE completed_at > $1 AND status IN ('failed', 'timed_out', 'lost')
+        WHERE completed_at > $1 AND completed_at <= statement_timestamp()
+          AND status IN ('failed', 'timed_out', 'lost')
           AND lease_token IS NOT NULL
         ORDER BY completed_at DESC LIMIT {MOST}) a
     CROSS JOIN LATERAL (SELECT execution_key, definition_key FROM zart.runs

@@ -14,8 +14,10 @@ from zart_server.store.leases import error_from_json
 from zart_server.store.pausing.rules import LAST_LEASE
 from zart_server.store.statement import Statement
 
-# Since when what ended counts, to the second in which that is.
-IN_WINDOW = "c.second > statement_timestamp() - b.counted_within - interval '1 second'"
+# When what ended counts, to the second in which that is. It may have ended after this statement
+# began, and be seen by it; what is later than that is of a clock that was ahead.
+IN_WINDOW = """c.second > statement_timestamp() - b.counted_within - interval '1 second'
+    AND c.second <= statement_timestamp() + interval '1 second'"""
 _COLUMNS = f"""b.*,
     (SELECT rule_id FROM zart.pause_rules WHERE rule_key = b.rule_key) AS rule_id,
     CASE b.status WHEN 'open' THEN b.opened_at + b.cooldown * b.cooldowns END AS cooldown_ends_at,
