@@ -26,4 +26,4 @@ WHERE caller = $1
 -- store/requests.py: purge_requests
 -- Delete the requests older than 7 days in so many blocks of the table from the ``first`` on.
 -- Locks: requests.
-WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE ctid >= $1::tid AND ctid < $2::tid AND created_at < statement_timestamp() - interval '7 days' FOR UPDATE SKIP LOCKED))) SELECT pg_relation_size('zart.requests') > current_setting('block_size')::bigint * $3::bigint;
+WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid FROM zart.requests WHERE ctid >= $1::tid AND ctid < $2::tid AND created_at < LEAST(statement_timestamp(), $4::timestamptz) - interval '7 days' FOR UPDATE SKIP LOCKED))) SELECT pg_relation_size('zart.requests') > current_setting('block_size')::bigint * $3::bigint;

@@ -16,6 +16,7 @@ from zart import errors
 from zart.testing.server import ServerUnderTest
 from zart_server.domain import filters
 from zart_server.domain.plans import PlanToken
+from zart_server.engine.background import own_clock
 from zart_server.store.retention.removing import ALLOW_PURGE
 
 
@@ -241,3 +242,22 @@ async def test_what_is_older_than_a_week_goes_however_much_it_is(
         return left == 1
 
     await eventually(is_one_left, within=40.0)  # by three pieces
+
+
+async def test_none_goes_by_a_clock_that_is_days_ahead(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a replica which is promoted: what is a week old by the server's clock, too, goes."""
+    monkeypatch.setattr(own_clock, "own_time", lambda: datetime.now(UTC) - timedelta(days=3))
+    await rig.db.execute(
+        "INSERT INTO zart.requests (caller, rpc, request_id, fingerprint, created_at)"
+        " SELECT '', 'Restart', n::text, '', now() - n * interval '1 day'"
+        " FROM generate_series(8, 12) n"
+    )
+    zart_server.running.runtime.maintenance._next["purge"] = 0.0
+
+    async def are_left() -> bool:
+        rows = await rig.db.fetch("SELECT request_id FROM zart.requests ORDER BY created_at DESC")
+        return [row[0] for row in rows] == ["8", "9"]
+
+    await eventually(are_left)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from batching import start_many
-from retaining import end_old, keeping, left, sweep
+from retaining import end_old, keeping, left, make_operations_old, sweep
 from rig import Rig
 
 from zart.testing.server import ServerUnderTest
+from zart_server.engine.background import own_clock
+from zart_server.engine.background.loop import WAITS
 from zart_server.store.retention.operations import TABLES
 
 
@@ -50,3 +52,36 @@ async def test_what_was_recorded_while_the_clock_was_ahead_keeps_nothing_behind_
             f"SELECT triggered_by, count(*) FROM zart.{table} WHERE kind = 'pause' GROUP BY 1"
         )
         assert {row[0]: row[1] for row in rows} == {"1 year": 600, "-1 day": 300}
+
+
+async def test_nothing_goes_by_a_clock_that_is_far_ahead(
+    rig: Rig,
+    zart_server: ServerUnderTest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As that of a replica which is promoted: what goes by it does not come back."""
+    await start_many(rig.client, 1)
+    await end_old(rig.db, days=100)
+    await make_operations_old(rig.db)
+    waits = zart_server.running.runtime.retention.failures
+    before = waits[WAITS]
+
+    async def operations() -> int:
+        count: int = await rig.db.fetchval(
+            "SELECT count(*) FROM zart.operations WHERE kind <> 'purge'"
+        )
+        return count
+
+    there = await operations()
+    assert there > 0
+    monkeypatch.setattr(own_clock, "own_time", lambda: datetime.now(UTC) - timedelta(minutes=61))
+    for _ in range(2):
+        await sweep(zart_server)
+    told = [line for line in caplog.messages if "ahead of this server's by 1:0" in line]
+    assert (await left(rig.db), await operations()) == (["x-0"], there)
+    assert (len(told), waits[WAITS] - before) == (1, 2)
+
+    monkeypatch.setattr(own_clock, "own_time", lambda: datetime.now(UTC) - timedelta(minutes=59))
+    await sweep(zart_server)
+    assert (await left(rig.db), await operations()) == ([], 0)

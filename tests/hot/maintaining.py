@@ -52,8 +52,9 @@ async def purging_requests(tx: Explained) -> None:
         "UPDATE zart.requests SET created_at = now() - interval '8 days'"
         " WHERE ctid >= '(2,0)' AND ctid < '(3,0)'"
     )
-    assert await purge_requests(tx.tx, 2, 1)
-    assert not await purge_requests(tx.tx, 10**6, 1)
+    now = await tx.sql.fetchval("SELECT now()")
+    assert await purge_requests(tx.tx, now, 2, 1)
+    assert not await purge_requests(tx.tx, now, 10**6, 1)
 
 
 @scenario(2)

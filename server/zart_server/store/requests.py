@@ -92,22 +92,26 @@ async def complete_response(connection: Connection, key: RequestKey, response: b
     )
 
 
-async def purge_requests(connection: Connection, first: int, count: int) -> bool:
+async def purge_requests(
+    connection: Connection, own_time: datetime, first: int, count: int
+) -> bool:
     """Delete the requests older than 7 days in so many blocks of the table from the ``first`` on.
 
+    They are so by ``own_time``, too: a replica that is promoted may have a clock that is ahead.
     Return whether there are blocks after them. Old ones are among those that came later into the
     room of what was removed: no index by time is as small as a look at all blocks now and then.
     """
     is_more: bool = await connection.fetchval(
         "WITH gone AS (DELETE FROM zart.requests WHERE ctid = ANY(ARRAY(SELECT ctid"
         " FROM zart.requests WHERE ctid >= $1::tid AND ctid < $2::tid"
-        " AND created_at < statement_timestamp() - interval '7 days'"
+        " AND created_at < LEAST(statement_timestamp(), $4::timestamptz) - interval '7 days'"
         " FOR UPDATE SKIP LOCKED)))"
         " SELECT pg_relation_size('zart.requests') > current_setting('block_size')::bigint"
         " * $3::bigint",
         (first, 0),
         (first + count, 0),
         first + count,
+        own_time,
     )
     return is_more
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from zart_server.engine.background import own_clock
 from zart_server.engine.background.looks import DueLooks
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.untold_deaths import tell_untold_deaths
@@ -153,7 +154,8 @@ class Maintenance(BackgroundLoop):
         begun = _now()
         if self._is_time("purge", _PURGE_EVERY):
             async with self._db.autocommit() as connection:
-                is_more = await purge_requests(connection, self._purged, _PURGE)
+                now = own_clock.own_time()
+                is_more = await purge_requests(connection, now, self._purged, _PURGE)
             self._purged = self._purged + _PURGE if is_more else 0
             if is_more:
                 rest = max(_PURGE_NEXT, _PURGE_REST * (_now() - begun))

@@ -10,6 +10,7 @@ found, keeps nothing else from going.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from typing import NamedTuple
 from zart_server.domain.ended_cursor import FROM_THE_OLDEST, EndedCursor
 from zart_server.domain.errors import OperationTimeout, StoreConflict, ZartError
 from zart_server.domain.retention import BY_ITSELF, Kept
-from zart_server.engine.background.loop import BackgroundLoop
+from zart_server.engine.background import own_clock
+from zart_server.engine.background.loop import WAITS, BackgroundLoop
 from zart_server.engine.background.old_operations import OldOperations
 from zart_server.engine.background.pass_pace import PassPace
 from zart_server.engine.background.piece_size import PieceSize, leave_time
@@ -37,6 +39,8 @@ from zart_server.store.retention.tasks import read_kept, read_kept_of
 _log = logging.getLogger(__name__)
 _LOOK_EVERY = 60.0  # seconds until somebody's wish is noticed, on whichever server it was made
 _ANOTHERS = 5.0  # seconds until it is looked whether another server's pass is over
+_HELD_OFF = 20.0  # seconds until the clocks are compared again; the alert on what waits sees it
+_TELL_EVERY = 3600.0  # seconds
 
 
 class _Due(NamedTuple):
@@ -97,6 +101,7 @@ class Retention(BackgroundLoop):
         self._kept = kept
         self._executions = PieceSize()
         self._operations = OldOperations(db)
+        self._told_at = -math.inf  # when it was told that a clock is wrong; by time.monotonic
 
     async def turn(self) -> float:
         """Go through what has ended, if it is this server's turn; return seconds until the next."""
@@ -104,6 +109,9 @@ class Retention(BackgroundLoop):
         due = await self._due()
         if not due:
             return _LOOK_EVERY
+        if own_clock.ahead_by(due.now) > own_clock.SUSPICIOUS:
+            self._hold_off(due.now)
+            return _HELD_OFF
         async with self._db.autocommit() as connection:
             cursor = await take_pass(connection, TAKEN)
         if cursor is None:
@@ -113,6 +121,19 @@ class Retention(BackgroundLoop):
         async with self._db.autocommit() as connection:
             await set_pass(connection, timedelta(seconds=rest))
         return rest
+
+    def _hold_off(self, now: datetime) -> None:
+        """Count that a pass has to wait, and tell the log why now and then."""
+        self.failures[WAITS] += 1
+        if time.monotonic() - self._told_at >= _TELL_EVERY:
+            self._told_at = time.monotonic()
+            _log.warning(
+                "%s has to wait: the database's clock (%s) is ahead of this server's by %s; set the"
+                " one that is wrong",
+                self.name,
+                now.isoformat(),
+                own_clock.ahead_by(now),
+            )
 
     async def _due(self) -> _Due:
         async with self._db.autocommit() as connection:
