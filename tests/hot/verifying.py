@@ -22,7 +22,7 @@ OF_ALL = (0, 2**62)  # tokens
 
 
 async def window_of(tx: Explained, scope: PauseScope, tokens: tuple[int, int] = OF_ALL) -> Window:
-    """Add a rule; gives its window, which is between these tokens."""
+    """Add a rule, long after any failover; gives its window, which is between these tokens."""
     key = await paused(tx, scope)
     await tx.sql.execute(
         "UPDATE zart.pause_rules SET token_from = $2, token_until = $3, deleted_at = now(),"
@@ -30,6 +30,7 @@ async def window_of(tx: Explained, scope: PauseScope, tokens: tuple[int, int] = 
         key,
         *tokens,
     )
+    await tx.sql.execute("UPDATE zart.history SET joined_at = now() - interval '2 days'")
     return await read_window(
         tx.tx,
         await tx.sql.fetchval("SELECT rule_id FROM zart.pause_rules WHERE rule_key = $1", key),

@@ -1860,7 +1860,8 @@ class VerifyPauseRuleResponse(_message.Message):
     """
     checked_attempts: _builtins.int
     """The attempts that were looked at: those of steps that the rule's scope matches, exempt ones too,
-    in runs that lived while the rule stood, or within five minutes of that.
+    in runs that lived while the rule stood, or within five minutes of that; in all runs where
+    the database's clock may have been set back since.
     """
     in_flight_at_start: _builtins.int
     """Those of them that were leased before the rule was added, and had not ended by then."""

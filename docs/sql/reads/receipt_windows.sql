@@ -6,9 +6,10 @@ SELECT zart.last_token();
 -- store/reads/receipt_windows.py: read_window
 -- Return the window of a rule, deleted or not.
 -- Locks: nothing.
-SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from, token_until
-FROM zart.pause_rules
-WHERE rule_id = $1;
+SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from,
+    token_until, created_at <= LEAST(deleted_at, statement_timestamp()) AND NOT EXISTS (
+        SELECT FROM zart.history WHERE joined_at > r.created_at - $2::interval) AS is_by_times
+FROM zart.pause_rules r WHERE rule_id = $1;
 
 -- store/reads/receipt_windows.py: last_run_of
 -- Return a run key beyond which no run has leased anything by the end of a window.
@@ -28,7 +29,7 @@ SELECT max(run_key) AS until,
     min(run_key) FILTER (WHERE lived) AS first, max(run_key) FILTER (WHERE lived) AS last
 FROM (
     SELECT run_key, created_at <= COALESCE($1::timestamptz, 'infinity')
-        AND (completed_at IS NULL OR completed_at >= $2::timestamptz)
+        AND (completed_at IS NULL OR completed_at >= COALESCE($2::timestamptz, '-infinity'))
         AND ($3::text IS NULL OR listed_task = $3) AS lived
     FROM zart.runs WHERE run_key > $4::bigint AND run_key <= $5::bigint
     ORDER BY run_key LIMIT $6::bigint) r
@@ -42,7 +43,7 @@ SELECT run_key FROM zart.runs
 WHERE execution_key = (
     SELECT execution_key FROM zart.executions WHERE execution_id = $1)
     AND created_at <= COALESCE($2::timestamptz, 'infinity')
-    AND (completed_at IS NULL OR completed_at >= $3::timestamptz)
+    AND (completed_at IS NULL OR completed_at >= COALESCE($3::timestamptz, '-infinity'))
 ORDER BY run_number;
 
 -- store/reads/receipt_windows.py: is_any_purged

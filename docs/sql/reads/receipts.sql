@@ -15,7 +15,7 @@ WITH next AS MATERIALIZED (
     WHERE run_key >= $1
         AND run_key <= (SELECT run_key FROM upto)
         AND created_at <= COALESCE($5::timestamptz, 'infinity')
-        AND (completed_at IS NULL OR completed_at >= $6::timestamptz)
+        AND (completed_at IS NULL OR completed_at >= COALESCE($6::timestamptz, '-infinity'))
         AND ($7::text IS NULL OR listed_task = $7)
 ), matching AS MATERIALIZED (
     SELECT definition_key, (n - 1)::integer AS step_no

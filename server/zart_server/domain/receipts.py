@@ -36,7 +36,9 @@ class Window:
 
     A lease is in it if its token is greater than ``token_from`` and not greater than
     ``token_until``. None: a server kept none, so nothing can be judged. ``ended_at`` None: the rule
-    stands, and is judged until the token that was the last one when this was read.
+    stands, and is judged until the token that was the last one when this was read. ``is_by_times``
+    False: the database's clock may have been set back since it began, so that no time tells whether
+    a run lived about it.
     """
 
     rule_key: int
@@ -47,6 +49,7 @@ class Window:
     ended_at: datetime | None
     token_from: int | None
     token_until: int | None
+    is_by_times: bool = True
 
 
 class SeenLease(NamedTuple):

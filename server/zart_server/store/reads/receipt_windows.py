@@ -14,8 +14,21 @@ from zart_server.store.statement import Statement
 # Runs are chosen by their times, with this much to spare: a statement's time is taken when it
 # begins, and it may wait before it does what it says. What they leased is judged by tokens.
 _MARGIN = timedelta(minutes=5)
+# By how much a clock may be set back at once, as that of a replica which is promoted. The times of
+# what happened before are then not to be compared with those of what happened since.
+_SET_BACK = timedelta(hours=1)
 _NEAR = 1_000  # run keys: no search is worth fewer
 _CLOSE = 100  # run keys: to leave the runs between out is not worth a piece of its own
+
+
+# Each failover joins another history, by the clock that counts from then on; so does each server as
+# it begins, by the same clock, which is not told apart.
+_WINDOW = """
+    SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from,
+        token_until, created_at <= LEAST(deleted_at, statement_timestamp()) AND NOT EXISTS (
+            SELECT FROM zart.history WHERE joined_at > r.created_at - $2::interval) AS is_by_times
+    FROM zart.pause_rules r WHERE rule_id = $1
+"""
 
 
 async def read_window(connection: Connection, rule_id: str) -> Window:
@@ -25,11 +38,7 @@ async def read_window(connection: Connection, rule_id: str) -> Window:
     given out. The other way round it may have ended in between, and others been leased.
     """
     last_token = await connection.fetchval("SELECT zart.last_token()")
-    row = await connection.fetchrow(
-        "SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from,"
-        " token_until FROM zart.pause_rules WHERE rule_id = $1",
-        rule_id,
-    )
+    row = await connection.fetchrow(_WINDOW, rule_id, _SET_BACK)
     if row is None:
         raise PauseRuleNotFound(rule_id)
     return Window(
@@ -41,6 +50,7 @@ async def read_window(connection: Connection, rule_id: str) -> Window:
         row["deleted_at"],
         row["token_from"],
         last_token if row["deleted_at"] is None else row["token_until"],
+        row["is_by_times"],
     )
 
 
@@ -55,7 +65,7 @@ async def last_run_of(connection: Connection, window: Window) -> int:
         " ORDER BY run_key LIMIT 1), 0), COALESCE((SELECT run_key FROM zart.runs"
         " WHERE run_key >= 0 ORDER BY run_key DESC LIMIT 1), 0)"
     ) or (0, 0)
-    if window.ended_at is None:
+    if window.ended_at is None or not window.is_by_times:
         return int(last)
     while last - first > _NEAR:
         middle = first + (last - first) // 2
@@ -79,7 +89,7 @@ class Spans:
 
 # Of a run: that it lived about a window.
 LIVED = """created_at <= COALESCE(:before::timestamptz, 'infinity')
-    AND (completed_at IS NULL OR completed_at >= :since::timestamptz)"""
+    AND (completed_at IS NULL OR completed_at >= COALESCE(:since::timestamptz, '-infinity'))"""
 # A row for so many keys: of two runs that lived, but farther apart, steps between are left out.
 _SPANS = Statement(
     f"""
@@ -104,7 +114,9 @@ _RUNS_OF_EXECUTION = Statement(
 
 
 def times_about(window: Window) -> dict[str, object]:
-    """Return the arguments of ``LIVED``."""
+    """Return the arguments of ``LIVED``, by which all runs did where no time tells it."""
+    if not window.is_by_times:
+        return {"since": None, "before": None}
     ended = window.ended_at
     return {
         "since": window.started_at - _MARGIN,
@@ -159,11 +171,15 @@ async def is_any_purged(connection: Connection, window: Window) -> bool:
 
     Executions are purged as a whole: one that is there since before the window was not.
     """
+    since, before = window.started_at, window.ended_at
+    if not window.is_by_times:
+        first, last = min(since, before or since), max(since, before or since)
+        since, before = first - _SET_BACK, before and last + _SET_BACK
     found: bool = await connection.fetchval(
         _PURGED.text,
         *_PURGED.arguments(
-            since=window.started_at,
-            before=window.ended_at,
+            since=since,
+            before=before,
             task_name=window.task_name,
             execution_id=window.execution_id,
         ),
