@@ -126,7 +126,8 @@ _FIRST_SINCE = {
     )
     for table in (DONE, ATTEMPTED)
 }
-# Keys are given out in the order of time, but for what was under way at one moment.
+# Keys are given out in the order of time, but for what was under way at one moment. Where the clock
+# was set back some may be left out: a list without times has them all.
 _UNDER_WAY = timedelta(minutes=1)
 _LOOKED_AT = 5_000
 _LOOKED_AT_OF_A_KIND = 1_000
