@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -168,7 +169,12 @@ async def test_what_is_named_and_has_gone_on_since_is_refused_not_left_out(
         "x-1": None,
         "younger": "EXECUTION_NOT_FOUND",
     }
-    assert (await rig.client.get_execution("younger")).run.run_number == 0
+    (why,) = (item.refusal for item in items if item.execution_id == "younger")
+    younger = await rig.client.get_execution("younger")
+    assert why is not None
+    assert datetime.fromisoformat(why.metadata["began_at"]) == younger.execution.created_at
+    assert why.message.endswith("after the batch was planned or created")
+    assert younger.run.run_number == 0
 
 
 async def kinds(rig: Rig, operation: Any, **conditions: Any) -> list[tuple[str, int]]:

@@ -2,10 +2,10 @@
 -- Return the runs of executions that were current then, and which ids no execution had.
 -- Locks: nothing.
 -- Parameters: execution_ids=$1, as_of=$2.
-SELECT w.execution_id, r.run_key
+SELECT w.execution_id, r.run_key, e.created_at
 FROM unnest($1::text[]) WITH ORDINALITY w(execution_id, n)
 LEFT JOIN LATERAL (
-    SELECT execution_key FROM zart.executions
+    SELECT execution_key, created_at FROM zart.executions
     WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
 LEFT JOIN LATERAL (
     SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from zart_server.domain.errors.base import NotFound, ZartError
 
 
 class ExecutionNotFound(NotFound):
-    """No execution has this id."""
+    """No execution has this id; or had it when a batch was planned or created, but has since.
+
+    ``began_at``: since when, by the database's clock, which may have been set back meanwhile.
+    """
 
     reason = "EXECUTION_NOT_FOUND"
 
-    def __init__(self, execution_id: str) -> None:
-        super().__init__(f"no execution {execution_id!r}", execution_id=execution_id)
+    def __init__(self, execution_id: str, began_at: datetime | None = None) -> None:
+        if began_at is None:
+            super().__init__(f"no execution {execution_id!r}", execution_id=execution_id)
+        else:
+            began = began_at.isoformat()
+            super().__init__(
+                f"execution {execution_id!r} began at {began},"
+                " after the batch was planned or created",
+                execution_id=execution_id,
+                began_at=began,
+            )
 
 
 class ExecutionExists(ZartError):

@@ -40,7 +40,10 @@ async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf
     found, until = await find_piece(
         tx, batch.operation.kind, batch.selection, ids, row.prepared_until, limit, batch.as_of
     )
-    refused = [(id_, refusal_of(ExecutionNotFound(id_))) for id_ in found.unknown]
+    refused = [
+        (id_, refusal_of(ExecutionNotFound(id_, found.began_later.get(id_))))
+        for id_ in found.unknown
+    ]
     selected = await insert_items(
         tx,
         row.batch_key,

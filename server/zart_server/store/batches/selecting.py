@@ -7,9 +7,10 @@ that died since. What matches no more is not found, so that there may be fewer, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import BatchKind
@@ -38,6 +39,7 @@ _BEGIN: BatchCursor = [0, "-infinity", 0]  # a status, and where among its runs
 class Found(NamedTuple):
     """A piece of what is selected: current runs, and ids that no execution has, or had by then.
 
+    ``began_later`` tells of these ids that an execution has when it began, by the database's clock.
     ``step_nos``: which step of each run is meant; None: those that are dead. ``are_named``: a run
     that is current no more is to be refused at its turn, since somebody has named its execution.
     """
@@ -46,6 +48,7 @@ class Found(NamedTuple):
     unknown: list[str]
     step_nos: list[int | None]
     are_named: bool = False
+    began_later: Mapping[str, datetime] = MappingProxyType({})
 
     @classmethod
     def of_runs(cls, run_keys: Sequence[int]) -> Found:
@@ -67,10 +70,10 @@ _BY_STATUS = {
 }
 _BY_IDS = Statement(
     """
-    SELECT w.execution_id, r.run_key
+    SELECT w.execution_id, r.run_key, e.created_at
     FROM unnest(:execution_ids::text[]) WITH ORDINALITY w(execution_id, n)
     LEFT JOIN LATERAL (
-        SELECT execution_key FROM zart.executions
+        SELECT execution_key, created_at FROM zart.executions
         WHERE executions.execution_id = w.execution_id OFFSET 0) e ON true
     LEFT JOIN LATERAL (
         SELECT run_key FROM zart.runs WHERE runs.execution_key = e.execution_key
@@ -93,7 +96,9 @@ async def find_by_ids(
     rows = await connection.fetch(_BY_IDS.text, *values)
     run_keys = [row[1] for row in rows if row[1] is not None]
     return Found.of_runs(run_keys)._replace(
-        unknown=[row[0] for row in rows if row[1] is None], are_named=True
+        unknown=[row[0] for row in rows if row[1] is None],
+        are_named=True,
+        began_later={row[0]: row[2] for row in rows if row[1] is None and row[2] is not None},
     )
 
 
