@@ -29,8 +29,12 @@ BEFORE = known_versions()[-2]
 def make_anew(url: str, version: str) -> None:
     """Leave nothing but an older schema, or none, as a standby had that lacked the newest."""
     execute(url, "DROP SCHEMA zart CASCADE")
-    if version == "none":
-        return
+    if version != "none":
+        upgrade_to(url, version)
+
+
+def upgrade_to(url: str, version: str) -> None:
+    """Make the schema as it was at a version, where there is none, and do nothing else."""
 
     def upgrade(connection: Connection) -> None:
         connection.execute(text("CREATE SCHEMA zart"))

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
+from zart_server.store.privileges import keep_all, keep_from_writing
 from zart_server.store.schema import is_newest
 from zart_server.store.sessions import DriverConnection, Session
 from zart_server.store.standby import REACH
@@ -248,7 +249,8 @@ def _upgrade(connection: Connection, *, tries: bool) -> bool:
     Raises StoreConflict if there is one left, and it is not to try.
     """
     # IF NOT EXISTS would ask for the right to make one also where it is there.
-    if connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar():
+    makes_schema = bool(connection.execute(text("SELECT to_regnamespace('zart') IS NULL")).scalar())
+    if makes_schema:
         connection.execute(text("CREATE SCHEMA zart"))
     found = MigrationContext.configure(
         connection, opts={"version_table_schema": "zart"}
@@ -262,4 +264,8 @@ def _upgrade(connection: Connection, *, tries: bool) -> bool:
     config.attributes["connection"] = connection
     # What is new nobody uses yet. Alembic reads all of its scripts each time.
     command.upgrade(config, "head" if found is None else "+1")
+    if found is None:
+        keep_all(connection, is_schema_ours=makes_schema)
+    else:
+        keep_from_writing(connection)
     return False
