@@ -26,7 +26,6 @@ from zart_server.store.sessions import Session, SessionRefused
 WHERE = ("DATABASE {database}", "ROLE {user} IN DATABASE {database}")
 HOSTILE = {
     "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
     "synchronous_commit": "off",
     "search_path": "evil, pg_catalog",

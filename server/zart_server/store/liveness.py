@@ -23,7 +23,7 @@ import asyncpg
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import cause_of, translate
 from zart_server.store.schema import refuse_older
-from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session
+from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session, frozen
 
 _log = logging.getLogger(__name__)
 _EVERY = 1.0  # seconds
@@ -56,6 +56,8 @@ _LOOK = f"""
         OFFSET 0) a
     WHERE is_stuck OR pid = ANY($1::int[])
 """
+# Sessions that there are learn of it too, where it is set for the whole PostgreSQL.
+_FROZEN = "SELECT current_setting('default_transaction_read_only') = 'on'"
 
 
 class Terminable(Protocol):
@@ -86,6 +88,7 @@ class Liveness:
         self._lost_at = -math.inf
         self._stuck: dict[int, datetime] = {}  # sessions, and when their statements began
         self._causes: set[str] = set()  # of what is wrong now, to say each once
+        self._is_frozen = False  # the sessions that there are go on, and may only read
         self._is_told = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.is_up: bool | None = None  # not known yet
@@ -123,7 +126,9 @@ class Liveness:
                 # One that refuses, for it has no connection left, works for those who have one.
                 # A standby does not: nobody has a session there.
                 is_standby = isinstance(error, asyncpg.ReadOnlySQLTransactionError)
-                is_there = isinstance(error, asyncpg.PostgresError) and not is_standby
+                is_there = isinstance(error, asyncpg.PostgresError) and (
+                    self._is_frozen or not is_standby
+                )
                 is_well = False
                 if translate(error) is None:
                     _log.exception("the database's health could not be told")
@@ -156,6 +161,7 @@ class Liveness:
     async def _look(self) -> None:
         """Look once. Raises what the database or its driver says, or SchemaOutdated."""
         suspects = self._waiting(_WAITS)
+        self._is_frozen = False
         if self._connection is None:
             await self._look_anew(suspects, None)
             return
@@ -168,6 +174,8 @@ class Liveness:
                 await self._look_anew(suspects, asked)
         finally:
             asked.cancel()
+        if self._is_frozen:
+            raise frozen()
 
     async def _look_anew(
         self, suspects: Mapping[int, Terminable], asked: asyncio.Task[set[int]] | None
@@ -201,6 +209,7 @@ class Liveness:
         self._stuck = {row["pid"]: row["query_start"] for row in rows if row["is_stuck"]}
         if ended := sum(bool(row["is_ended"]) for row in rows):
             _log.warning("ended %d sessions whose clients hang", ended)
+        self._is_frozen = await connection.fetchval(_FROZEN)
         is_first = {pid for pid, begun in self._stuck.items() if before.get(pid) != begun}
         return {row["pid"] for row in rows if row["is_at_work"] or row["pid"] in is_first}
 

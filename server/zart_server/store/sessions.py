@@ -2,7 +2,7 @@
 
 A database or a role may have other defaults (``ALTER DATABASE … SET``), and a pooler may drop what
 a session was set to: it is set after connecting, whatever came with it, and a session in which it
-does not hold is not used.
+does not hold is not used. Whether sessions may write is left to whoever runs the database.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ DriverConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 # Meaning: what a statement says, and which rows it sees.
 _MEANING = {
     "default_transaction_isolation": "read committed",
-    "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
     # Nothing of ours is named without its schema; nobody else's function is taken for a built-in.
     "search_path": "pg_catalog",
@@ -87,6 +86,7 @@ _READ_BACK = f"""
     SELECT pg_catalog.pg_backend_pid() AS pid,
         pg_catalog.current_setting('session_replication_role') AS role,
         pg_catalog.pg_is_in_recovery() AS is_standby,
+        pg_catalog.current_setting('default_transaction_read_only') = 'on' AS is_frozen,
         (SELECT name FROM ({_WANTED}) s WHERE setting <> value ORDER BY name LIMIT 1) AS other
 """
 _POOLER = (
@@ -105,6 +105,11 @@ def pooled() -> SessionRefused:
         "the database is reached through a pooler that gives each transaction another session,"
         f" where settings, prepared statements and LISTEN are lost: {_POOLER}"
     )
+
+
+def frozen() -> asyncpg.ReadOnlySQLTransactionError:
+    """Return what is raised where whoever runs the database has said that nobody writes."""
+    return asyncpg.ReadOnlySQLTransactionError("default_transaction_read_only is on")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,8 @@ class Session:
 
         Raises SessionRefused if a setting is not as it was set. At a standby, which reads as if all
         were well, the driver's error for a read-only transaction, so that no connection outlives
-        its promotion.
+        its promotion; likewise where default_transaction_read_only is on: somebody has frozen the
+        database, to move it perhaps, and what is written after that is lost.
         """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
@@ -157,6 +163,8 @@ class Session:
             raise pooled() from None
         if found is not None and found["is_standby"]:
             raise asyncpg.ReadOnlySQLTransactionError("this PostgreSQL is a standby")
+        if found is not None and found["is_frozen"]:
+            raise frozen()
         if found is None or found["other"] is not None:
             name = "unknown" if found is None else found["other"]
             raise SessionRefused(
