@@ -43,7 +43,8 @@ _CAUSES = {
     "53400": "is beyond a limit that it was configured with",
     "57P01": "has ended the connection",
     "57P03": "is starting up, or shutting down",
-    "55000": "is not in a state to be written to",
+    "55000": "is not in a state to be written to, or a publication has a table without a replica"
+    " identity",
 }
 
 
