@@ -31,7 +31,8 @@ def running(folder: Path, bin_: Path) -> Iterator[str]:
     with passage(data) as (name, descriptor), (folder / "log").open("wb") as log:
         subprocess.run(
             command(
-                bin_ / "initdb", f"--pgdata={name}", "--username=zart", "--auth=trust", "--no-sync"
+                bin_ / "initdb", f"--pgdata={name}", "--username=zart", "--auth=trust",
+                "--encoding=UTF8", "--no-sync",
             ),
             env=environment(), cwd="/", check=True, stdout=log, stderr=log, pass_fds=[descriptor],
         )  # fmt: skip

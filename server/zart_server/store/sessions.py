@@ -7,7 +7,9 @@ does not hold is not used. Whether sessions may write is left to whoever runs th
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ import asyncpg
 from zart_server.domain.fingerprint import NEWEST
 from zart_server.store.patience import USUAL
 
+_log = logging.getLogger(__name__)
 DriverConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 # Meaning: what a statement says, and which rows it sees.
@@ -55,6 +58,8 @@ _PLANS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+# Of the database, as it was made: what callers send may have any character.
+_ENCODING = "UTF8"
 # A server that hangs, or its network, holds no locks for longer than this.
 IDLE_IN_TRANSACTION = 2.0  # seconds
 # Help on TCP; over a Unix socket they read 0 whatever they are set to, so nobody asks.
@@ -87,6 +92,8 @@ _READ_BACK = f"""
         pg_catalog.current_setting('session_replication_role') AS role,
         pg_catalog.pg_is_in_recovery() AS is_standby,
         pg_catalog.current_setting('default_transaction_read_only') = 'on' AS is_frozen,
+        pg_catalog.current_setting('server_encoding') AS encoding,
+        pg_catalog.to_regclass('zart.alembic_version') IS NOT NULL AS has_schema,
         (SELECT name FROM ({_WANTED}) s WHERE setting <> value ORDER BY name LIMIT 1) AS other
 """
 _POOLER = (
@@ -144,7 +151,8 @@ class Session:
         Raises SessionRefused if a setting is not as it was set. At a standby, which reads as if all
         were well, the driver's error for a read-only transaction, so that no connection outlives
         its promotion; likewise where default_transaction_read_only is on: somebody has frozen the
-        database, to move it perhaps, and what is written after that is lost.
+        database, to move it perhaps, and what is written after that is lost. Where a schema of ours
+        has another encoding already, that is told in the log, and goes on.
         """
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
@@ -170,6 +178,10 @@ class Session:
             raise SessionRefused(
                 f"the database, or a pooler before it, does not keep the setting {name}: {_POOLER}"
             )
+        if found["encoding"] != _ENCODING:
+            if not found["has_schema"]:
+                raise _of_another_encoding(found["encoding"])
+            _warn_of_encoding(found["encoding"])
         if found["role"] != "origin":
             raise SessionRefused(
                 "session_replication_role must be origin, or what guards history does not hold:"
@@ -182,6 +194,24 @@ class Session:
 def is_direct(connection: DriverConnection, pid: int) -> bool:
     """Return whether nothing stands between but a network: who answers is who greeted."""
     return connection.get_server_pid() == pid
+
+
+def _of_another_encoding(encoding: str) -> SessionRefused:
+    return SessionRefused(
+        f"the database's encoding is {encoding}, it must be {_ENCODING}:"
+        f" CREATE DATABASE … ENCODING '{_ENCODING}' TEMPLATE template0"
+    )
+
+
+@functools.cache
+def _warn_of_encoding(encoding: str) -> None:
+    """Say once what comes of it: a system that runs is not stopped by an upgrade."""
+    _log.warning(
+        "the database's encoding is %s, it should be %s: what has a character that it cannot hold"
+        " is INTERNAL, and is lost; see docs/troubleshooting.md",
+        encoding,
+        _ENCODING,
+    )
 
 
 def _milliseconds(seconds: float) -> str:
