@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from waiting import GIVE_UP
 
@@ -116,7 +117,19 @@ def test_what_is_wrong_with_a_database_is_told_in_words(zart_postgres: str) -> N
     execute(bare, f"REVOKE CREATE ON DATABASE bare FROM {there.username}")
     assert cause(bare).startswith("the database lets this role not do what it must")
     assert "to own the database, or CREATE on it and on schema public" in cause(bare)
+    execute(bare, f"GRANT CREATE ON DATABASE bare TO {there.username}")
+    execute(bare, "DROP SCHEMA public")
+    assert cause(bare) == "the database has no schema public, where the views are made"
     execute(zart_postgres, "DROP DATABASE bare")
+
+
+def test_a_postgresql_that_is_too_old_is_told_by_its_version(
+    zart_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = asyncpg.types.ServerVersion(14, 9, 0, "final", 0)
+    monkeypatch.setattr(asyncpg.Connection, "get_server_version", lambda _: old)
+
+    assert cause(zart_database) == "PostgreSQL 14 is too old: 15 or later is needed"
 
 
 def test_a_standby_is_told_to_be_read_only(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ _CAUSES = {
     "28000": "refuses this user",
     "28P01": "refuses this password",
     "3D000": "is not there",
+    "3F000": "has no schema public, where the views are made",
     "42501": "lets this role not do what it must: it needs to own the database, or CREATE on it and"
     " on schema public, and to own schema zart and what is in it",
     "53300": "has no connection left: max_connections",

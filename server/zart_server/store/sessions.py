@@ -58,6 +58,7 @@ _PLANS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
 }
+_OLDEST = 15  # of PostgreSQL
 # Of the database, as it was made: what callers send may have any character.
 _ENCODING = "UTF8"
 # A server that hangs, or its network, holds no locks for longer than this.
@@ -148,12 +149,15 @@ class Session:
         Its name says of which process it is, and up to which version that knows the fingerprint of
         errors (``store.grouping_version``).
 
-        Raises SessionRefused if a setting is not as it was set. At a standby, which reads as if all
-        were well, the driver's error for a read-only transaction, so that no connection outlives
-        its promotion; likewise where default_transaction_read_only is on: somebody has frozen the
-        database, to move it perhaps, and what is written after that is lost. Where a schema of ours
-        has another encoding already, that is told in the log, and goes on.
+        Raises SessionRefused if a setting is not as it was set, or PostgreSQL is too old, or the
+        database in another encoding; that is only told in the log where it has a schema of ours.
+        At a standby, which reads as if all were well, the driver's error for a read-only
+        transaction, so that no connection outlives its promotion; likewise where
+        default_transaction_read_only is on: somebody has frozen the database, to move it perhaps,
+        and what is written after that is lost.
         """
+        if (major := connection.get_server_version().major) < _OLDEST:
+            raise SessionRefused(f"PostgreSQL {major} is too old: {_OLDEST} or later is needed")
         wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
         usual = {USUAL: _milliseconds(self.lock_timeout)}

@@ -40,12 +40,9 @@ LANGUAGE sql IMMUTABLE AS $$
     FROM (SELECT range_agg(tstzrange(lower(life), upper(life) + interval '1 day', '[]')) AS wider
           FROM unnest(lives) life) w, unnest(wider) wide
 $$;
-CREATE TEMPORARY TABLE joined ON COMMIT DROP AS
-SELECT task_name, zart.joined_lives(range_agg(lives)) AS lives, max(purged_at) AS purged_at
-FROM zart.purged_runs GROUP BY task_name;
-DELETE FROM zart.purged_runs;
+WITH taken AS (DELETE FROM zart.purged_runs RETURNING task_name, lives, purged_at)
 INSERT INTO zart.purged_runs (task_name, lives, purged_at)
-SELECT task_name, lives, purged_at FROM joined;
+SELECT task_name, zart.joined_lives(range_agg(lives)), max(purged_at) FROM taken GROUP BY task_name;
 ALTER TABLE zart.purged_runs ADD UNIQUE (task_name);
 ALTER TABLE zart.purged_runs SET (fillfactor = 50);
 
