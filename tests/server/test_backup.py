@@ -21,8 +21,9 @@ from rig import Rig, eventually
 from store import system_postgres
 
 import zart
-from zart.testing.fixtures import execute
+from zart.testing.fixtures import database_url, execute
 from zart.testing.server import serving
+from zart_server.embedded import postgres
 from zart_server.embedded.programs import binaries
 
 PAGE = (Path(__file__).parents[2] / "docs/restoring.md").read_text()
@@ -88,6 +89,31 @@ async def test_leases_and_results_after_a_restore(
             outcome = zart.Outcome(later.task_id, later.lease_token, zart.Completed("late"))
             (result,) = await client.report_tasks("d", [outcome])
             assert result.status == "LEASE_LOST"
+
+
+async def test_roles_and_publications_need_not_be_there(tmp_path: Path) -> None:
+    """What only a superuser makes, and what is granted to who is not there, is left out."""
+    dump, restore = LINES
+    with postgres.running(tmp_path / "pg", durable=False, attributes=["SUPERUSER"]) as own:
+        restored_url = database_url(own.url, "restored")
+        with serving(own.url) as server:
+            async with zart.connect(server.address) as client:
+                await client.start("t", execution_id="x", steps=[zart.StepSpec("a")])
+        db = await asyncpg.connect(own.url)
+        await db.execute("CREATE DATABASE restored")
+        await db.execute(
+            "CREATE ROLE reader; GRANT SELECT ON zart_steps TO reader; GRANT USAGE ON SCHEMA zart"
+            " TO reader; CREATE PUBLICATION everything FOR ALL TABLES"
+        )
+        await asyncio.to_thread(run, dump, tmp_path, ZART_DATABASE_URL=own.url)
+        await db.execute("DROP OWNED BY reader; DROP ROLE reader; ALTER ROLE zart NOSUPERUSER")
+        await db.execute("ALTER DATABASE restored OWNER TO zart")
+        await db.close()
+
+        await asyncio.to_thread(run, restore, tmp_path, RESTORED_URL=restored_url)
+        with serving(restored_url) as server:
+            async with zart.connect(server.address) as client:
+                assert (await client.get_execution("x")).run.status == "SCHEDULED"
 
 
 async def test_a_database_with_lz4_is_restored_where_there_is_none(
