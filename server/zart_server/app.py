@@ -43,6 +43,7 @@ from zart_server.security import SecurityError, authenticator_of, certificate_of
 from zart_server.settings import Settings, SettingsError
 from zart_server.store.db import Database
 from zart_server.store.driver_errors import cause_of, translate
+from zart_server.store.followed_url import FollowedUrl
 from zart_server.store.preparing import prepare
 from zart_server.store.schema import SchemaOutdated
 from zart_server.store.sessions import SessionRefused
@@ -111,10 +112,11 @@ async def running(
         authenticator = authenticator_of(settings)
     except SecurityError as error:
         raise StartError(str(error)) from None
-    if not await _unless(stop, _prepare_database(settings)):
+    url = settings.followed_url()
+    if not await _unless(stop, _prepare_database(url, migrates=settings.migrate)):
         raise Stopped
     db = await Database.open(
-        settings.database_url,
+        url,
         pool_size=settings.pool_size,
         statement_timeout=settings.statement_timeout,
     )
@@ -192,13 +194,13 @@ async def _follow_database(db: Database, health: Health) -> None:
             health.set(service, kinds.SERVING if is_up else kinds.NOT_SERVING)
 
 
-async def _prepare_database(settings: Settings) -> None:
+async def _prepare_database(url: FollowedUrl, *, migrates: bool) -> None:
     """Bring the schema up to date, or check it; waits a little for a database that starts."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _DATABASE_WAIT
     while True:
         try:
-            await prepare(settings.database_url, migrates=settings.migrate)
+            await prepare(url, migrates=migrates)
         except (SchemaOutdated, SessionRefused) as error:
             raise StartError(str(error)) from None
         except Exception as error:

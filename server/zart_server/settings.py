@@ -25,6 +25,7 @@ from zart.loopback import is_loopback
 from zart.metrics.failures import MetricsError, host_and_port_of_metrics
 from zart_server.domain.retention import Kept
 from zart_server.store.database_url import check_url
+from zart_server.store.followed_url import FollowedUrl, url_in
 
 _TIME = re.compile(r"(\d{1,12})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -226,6 +227,10 @@ class Settings(BaseSettings):
         """True if callers must authenticate."""
         return any((self.auth_tokens, self.auth_certificates, self.auth_jwks))
 
+    def followed_url(self) -> FollowedUrl:
+        """Return where the database is, by the file that says so, if there is one."""
+        return FollowedUrl(self.database_url, self.database_url_file)
+
     @classmethod
     def load(cls, **given: Any) -> Settings:  # noqa: ANN401 - pydantic checks them
         """Read the environment; what is given (and not None) goes first. Raises SettingsError."""
@@ -252,15 +257,4 @@ def database_url_of(url: str | None, file: Path | str | None) -> str:
         return url or ""
     if url and url.strip():
         raise ValueError("set ZART_DATABASE_URL or ZART_DATABASE_URL_FILE, not both")
-    try:
-        found = Path(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"ZART_DATABASE_URL_FILE: {file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        found = ""
-    if not found or len(found.split()) > 1:
-        raise ValueError(
-            f"ZART_DATABASE_URL_FILE: {file} must hold one line,"
-            " postgresql://user:password@host:port/database"
-        )
-    return found
+    return url_in(Path(file))

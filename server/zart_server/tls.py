@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from zart_server.identity.stamp import Stamp, stamp_of
+from zart_server.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 

@@ -100,6 +100,7 @@ def migrate_command(
         url = _server("settings").database_url_of(database_url, database_url_file)
         if url:
             _server("store.database_url").check_url(url)
+            followed = _server("store.followed_url").FollowedUrl(url, database_url_file)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     if not url:
@@ -108,7 +109,7 @@ def migrate_command(
     store = _server("store.migrate")
 
     async def migrating() -> None:
-        work = asyncio.create_task(store.migrate(url))
+        work = asyncio.create_task(store.migrate(followed))
 
         def stop(number: int) -> None:
             session.interrupts.note(number)

@@ -9,7 +9,7 @@ from typing import Annotated, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zart_server.domain.identity import Identity, Role
-from zart_server.identity.stamp import Stamp, stamp_of
+from zart_server.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from jwt.exceptions import PyJWTError
 
 from zart_server.domain.errors import KeysUnavailable
 from zart_server.identity.grants import IdentityFileError
-from zart_server.identity.stamp import Stamp, stamp_of
+from zart_server.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
 # A public key verifies; a secret one (HS256) would let everybody who verifies also sign.

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from zart_server.store.database_url import to_asyncpg_arguments
+from zart_server.store.followed_url import FollowedUrl, Url
 from zart_server.store.known_types import KnowingConnection
 from zart_server.store.sessions import DriverConnection, Session, is_direct, pooled
 
@@ -38,8 +38,9 @@ class Greeted(Protocol):
 class Connector:
     """Makes connections to one database whose sessions are set as they must be."""
 
-    def __init__(self, url: str, session: Session, **arguments: Any) -> None:  # noqa: ANN401 - the driver's
-        self._arguments = {**to_asyncpg_arguments(url), **arguments}
+    def __init__(self, url: Url, session: Session, **arguments: Any) -> None:  # noqa: ANN401 - the driver's
+        self._url = url if isinstance(url, FollowedUrl) else FollowedUrl(url)
+        self._arguments = arguments
         self._session = session
         self._behind_pooler: dict[int, int] = {}  # processes, by those that a pooler makes up
         self._last: dict[str, Any] = {}  # the host that answered last
@@ -51,7 +52,8 @@ class Connector:
         nor does a standby. Raises what the driver raises of the last one, or SessionRefused.
         """
         _overlook_given_up(asyncio.get_running_loop())
-        hosts = list(_hosts(self._arguments))
+        arguments = {**self._url.arguments(), **self._arguments, **arguments}
+        hosts = list(_hosts(arguments))
         if self._last in hosts:
             hosts.remove(self._last)
             hosts.insert(0, self._last)
@@ -74,7 +76,7 @@ class Connector:
     ) -> DriverConnection:
         """Connect to one host, and set the session up."""
         connection: DriverConnection = await asyncpg.connect(
-            **{**self._arguments, **arguments, **host, "connection_class": KnowingConnection},
+            **{**arguments, **host, "connection_class": KnowingConnection},
             timeout=timeout,
         )
         try:
@@ -95,7 +97,7 @@ class Connector:
 
 
 @contextlib.asynccontextmanager
-async def checked_session(url: str) -> AsyncIterator[DriverConnection]:
+async def checked_session(url: Url) -> AsyncIterator[DriverConnection]:
     """Give a session for a look or two.
 
     Raises SessionRefused where sessions are not set as they must be, or are not our own.

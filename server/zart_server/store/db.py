@@ -24,6 +24,7 @@ from zart_server.store.changes import Changes
 from zart_server.store.connecting import Connector
 from zart_server.store.connection import Autocommit, Raw, Tx
 from zart_server.store.driver_errors import PoolExhausted, translated
+from zart_server.store.followed_url import Url
 from zart_server.store.grouping_version import read_version
 from zart_server.store.history import join_history
 from zart_server.store.liveness import Liveness
@@ -63,7 +64,7 @@ def _terminate(raw: Raw) -> None:
 class Database:
     """A pool of connections to one database."""
 
-    def __init__(self, url: str, acquire_timeout: float) -> None:
+    def __init__(self, url: Url, acquire_timeout: float) -> None:
         self.url = url
         self._acquire_timeout = acquire_timeout
         self._pool: asyncpg.Pool[asyncpg.Record]
@@ -116,7 +117,7 @@ class Database:
     @classmethod
     async def open(
         cls,
-        url: str,
+        url: Url,
         *,
         pool_size: int = 10,
         acquire_timeout: float = 5.0,

@@ -22,6 +22,7 @@ import asyncpg
 
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import cause_of, translate
+from zart_server.store.followed_url import Url
 from zart_server.store.schema import refuse_older
 from zart_server.store.sessions import IDLE_IN_TRANSACTION, DriverConnection, Session, frozen
 
@@ -76,7 +77,7 @@ class Liveness:
 
     def __init__(
         self,
-        url: str,
+        url: Url,
         waiting: Callable[[float], Mapping[int, Terminable]],
         on_loss: Callable[[], Awaitable[None]],
     ) -> None:

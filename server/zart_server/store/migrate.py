@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
+from zart_server.store.followed_url import Url
 from zart_server.store.privileges import keep_all, keep_from_writing
 from zart_server.store.schema import is_newest
 from zart_server.store.sessions import DriverConnection, Session
@@ -101,7 +102,7 @@ _SESSION = Session(
 )
 
 
-async def migrate(url: str) -> None:
+async def migrate(url: Url) -> None:
     """Upgrade the database at ``url`` to the newest schema; a no-op when it is there.
 
     A transaction for each version of the schema, but for a new one, so that no lock is held while a
@@ -193,7 +194,7 @@ class _Waiting:
 
 
 @contextlib.asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
+async def _connected(url: Url) -> AsyncIterator[AsyncConnection]:
     connector = Connector(url, _SESSION)
 
     async def connect() -> DriverConnection:
@@ -211,7 +212,7 @@ async def _connected(url: str) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _upgrade_to_newest(url: str, waiting: _Waiting) -> None:
+async def _upgrade_to_newest(url: Url, waiting: _Waiting) -> None:
     async with _connected(url) as connection:
         is_newest = False
         while not is_newest:

@@ -21,6 +21,7 @@ from typing import Any
 from zart_server.store.changes import Changes
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
+from zart_server.store.followed_url import Url
 from zart_server.store.sessions import DriverConnection, Session, SessionRefused
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Notifications:
 
     def __init__(
         self,
-        url: str,
+        url: Url,
         on_changes: Callable[[Changes], None],
         on_gap: Callable[[], None],
         watches: Callable[[], bool],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from zart_server.store.connecting import checked_session
+from zart_server.store.followed_url import Url
 from zart_server.store.schema import is_newest, schema_of, why_outdated
 
 
-async def prepare(url: str, *, migrates: bool) -> None:
+async def prepare(url: Url, *, migrates: bool) -> None:
     """Look at the database's sessions and its schema; change an older schema if it ``migrates``.
 
     Raises SessionRefused where sessions are not what they must be, SchemaOutdated where the schema
