@@ -19,7 +19,7 @@ from zart_server.embedded import postgres
 
 SERVICE = "zart.v1.AdminService"
 CAUSE = "the database is read-only: it is a standby, or default_transaction_read_only is on"
-_END_SESSIONS = """
+END_SESSIONS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
@@ -45,7 +45,7 @@ async def test_a_frozen_database_is_not_served_until_it_is_free(
     async with zart.connect(zart_server.address, timeout=GIVE_UP) as client:
         await client.start("t", execution_id="before", steps=specs(CHAIN))
         await db.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        await db.execute(_END_SESSIONS)
+        await db.execute(END_SESSIONS)
 
         await until_health(client, NOT_SERVING)
         impatient = zart.Client(client.channel, timeout=2)

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from rig import CHAIN, eventually, specs
 from server.health import NOT_SERVING, SERVING
-from server.test_read_only import until_health
+from server.test_read_only import END_SESSIONS, until_health
 from waiting import GIVE_UP
 
 import zart
@@ -20,10 +20,6 @@ from zart_server.embedded import postgres
 from zart_server.store.followed_url import FollowedUrl
 from zart_server.store.migrate import migrate
 
-_END_SESSIONS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 _PURPOSES = """
     SELECT DISTINCT split_part(application_name, ' ', 1), usename FROM pg_stat_activity
     WHERE application_name LIKE 'zart-%'
@@ -78,7 +74,7 @@ async def test_a_server_serves_on_with_the_new_password(
         async with zart.connect(server.address, timeout=GIVE_UP) as client:
             await client.start("t", execution_id="before", steps=specs(CHAIN))
             await admin.execute("ALTER ROLE zart PASSWORD 'second'")
-            await admin.execute(_END_SESSIONS)
+            await admin.execute(END_SESSIONS)
             await until_health(client, NOT_SERVING)
 
             replace(file, as_user(own, "zart", "second"))
@@ -100,7 +96,7 @@ async def test_and_as_another_user(
         async with zart.connect(server.address, timeout=GIVE_UP) as client:
             await client.start("t", execution_id="as-zart", steps=specs(CHAIN))
             replace(file, as_user(own, "later", "later"))
-            await admin.execute(_END_SESSIONS)
+            await admin.execute(END_SESSIONS)
 
             await until_all_are_back(admin, "later")
             await client.start("t", execution_id="as-later", steps=specs(CHAIN))
