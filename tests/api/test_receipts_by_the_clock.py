@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from rig import Rig
 
+import zart
+from zart.testing.server import serving
+
 # Leased while the rule stood, in runs whose times say that they ended an hour before.
 _SET_BACK = """
     UPDATE zart.steps SET lease_token = (SELECT token_until FROM zart.pause_rules);
     UPDATE zart.runs SET created_at = created_at - interval '1 hour',
         completed_at = completed_at - interval '1 hour';
 """
-# The server of a test joins as it begins.
+# The first server joins as it begins.
 _LONG_AGO = "UPDATE zart.history SET joined_at = joined_at - interval '2 hours';"
 _LATER = "SELECT created_at + interval '1 minute' FROM zart.pause_rules"
 _SEEN_BY = {
@@ -71,3 +74,24 @@ async def test_what_was_purged_is_told_with_an_hour_to_spare(rig: Rig, minutes: 
     receipt = await rig.client.verify_pause_rule(rule_id)
 
     assert receipt.is_complete == (minutes > 60)
+
+
+async def test_another_history_is_joined_not_the_same_one_again(
+    rig: Rig, zart_database: str
+) -> None:
+    """Else each receipt of a rule that was added about a deploy had to read all runs."""
+    await rig.client.list_pause_rules()  # by a session, which has joined
+    joined, last_token = "SELECT joined_at FROM zart.history", "SELECT zart.last_token()"
+    before, token = await rig.db.fetchval(joined), await rig.db.fetchval(last_token)
+    await _serve_once(zart_database)
+    assert await rig.db.fetchval(joined) == before
+    assert await rig.db.fetchval(last_token) > token
+    await rig.db.execute("UPDATE zart.history SET name = 'of another host'")
+    await _serve_once(zart_database)
+    assert await rig.db.fetchval(joined) > before
+
+
+async def _serve_once(zart_database: str) -> None:
+    with serving(zart_database) as server:
+        async with zart.connect(server.address) as client:
+            await client.list_pause_rules()

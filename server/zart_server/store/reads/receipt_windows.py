@@ -21,8 +21,8 @@ _NEAR = 1_000  # run keys: no search is worth fewer
 _CLOSE = 100  # run keys: to leave the runs between out is not worth a piece of its own
 
 
-# Each failover joins another history, by the clock that counts from then on; so does each server as
-# it begins, by the same clock, which is not told apart.
+# Each failover, and each start of PostgreSQL, begins another history, which is joined by the clock
+# that counts from then on.
 _WINDOW = """
     SELECT rule_key, execution_id, task_name, step_regex, created_at, deleted_at, token_from,
         token_until, created_at <= LEAST(deleted_at, statement_timestamp()) AND NOT EXISTS (
