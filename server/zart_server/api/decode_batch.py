@@ -17,6 +17,7 @@ from zart_server.api.fields import (
     has,
     items_of,
     json_of,
+    lines_of,
     name_of,
     names_of,
     optional_number,

@@ -31,14 +31,15 @@ class OperationAttempt(NamedTuple):
 
 _COLUMNS = """status, kind, execution_id, run_number, step_name, rule_id, task_name, batch_id,
     breaker_id, incident, triggered_by, principal, reason, request_id, refusal"""
-# What is about a rule or a batch belongs to its incident where none is given, as what was done does.
+# What is about a rule or a batch belongs to its incident where none is given, as what was done.
 _OF_INCIDENT = """COALESCE(NULLIF(u.incident, ''),
     NULLIF((SELECT r.incident FROM zart.pause_rules r WHERE r.rule_id = u.rule_id), ''),
     (SELECT b.incident FROM zart.batches b WHERE b.batch_id = u.batch_id), '')"""
 _INSERT = Statement(
     f"""
     INSERT INTO zart.operation_attempts ({_COLUMNS})
-    SELECT {_COLUMNS.replace("incident", _OF_INCIDENT)} FROM json_to_recordset(:attempts::text::json) u(status text, kind text,
+    SELECT {_COLUMNS.replace("incident", _OF_INCIDENT)}
+    FROM json_to_recordset(:attempts::text::json) u(status text, kind text,
         execution_id text, run_number integer, step_name text, rule_id text, task_name text,
         batch_id text, breaker_id text, incident text, triggered_by text, principal text,
         reason text, request_id text, refusal json)

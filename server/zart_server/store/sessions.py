@@ -76,10 +76,10 @@ _NETWORK = {
 _WANTED = """
     SELECT s.name, s.setting, CASE
         WHEN s.name = 'synchronous_commit' AND s.setting IN ('on', 'remote_apply') THEN s.setting
-        ELSE COALESCE(w.value, s.boot_val) END AS value
+        ELSE COALESCE(jsonb '{wanted}' OPERATOR(pg_catalog.->>) s.name, s.boot_val) END AS value
     FROM pg_catalog.pg_settings s
-    LEFT JOIN pg_catalog.json_each_text('{wanted}') w(name, value) ON w.name = s.name
-    WHERE w.name IS NOT NULL OR (s.context = 'user' AND s.category LIKE 'Query Tuning%')
+    WHERE jsonb '{wanted}' OPERATOR(pg_catalog.?) s.name
+        OR (s.context = 'user' AND s.category LIKE 'Query Tuning%')
 """
 _SET = f"""
     SET statement_timeout = 0;
