@@ -1,10 +1,11 @@
 -- store/pausing/settling.py: lanes_to_settle
--- Return the lanes that may have tasks which an active rule matches.
+-- Return the lanes that may have queued tasks which an active rule matches.
 -- Locks: nothing.
 SELECT r.execution_id, l.lane FROM zart.pause_rules r
 LEFT JOIN zart.lanes l ON r.execution_id IS NULL AND
     (r.task_name IS NULL OR r.task_name = l.task_name)
     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+    AND EXISTS (SELECT FROM zart.queue q WHERE q.lane = l.lane OFFSET 0)
 WHERE r.rule_key = $1 AND r.deleted_at IS NULL ORDER BY l.lane;
 
 -- store/pausing/settling.py: settle_lane

@@ -39,14 +39,17 @@ class Moved(NamedTuple):
 
 
 async def lanes_to_settle(connection: Connection, rule_key: int) -> list[int] | None:
-    """Return the lanes that may have tasks which an active rule matches.
+    """Return the lanes that may have queued tasks which an active rule matches.
 
-    None for a rule of one execution: it is settled as a whole.
+    None for a rule of one execution: it is settled as a whole. A lane that is empty need not be
+    gone through: no matching task is queued after the rule's commit, and this snapshot is later.
+    What another transaction takes out and may put back is in the lane, for this snapshot, too.
     """
     rows = await connection.fetch(
         f"""
         SELECT r.execution_id, l.lane FROM zart.pause_rules r
         LEFT JOIN zart.lanes l ON r.execution_id IS NULL AND {LANE_MAY_MATCH}
+            AND EXISTS (SELECT FROM zart.queue q WHERE q.lane = l.lane OFFSET 0)
         WHERE r.rule_key = $1 AND r.deleted_at IS NULL ORDER BY l.lane
         """,
         rule_key,
