@@ -1,9 +1,13 @@
 -- store/pausing/work.py: pause_work
--- Return the pause work left, oldest rule first.
+-- Return the pause work left: up to 1,000 of each kind, releases first, oldest rules first.
 -- Locks: nothing.
-SELECT rule_key, work, execution_id, of_released, work_no
-FROM zart.pause_work
-ORDER BY rule_key LIMIT 1000;
+SELECT * FROM (
+    SELECT rule_key, work, execution_id, of_released, work_no FROM zart.pause_work
+    WHERE work = 'release' ORDER BY rule_key LIMIT 1000) releases
+UNION ALL
+SELECT * FROM (
+    SELECT rule_key, work, execution_id, of_released, work_no FROM zart.pause_work
+    WHERE work = 'settle' ORDER BY rule_key LIMIT 1000) settles;
 
 -- store/pausing/work.py: end_settling
 -- Note that this work is done, unless its rule was deleted meanwhile.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.release_pieces import release_exempt, release_some
@@ -50,9 +50,13 @@ class PauseSweeps(BackgroundLoop):
         self._history: str | None = None  # of the database, in which the sweeps have come so far
         self._sweeps: dict[PauseWork, SettleSweep] = {}
         self._released: dict[int, PausedAt] = {}  # how far the release for a rule has come
+        self._last = PauseWork(0, "settle")  # the rule that settled last, finished or not
 
     async def turn(self) -> float | None:
-        """Go on with each rule that has work left, as long as this server moves something."""
+        """Go on with each rule that has work left, as long as this server moves something.
+
+        Once it is kicked it goes on with one more settling rule, at most: a Resume may wait.
+        """
         async with self._db.autocommit() as connection:
             work = await pause_work(connection)
             self._forget_if_lost()
@@ -61,11 +65,27 @@ class PauseSweeps(BackgroundLoop):
         for rule_key in self._released.keys() - {item.rule_key for item in work}:
             del self._released[rule_key]
         has_moved = False
-        # Releases first: a caller waits for resumed steps, none for tasks to be moved aside.
-        for item in sorted(work, key=lambda item: item.work == "settle"):
-            go_on = self._move_aside if item.work == "settle" else self._release_paused
+        for item in self._in_order(work):
+            is_settling = item.work == "settle"
+            go_on = self._move_aside if is_settling else self._release_paused
             has_moved |= bool(await self.one_of_several(go_on(item)))
+            if is_settling:
+                self._last = item
+                if self.is_kicked:
+                    break
         return _AGAIN if has_moved else None
+
+    def _in_order(self, work: Sequence[PauseWork]) -> list[PauseWork]:
+        """Return work in the order in which a turn goes through it.
+
+        Releases first: a caller waits for resumed steps, none for tasks to be moved aside. Of the
+        settling rules first those behind the last one: where each turn is cut short, one rule that
+        cannot be settled would keep all others waiting.
+        """
+        settling = sorted(item for item in work if item.work == "settle")
+        behind = [item for item in settling if item > self._last]
+        before = settling[: len(settling) - len(behind)]
+        return [item for item in work if item.work != "settle"] + behind + before
 
     async def _move_aside(self, work: PauseWork) -> bool:
         """Pause queued tasks of a settling rule; claims pass them over meanwhile."""

@@ -26,12 +26,20 @@ class PauseWork(NamedTuple):
     work_no: int | None = None
 
 
+def _oldest(work: str) -> str:
+    return f"""
+        SELECT * FROM (
+            SELECT rule_key, work, execution_id, of_released, work_no FROM zart.pause_work
+            WHERE work = '{work}' ORDER BY rule_key LIMIT 1000) {work}s
+    """
+
+
 async def pause_work(connection: Connection) -> list[PauseWork]:
-    """Return the pause work left, oldest rule first."""
-    rows = await connection.fetch(
-        "SELECT rule_key, work, execution_id, of_released, work_no FROM zart.pause_work"
-        " ORDER BY rule_key LIMIT 1000"
-    )
+    """Return the pause work left: up to 1,000 of each kind, releases first, oldest rules first.
+
+    Apart, so that no number of settling rules keeps a release out of it.
+    """
+    rows = await connection.fetch(f"{_oldest('release')} UNION ALL {_oldest('settle')}")
     return [PauseWork(*row) for row in rows]
 
 
