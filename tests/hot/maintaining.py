@@ -9,8 +9,8 @@ from hot.states import MANY
 from zart_server.domain.commands import Caller, RegisterTask
 from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.model import PauseScope, StepSpec
+from zart_server.engine.operations.expire import expire
 from zart_server.engine.operations.register_task import register_task
-from zart_server.engine.operations.resume import expire
 from zart_server.store.definitions import touch_asked
 from zart_server.store.handler_inputs import measure, read_large
 from zart_server.store.pausing.rules import find_rule, pauses_due

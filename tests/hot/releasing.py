@@ -16,9 +16,9 @@ from zart_server.engine.operations.canary_line import (
     lock_canaries,
     read_rates,
 )
+from zart_server.engine.operations.expire import expire
 from zart_server.engine.operations.let_go import let_steps_go, lock_line
 from zart_server.store.pausing.closing import close_leased, find_leased
-from zart_server.store.pausing.ending import find_to_release
 from zart_server.store.pausing.letting_go import (
     promise_canary,
     promised_canaries,
@@ -156,7 +156,17 @@ async def promising_a_canary(tx: Explained) -> None:
 
 @scenario(1)
 async def beginning_a_release_at_an_expiry(tx: Explained) -> None:
-    assert await find_to_release(tx.tx) == []
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by, epoch,"
+        " expires_at, expiry_rate) SELECT 'pr-' || n, 't-' || n, false, '', '', n,"
+        " now() + interval '1 h', 5 FROM generate_series(1, 1000) n"
+    )
+    key = await paused(tx, _OF_MANY)
+    await tx.sql.execute(
+        "UPDATE zart.pause_rules SET expires_at = now(), expiry_rate = 5 WHERE rule_key = $1", key
+    )
+    assert await expire(tx.alone) == 1
+    assert list(await standing_releases(tx.tx)) == [key]
 
 
 @scenario()

@@ -104,10 +104,37 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
 FROM deleted
 ORDER BY rule_key;
 
+-- store/pausing/ending.py: count_expired
+-- Count the rules that have expired by the database's clock, up to a limit; locks nothing.
+-- Locks: nothing.
+SELECT count(*)
+FROM (SELECT FROM zart.pause_rules WHERE deleted_at IS NULL AND expires_at <= statement_timestamp() ORDER BY expires_at LIMIT $1) due;
+
+-- store/pausing/ending.py: find_expired
+-- Return rules that have expired by the database's clock, but not what they exempt.
+-- Locks: nothing.
+SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
+    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
+    expired, incident, breaker_id, expiry_rate, ARRAY(
+        SELECT x.execution_id FROM zart.pause_exemptions x
+        WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
+        ORDER BY x.execution_id LIMIT 0) AS exempt, (
+            SELECT drained_at FROM zart.pause_drains d
+            WHERE d.rule_key = p.rule_key) AS drained_at, (
+                SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
+                        z.expected_end_at, z.started_by, z.is_waiting)
+                FROM zart.pause_releases z WHERE z.rule_key = p.rule_key
+                    AND (z.ended_at IS NULL OR z.ended_at >= p.deleted_at)) AS release
+FROM zart.pause_rules p
+WHERE deleted_at IS NULL
+    AND expires_at <= statement_timestamp()
+ORDER BY expires_at LIMIT $1;
+
 -- store/pausing/ending.py: delete_expired
--- Delete rules that have expired by the database's clock, as ``delete_rules`` does.
+-- Delete rules that have expired, as ``delete_rules`` does.
 -- Locks: pause_rules; pause_work; pause_releases; pause_canaries; pause_epoch; breakers.
--- Parameters: deleted_by=$1, principal=$2, expired=$3, closed_for=$4, request_id=$5, incident=$6.
+-- Parameters: deleted_by=$1, principal=$2, expired=$3, rule_keys=$4, closed_for=$5, request_id=$6,
+--   incident=$7.
 WITH deleted AS (
     UPDATE zart.pause_rules
     SET deleted_at = statement_timestamp(), deleted_by = $1,
@@ -117,7 +144,7 @@ WITH deleted AS (
         SELECT rule_key
         FROM zart.pause_rules
         WHERE deleted_at IS NULL
-            AND (expires_at <= statement_timestamp() AND expiry_rate IS NULL)
+            AND (rule_key = ANY($4::bigint[]))
         ORDER BY rule_key FOR NO KEY UPDATE))
     RETURNING rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
         created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
@@ -146,8 +173,8 @@ WITH deleted AS (
     INSERT INTO zart.operations (kind, breaker_id, rule_id, task_name, triggered_by, principal,
             reason, request_id, incident)
     SELECT 'breaker_closed', closed.breaker_id, rule_id, COALESCE(task_name, ''), $1,
-        $2, $4::text, $5::text,
-        COALESCE(NULLIF($6::text, ''), deleted.incident)
+        $2, $5::text, $6::text,
+        COALESCE(NULLIF($7::text, ''), deleted.incident)
     FROM closed JOIN deleted USING (rule_key)
 )
 SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
@@ -155,7 +182,7 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
     expired, incident, breaker_id, expiry_rate, ARRAY(
         SELECT x.execution_id FROM zart.pause_exemptions x
         WHERE x.rule_key = deleted.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 100) AS exempt, (
+        ORDER BY x.execution_id LIMIT 0) AS exempt, (
             SELECT drained_at FROM zart.pause_drains d
             WHERE d.rule_key = deleted.rule_key) AS drained_at, (
                 SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
@@ -163,25 +190,4 @@ SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, rea
                 FROM zart.pause_releases z WHERE z.rule_key = deleted.rule_key
                     AND (z.ended_at IS NULL OR z.ended_at >= deleted.deleted_at)) AS release
 FROM deleted
-ORDER BY rule_key;
-
--- store/pausing/ending.py: find_to_release
--- Return the rules that have expired by the database's clock, and are to be releasing then.
--- Locks: nothing.
-SELECT rule_key, rule_id, execution_id, task_name, step_pattern, everything, reason,
-    created_at, created_by, principal, expires_at, deleted_at, deleted_by, deleted_by_principal,
-    expired, incident, breaker_id, expiry_rate, ARRAY(
-        SELECT x.execution_id FROM zart.pause_exemptions x
-        WHERE x.rule_key = p.rule_key AND x.token_until IS NULL
-        ORDER BY x.execution_id LIMIT 1000) AS exempt, (
-            SELECT drained_at FROM zart.pause_drains d
-            WHERE d.rule_key = p.rule_key) AS drained_at, (
-                SELECT json_build_array(z.rate_per_second, z.released_steps, z.started_at,
-                        z.expected_end_at, z.started_by, z.is_waiting)
-                FROM zart.pause_releases z WHERE z.rule_key = p.rule_key
-                    AND (z.ended_at IS NULL OR z.ended_at >= p.deleted_at)) AS release
-FROM zart.pause_rules p
-WHERE deleted_at IS NULL
-    AND expires_at <= statement_timestamp()
-    AND expiry_rate IS NOT NULL
 ORDER BY rule_key;

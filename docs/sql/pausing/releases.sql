@@ -12,19 +12,22 @@ SELECT rule_key, rate_per_second, LEAST(GREATEST(rate_per_second, 1), CASE WHEN 
     EXTRACT(epoch FROM statement_timestamp() - credit_at)::float8 END, started_at
 FROM zart.pause_releases r WHERE ended_at IS NULL ORDER BY rule_key;
 
--- store/pausing/releases.py: begin_release
--- Have an active rule release its steps at a rate; it does not expire any more.
+-- store/pausing/releases.py: begin_releases
+-- Have active rules, by their keys, release their steps as ``begin_release`` does, at rates.
 -- Locks: pause_rules; pause_canaries.
--- Parameters: rule_key=$1, rate=$2, started_by=$3, principal=$4, reason=$5, incident=$6.
+-- Parameters: rule_keys=$1, started_by=$2, principal=$3, reason=$4, incident=$5, rates=$6.
 WITH kept AS (
     UPDATE zart.pause_rules SET expires_at = NULL
-    WHERE rule_key = $1 AND expires_at IS NOT NULL
-), canary AS (
-    DELETE FROM zart.pause_canaries WHERE rule_key = $1
+    WHERE expires_at IS NOT NULL AND rule_key = ANY(ARRAY(
+        SELECT rule_key FROM zart.pause_rules WHERE rule_key = ANY($1::bigint[])
+        ORDER BY rule_key FOR NO KEY UPDATE))
+), canaries AS (
+    DELETE FROM zart.pause_canaries WHERE rule_key = ANY($1::bigint[])
 )
 INSERT INTO zart.pause_releases AS r (rule_key, rate_per_second, credit, started_by, principal,
         reason, incident)
-VALUES ($1, $2, 1, $3, $4, $5, $6)
+SELECT rule_key, rate, 1, $2, $3, $4, $5
+FROM unnest($1::bigint[], $6::float8[]) begun(rule_key, rate)
 ON CONFLICT (rule_key) DO UPDATE SET (rate_per_second, credit, credit_at, released_steps,
         unleased_steps, paused_steps, counted_released, counted_at, is_waiting,
         expected_end_at, started_at, started_by, principal, reason, incident, ended_at)

@@ -103,23 +103,27 @@ async def record_deleted_rules(
     made: Made | None = None,
     replaced: Replaced | None = None,
 ) -> None:
-    """Record what was done to rules, one operation for each.
+    """Record what was done to rules, one operation for each."""
+    operations = [of_rule(rule, caller, made=made, replaced=replaced) for rule in rules]
+    await record_operations(tx, kind, operations)
+
+
+def of_rule(
+    rule: PauseRule, caller: Caller, *, made: Made | None = None, replaced: Replaced | None = None
+) -> NewOperation:
+    """Return what is recorded of a rule to which something was done.
 
     It belongs to the caller's incident; where that is none, as of what happens by itself, to the
     rule's.
     """
-    operations = [
-        NewOperation(
-            replace(caller, incident=caller.incident or rule.incident),
-            execution_id=rule.scope.execution_id or "",
-            rule_id=rule.rule_id,
-            task_name=rule.scope.task_name or "",
-            replaced=replaced,
-            made=made,
-        )
-        for rule in rules
-    ]
-    await record_operations(tx, kind, operations)
+    return NewOperation(
+        replace(caller, incident=caller.incident or rule.incident),
+        execution_id=rule.scope.execution_id or "",
+        rule_id=rule.rule_id,
+        task_name=rule.scope.task_name or "",
+        replaced=replaced,
+        made=made,
+    )
 
 
 def _values(record: Replaced | Made | None) -> dict[str, object] | None:

@@ -15,7 +15,7 @@ from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.loop import BackgroundLoop
 from zart_server.engine.background.pause_sweeps import PauseSweeps
 from zart_server.engine.background.releases import Releases
-from zart_server.engine.operations.resume import expire
+from zart_server.engine.operations.expire import expire
 from zart_server.store.changes import SOON
 from zart_server.store.db import Database
 from zart_server.store.pausing.rules import pauses_due
@@ -71,7 +71,7 @@ class RuleLooks(BackgroundLoop):
         return _until_end(pauses.expires_in)
 
     def _begin_to_expire(self) -> None:
-        """Delete expired rules in a task of its own, as that may wait long for the pause lock."""
+        """End some expired rules in a task of its own, as that may wait long for the pause lock."""
         if self._expiring is None or self._expiring.done():
             self._expiring = asyncio.create_task(self._expire(), name="expiry")
 
@@ -79,8 +79,7 @@ class RuleLooks(BackgroundLoop):
         try:
             async with self._db.autocommit() as connection:
                 await expire(connection)
-            self.done_at = time.monotonic()
-            self.kick()
+            self.kick()  # more rules may be left
         except ZartError as error:
             self.count(error)
             _log.warning("the end of pause rules has to wait: %s", error.message)

@@ -1,4 +1,4 @@
-"""Resume and expiry: delete rules softly; a sweep then queues what they withheld."""
+"""Resume: deletes rules softly; a sweep then queues what they withheld."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import replace
 from zart_server.domain.commands import Caller, Resume, Resumed
 from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import PauseRule
-from zart_server.domain.operations import Made, OperationKind
-from zart_server.domain.pacing import SLOWEST
+from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.canary import release_canary
 from zart_server.engine.operations.counts import count_leaving, counted_now
 from zart_server.engine.operations.plan_pause import EXACT_TO
@@ -20,18 +19,13 @@ from zart_server.store.connection import Autocommit, Connection, Tx
 from zart_server.store.operations import record_deleted_rules
 from zart_server.store.pausing.ending import (
     active_rule_keys,
-    delete_expired,
     delete_rules,
     find_active,
-    find_to_release,
 )
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.meant import rules_meant
-from zart_server.store.pausing.releases import begin_release
 from zart_server.store.pausing.rules import LISTED_EXEMPTIONS, RuleRow, find_rule
 from zart_server.store.standby import reach_standby
-
-_EXPIRY_WAIT = 10.0  # seconds; then it is tried again
 
 
 async def resume(
@@ -58,7 +52,9 @@ async def resume(
         await judge_plan(tx, command.planning, decided_of([row.rule for row in meant]))
     over = [] if command.rule_id else await find_active(tx, command.scope, releasing=True)
     deleted = await delete_rules(tx, command.rule_id, command.scope, caller)
-    await _record(tx, OperationKind.RESUME, deleted, caller)
+    rules = [row.rule for row in deleted]
+    await record_deleted_rules(tx, OperationKind.RESUME, caller, rules)
+    tx.changes.rules = tx.changes.rules or bool(deleted)
     if not deleted:
         await reach_standby(tx)
     return tx, _resumed(deleted, known, over, free, others)
@@ -112,35 +108,3 @@ def _resumed(
         still_paused_steps=min(others, EXACT_TO),
         still_releasing_rules=tuple(row.rule.rule_id for row in passed_over),
     )
-
-
-async def expire(connection: Autocommit) -> int:
-    """Delete the rules whose time is up by the database's clock, in a transaction; count them.
-
-    Those that are to be released slowly are releasing from then on. Raises OperationTimeout.
-    """
-    tx = await seize_pause_lock(connection, _EXPIRY_WAIT)
-    caller = Caller("expiry", "its time was up")
-    deleted = await delete_expired(tx, caller)
-    slow = await find_to_release(tx)
-    by_rate: dict[float, list[RuleRow]] = {}
-    for row in slow:
-        rate = row.rule.expiry_rate or SLOWEST
-        await begin_release(tx, row.rule_key, rate, caller)
-        by_rate.setdefault(rate, []).append(row)
-    for rate, rows in by_rate.items():
-        await _record(tx, OperationKind.EXPIRE, rows, caller, Made(rate_per_second=rate))
-    if deleted:
-        await _record(tx, OperationKind.EXPIRE, deleted, caller)
-    return len(deleted) + len(slow)
-
-
-async def _record(
-    tx: Tx,
-    kind: OperationKind,
-    deleted: Sequence[RuleRow],
-    caller: Caller,
-    made: Made | None = None,
-) -> None:
-    await record_deleted_rules(tx, kind, caller, [row.rule for row in deleted], made=made)
-    tx.changes.rules = tx.changes.rules or bool(deleted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.store.breaking.closing import CLOSING
@@ -115,9 +117,9 @@ def _delete(which: str, exempt: int | str) -> Statement:
     return Statement(text, locks=tables)
 
 
-_HAS_EXPIRED = "expires_at <= statement_timestamp() AND expiry_rate IS NULL"
+_HAS_EXPIRED = "deleted_at IS NULL AND expires_at <= statement_timestamp()"
 _DELETE = _delete(_WANTED, ":exempt::bigint")
-_DELETE_EXPIRED = _delete(_HAS_EXPIRED, LISTED_EXEMPTIONS)
+_DELETE_EXPIRED = _delete("rule_key = ANY(:rule_keys::bigint[])", exempt=0)
 
 
 async def delete_rules(
@@ -145,25 +147,34 @@ def _deleting(caller: Caller, *, expired: bool) -> dict[str, object]:
     }
 
 
-async def delete_expired(tx: Tx, caller: Caller) -> list[RuleRow]:
-    """Delete rules that have expired by the database's clock, as ``delete_rules`` does.
+async def count_expired(connection: Connection, limit: int) -> int:
+    """Count the rules that have expired by the database's clock, up to a limit; locks nothing."""
+    count: int = await connection.fetchval(
+        # In the order of the index that is meant, or another one may look as cheap.
+        f"SELECT count(*) FROM (SELECT FROM zart.pause_rules WHERE {_HAS_EXPIRED}"
+        " ORDER BY expires_at LIMIT $1) due",
+        limit,
+    )
+    return count
 
-    Not those that release their steps from then on.
 
-    The caller holds the pause lock exclusively.
-    """
-    values = _deleting(caller, expired=True)
-    rows = await tx.fetch(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))
-    return [RuleRow.from_row(row) for row in rows]
+async def find_expired(tx: Tx, limit: int) -> list[RuleRow]:
+    """Return rules that have expired by the database's clock, but not what they exempt.
 
-
-async def find_to_release(tx: Tx) -> list[RuleRow]:
-    """Return the rules that have expired by the database's clock, and are to be releasing then.
-
-    The caller holds the pause lock exclusively.
+    Those whose time was up first. The caller holds the pause lock exclusively.
     """
     rows = await tx.fetch(
-        f"SELECT {rule_columns('p')} FROM zart.pause_rules p WHERE deleted_at IS NULL"
-        " AND expires_at <= statement_timestamp() AND expiry_rate IS NOT NULL ORDER BY rule_key"
+        f"SELECT {rule_columns('p', exempt=0)} FROM zart.pause_rules p"
+        f" WHERE {_HAS_EXPIRED} ORDER BY expires_at LIMIT $1",
+        limit,
     )
     return [RuleRow.from_row(row) for row in rows]
+
+
+async def delete_expired(tx: Tx, rule_keys: Sequence[int], caller: Caller) -> None:
+    """Delete rules that have expired, as ``delete_rules`` does.
+
+    The caller holds the pause lock exclusively.
+    """
+    values = _deleting(caller, expired=True) | {"rule_keys": rule_keys}
+    await tx.execute(_DELETE_EXPIRED.text, *_DELETE_EXPIRED.arguments(**values))

@@ -36,17 +36,25 @@ _HOLDERS = f"""
 """
 
 
-async def seize_pause_lock(connection: Autocommit, within: float) -> Tx:
+# For who takes the pause lock again and again: one transaction after the other, of all servers, and
+# each after a rest, so that others have that lock for at least as long.
+_TURNS = 0x7A61_7274_0003
+_REST = 0.1
+IN_TURN = f"SELECT pg_advisory_xact_lock({_TURNS});SELECT pg_sleep({_REST});"
+
+
+async def seize_pause_lock(connection: Autocommit, within: float, first: str = "") -> Tx:
     """Begin a transaction with the pause lock, exclusive until the end of the transaction.
 
-    The transaction's later waits for locks are as short. Raises OperationTimeout, with the names of
+    The transaction's later waits for locks are as short. ``first`` comes before it waits for the
+    lock: IN_TURN. Raises OperationTimeout, with the names of
     the sessions that share the lock, if it is not free within so many seconds.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     wait = _SHORTEST
     while True:
-        begin = f"BEGIN;{at_most(wait)}{SEIZE_PAUSE_LOCK}"
+        begin = f"BEGIN;{first}{at_most(wait)}{SEIZE_PAUSE_LOCK}"
         try:
             return await connection.begin(begin)
         except asyncpg.LockNotAvailableError:

@@ -6,6 +6,7 @@ or by an operation that holds it exclusively: nobody ever waits for its row.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -67,13 +68,16 @@ _BEGIN = Statement(
     """
     WITH kept AS (
         UPDATE zart.pause_rules SET expires_at = NULL
-        WHERE rule_key = :rule_key AND expires_at IS NOT NULL
-    ), canary AS (
-        DELETE FROM zart.pause_canaries WHERE rule_key = :rule_key
+        WHERE expires_at IS NOT NULL AND rule_key = ANY(ARRAY(
+            SELECT rule_key FROM zart.pause_rules WHERE rule_key = ANY(:rule_keys::bigint[])
+            ORDER BY rule_key FOR NO KEY UPDATE))
+    ), canaries AS (
+        DELETE FROM zart.pause_canaries WHERE rule_key = ANY(:rule_keys::bigint[])
     )
     INSERT INTO zart.pause_releases AS r (rule_key, rate_per_second, credit, started_by, principal,
         reason, incident)
-    VALUES (:rule_key, :rate, 1, :started_by, :principal, :reason, :incident)
+    SELECT rule_key, rate, 1, :started_by, :principal, :reason, :incident
+    FROM unnest(:rule_keys::bigint[], :rates::float8[]) begun(rule_key, rate)
     ON CONFLICT (rule_key) DO UPDATE SET (rate_per_second, credit, credit_at, released_steps,
             unleased_steps, paused_steps, counted_released, counted_at, is_waiting,
             expected_end_at, started_at, started_by, principal, reason, incident, ended_at)
@@ -90,9 +94,14 @@ async def begin_release(tx: Tx, rule_key: int, rate: float, caller: Caller) -> N
 
     The caller holds the pause lock exclusively.
     """
+    await begin_releases(tx, {rule_key: rate}, caller)
+
+
+async def begin_releases(tx: Tx, rates: Mapping[int, float], caller: Caller) -> None:
+    """Have active rules, by their keys, release their steps as ``begin_release`` does, at rates."""
     values = _BEGIN.arguments(
-        rule_key=rule_key,
-        rate=rate,
+        rule_keys=list(rates),
+        rates=list(rates.values()),
         started_by=caller.triggered_by,
         principal=caller.principal,
         reason=caller.reason,
