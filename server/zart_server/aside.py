@@ -58,11 +58,16 @@ async def done_while_held(
         return work(*args, **kwargs)
     doing = _begun(_held, work, *args, **kwargs)
     try:
-        while not (await asyncio.wait([doing], timeout=_SIGNS))[0]:
-            await sign()
+        await waited_for(sign, doing)
     finally:
         doing.cancel()  # what has not begun yet need not
     return doing.result()
+
+
+async def waited_for(sign: Callable[[], Awaitable[object]], doing: asyncio.Future[T]) -> None:
+    """Wait until something is done or has failed, with a ``sign`` of life every half second."""
+    while not (await asyncio.wait([doing], timeout=_SIGNS))[0]:
+        await sign()
 
 
 def _begun(

@@ -18,6 +18,7 @@ docs/adr/0024-transactions-by-type.md.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -96,6 +97,10 @@ class Connection:
         nobody else may use it until this returns.
         """
         return await aside.done_while_held(self.give_sign, size, work, *args, **kwargs)
+
+    async def wait_for(self, others: asyncio.Future[None]) -> None:
+        """Wait for what others do by a connection of their own; PostgreSQL hears of this one."""
+        await aside.waited_for(self.give_sign, others)
 
 
 class Tx(Connection):

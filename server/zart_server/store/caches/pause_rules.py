@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +30,17 @@ class PauseCache:
     def __init__(self) -> None:
         self._epoch = _NO_EPOCH
         self._rules = RuleSet()
+        self.reading: asyncio.Future[None] | None = None  # of all rules, until it ends
+
+    @contextlib.contextmanager
+    def being_read(self) -> Iterator[None]:
+        """Let others know that all rules are read, so that they wait for that."""
+        self.reading = reading = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        finally:
+            self.reading = None
+            reading.set_result(None)
 
     @property
     def since(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import asyncpg
 
 from zart_server.domain.rule_set import ActiveRule
@@ -15,13 +17,16 @@ _RULE = """rule_key, execution_id, task_name, step_pattern, everything, ARRAY(
     WHERE x.rule_key = p.rule_key AND x.token_until IS NULL) AS exempt"""
 
 
-async def read_active(connection: Connection) -> tuple[int, list[ActiveRule]]:
-    """Return the epoch, the number of changes of the rules, and the active rules."""
+async def read_active(connection: Connection) -> tuple[int, Iterator[ActiveRule]]:
+    """Return the epoch, the number of changes of the rules, and the active rules.
+
+    Those are made as they are gone through: where there are many, that takes a while.
+    """
     rows = await connection.fetch(
         f"SELECT e.epoch AS now, {_RULE} FROM zart.pause_epoch e"
         " LEFT JOIN zart.pause_rules p ON deleted_at IS NULL ORDER BY rule_key"
     )
-    active = [_active(row) for row in rows if row["rule_key"] is not None]
+    active = (_active(row) for row in rows if row["rule_key"] is not None)
     return rows[0]["now"], active
 
 

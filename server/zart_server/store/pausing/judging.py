@@ -21,14 +21,26 @@ _ROUNDS = 3  # for rules that change while steps are judged
 
 
 async def refresh_rules(connection: Connection) -> None:
-    """Bring the rules at hand to the newest epoch; several transactions may do so at once."""
-    since = connection.pauses.since
-    changed = None if since is None else await read_changed(connection, since)
-    if changed is None:
-        epoch, active = await read_active(connection)
-        connection.pauses.replace(epoch, await _rule_set(connection, active))
-    else:
-        connection.pauses.change(changed)
+    """Bring the rules at hand to the newest epoch; several transactions may do so at once.
+
+    All rules are read by one of them at a time: of a hundred thousand that takes a second, and ten
+    times as long where ten do it. What another one has read may be older than what this one has to
+    go by, as it holds the pause lock: so what has changed since is read once more.
+    """
+    pauses = connection.pauses
+    while True:
+        since = pauses.since
+        changed = None if since is None else await read_changed(connection, since)
+        if changed is not None:
+            pauses.change(changed)
+            return
+        if pauses.reading is not None:
+            await connection.wait_for(pauses.reading)
+        elif pauses.since == since:  # else somebody has read them meanwhile
+            with pauses.being_read():
+                epoch, active = await read_active(connection)
+                pauses.replace(epoch, await _rule_set(connection, active))
+            return
 
 
 async def _rule_set(connection: Connection, active: Iterable[ActiveRule]) -> RuleSet:
