@@ -17,6 +17,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.db import Database
 from zart_server.store.pausing import active, judging
 from zart_server.store.pausing.judging import judge_to_the_end, refresh_rules, write_judged
+from zart_server.store.pausing.rules import scope_of
 
 # Of whoever cares about no lock; a server takes the pause lock before.
 ADD_RULES = """
@@ -166,7 +167,6 @@ async def test_a_transaction_outlives_the_reading_of_many(
     store: Database, db: asyncpg.Connection[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await add_rules(db, 50)
-    scope_of = active.scope_of
 
     def slow(row: asyncpg.Record) -> Any:
         until = time.monotonic() + 0.03
