@@ -96,12 +96,12 @@ async def test_resume_counts_the_rules_that_it_was_not_told_of(
 ) -> None:
     for _ in range(5):
         await rig.client.pause(task_name="order")
-    monkeypatch.setattr("zart_server.api.pages.PAGE_BYTES", 250)  # room for two or three
+    monkeypatch.setattr("zart_server.api.pages.PAGE_BYTES", 250)  # room for two, three or four
     code, seen = terminal.run("resume", "--task-name", "order", answer="y")
     assert code == 0
-    assert re.search(r"delete these rules and [23] rules more, for 0\+ paused steps\?", seen)
+    assert re.search(r"delete these rules and [123] rules? more, for 0\+ paused steps\?", seen)
     assert "deleted   5 rules" in seen
-    assert re.search(r"^and [23] rules more\b", seen, re.MULTILINE)
+    assert re.search(r"^and [123] rules? more\b", seen, re.MULTILINE)
 
 
 async def test_who_is_not_asked_has_to_say_all(rig: Rig, terminal: Terminal) -> None:
