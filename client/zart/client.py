@@ -171,6 +171,7 @@ class Client(Runs, Watches):
         payload: Json | JsonText | Unset = UNSET,
         **options: Unpack[StartOptions],
     ) -> Handle[Any]:
+        self._check_process()  # before it waits for a turn, which the parent may have
         started = await self._start(execution.start(task, payload, **options))
         return Handle(self, started.execution_id, started)
 

@@ -5,6 +5,7 @@ No test forks (see test_forks.py): the process is told to be another one.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,18 @@ async def test_each_call_says_so_at_once(
     with forked(monkeypatch), pytest.raises(RuntimeError, match=OF_ANOTHER):
         call(plain)
     plain.close()
+
+
+async def test_a_start_says_so_beside_one_of_the_parents_that_waits_for_its_turn(
+    zart_server: ServerUnderTest, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.client.register_task("t", specs(CHAIN))
+    async with zart.connect(zart_server.address, timeout=3) as client:
+        waiting = asyncio.create_task(client.start("t", execution_id="x"))
+        await asyncio.sleep(0)
+        with forked(monkeypatch), pytest.raises(RuntimeError, match=OF_ANOTHER):
+            await client.start("t")
+        await waiting
 
 
 async def test_a_child_that_closes_it_leaves_its_parent_connected(

@@ -133,7 +133,18 @@ def test_what_leads_elsewhere_waits_for_a_restart(
     assert "secret" not in caplog.text
 
 
-@pytest.mark.parametrize("text", [None, "", "mysql://v:secret@a:1/d", "postgresql://v:secret@a /d"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "mysql://v:secret@a:1/d",
+        "postgresql://v:secret@a /d",
+        "postgresql://v:secret@a:1,",
+        "postgresql://v:secret@a:1,b:",
+        "postgresql://v:secret@a:1,b:x/d",
+    ],
+)
 def test_a_file_that_cannot_be_used_changes_nothing_and_is_read_again(
     file: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:

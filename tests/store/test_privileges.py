@@ -22,7 +22,7 @@ from zart_server.embedded import postgres
 from zart_server.store.migrate import migrate
 
 PAGE = (Path(__file__).parents[2] / "docs/security.md").read_text()
-GRANTS = re.findall(r"^GRANT [^;]*;", PAGE, re.MULTILINE)
+GRANTS = re.findall(r"^(?:GRANT|REVOKE) [^;]*;", PAGE, re.MULTILINE)
 _numbers = itertools.count(1)
 # As for the roles of an application whose tables are in the same database.
 LETS_IN = """
@@ -102,6 +102,12 @@ async def test_on_a_schema_that_was_there_before_who_reads_goes_on(empty: str) -
         views = {row[0] for row in await db.fetch(_VIEWS)}
         left = {(row["name"], row["may"]) for row in await db.fetch(_OTHERS) if row[0] in views}
         assert left == {(name, "SELECT") for name in views}
+        for line in GRANTS:
+            await db.execute(line)
+        async with connected(empty, "reader") as reader:
+            await reader.fetch("SELECT * FROM zart_steps")
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute("DELETE FROM zart.pause_rules")
 
 
 async def test_no_view_can_be_written_through(db: asyncpg.Connection[asyncpg.Record]) -> None:

@@ -7,7 +7,13 @@ from waiting import GIVE_UP
 
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
+from zart_server.engine.background.breakers import Breakers
+from zart_server.engine.background.drains import Drains
 from zart_server.engine.background.pause_sweeps import PauseSweeps
+from zart_server.engine.background.releases import Releases
+from zart_server.engine.background.rule_looks import RuleLooks
+from zart_server.engine.background.telling_completed import TellingCompleted
+from zart_server.engine.dispatch.completions import Completions
 from zart_server.store.db import Database
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.rules import insert_rule
@@ -86,3 +92,18 @@ async def test_a_rule_that_cannot_be_settled_keeps_no_other_waiting_though_turns
         assert await left(store) == [stuck, other]
         await sweeps.turn()
         assert await left(store) == [stuck]
+
+
+async def test_who_looks_each_second_cuts_no_turn_short(store: Database) -> None:
+    await pause(store, "u")
+    sweeps, breakers = PauseSweeps(store), Breakers(store, TellingCompleted(store, Completions()))
+    looks = RuleLooks(store, sweeps, Drains(store), Releases(store), breakers)
+
+    sweeps.is_in_turn = True
+    await looks.turn()
+    assert not sweeps.is_kicked
+
+    sweeps.is_in_turn = False
+    await looks.turn()
+    assert sweeps.is_kicked
+    await looks.stop()

@@ -33,7 +33,7 @@ def _depth(text: str) -> int:
 
 
 def _brackets(text: str) -> bytes:
-    """Return the brackets outside strings, by loops that run in C: of a mebibyte in some ms."""
+    """Return the brackets outside strings, by loops in C: a mebibyte in some tens of ms."""
     if "\\" in text:
         text = text.replace(r"\\", "").replace(r"\"", "")
     left = text.encode("ascii", "replace").translate(None, _NEITHER)

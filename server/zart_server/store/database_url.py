@@ -67,6 +67,7 @@ def _parsed(url: str) -> URL:
 
 def check_url(url: str) -> None:
     """Raise ValueError for a URL that cannot be used here, or whose files cannot be read."""
+    to_asyncpg_arguments(url)
     options = _parsed(url).query
     for name in _FILES:
         path = str(options.get(name, ""))
@@ -152,7 +153,10 @@ def to_asyncpg_arguments(url: str) -> dict[str, Any]:
     options = dict(parsed.query)
     rest = parsed.difference_update_query(_KNOWN - _ARGUMENTS)
     dialect_of: Any = dialect  # it has no types
-    arguments: dict[str, Any] = dialect_of().create_connect_args(rest)[1]
+    try:
+        arguments: dict[str, Any] = dialect_of().create_connect_args(rest)[1]
+    except ArgumentError:  # of several hosts one is none
+        raise ValueError("not a database URL: each of its hosts is a host, or host:port") from None
     if _DATABASE in options:
         arguments["database"] = options[_DATABASE]
     if tls := {name: value for name, value in options.items() if name in _TLS}:

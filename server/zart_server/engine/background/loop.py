@@ -31,6 +31,7 @@ class BackgroundLoop(abc.ABC):
         self._first = first
         self._kicked = asyncio.Event()
         self._is_stopping = False
+        self.is_in_turn = False
         self._has_defect = False  # in this turn
         self._task: asyncio.Task[None] | None = None
 
@@ -108,6 +109,7 @@ class BackgroundLoop(abc.ABC):
                     await self._kicked.wait()
             self._kicked.clear()
             self._has_defect = False
+            self.is_in_turn = True
             try:
                 pause = await self.turn()
                 if self._has_defect:
@@ -115,3 +117,5 @@ class BackgroundLoop(abc.ABC):
             except Exception as error:  # noqa: BLE001 - told in full; the loop must go on
                 pause = _AGAIN
                 self._tell(error)
+            finally:
+                self.is_in_turn = False

@@ -56,7 +56,8 @@ class RuleLooks(BackgroundLoop):
         """Have done what is due, and return the seconds until the next look."""
         async with self._db.autocommit() as connection:
             pauses = await pauses_due(connection)
-        if pauses.is_work_left:
+        # A turn of the sweep goes on by itself: kicked, it would be cut short for a Resume.
+        if pauses.is_work_left and not self._sweeps.is_in_turn:
             self._sweeps.kick()
         if pauses.is_any_undrained:
             self._drains.kick()

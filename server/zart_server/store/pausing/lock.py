@@ -38,7 +38,7 @@ _HOLDERS = f"""
 
 # For who takes the pause lock again and again: one transaction after the other, of all servers, and
 # each after a rest, so that others have that lock for at least as long.
-_TURNS = 0x7A61_7274_0003
+_TURNS = 0x7A61_7274_0004
 _REST = 0.1
 IN_TURN = f"SELECT pg_advisory_xact_lock({_TURNS});SELECT pg_sleep({_REST});"
 
@@ -46,9 +46,10 @@ IN_TURN = f"SELECT pg_advisory_xact_lock({_TURNS});SELECT pg_sleep({_REST});"
 async def seize_pause_lock(connection: Autocommit, within: float, first: str = "") -> Tx:
     """Begin a transaction with the pause lock, exclusive until the end of the transaction.
 
-    The transaction's later waits for locks are as short. ``first`` comes before it waits for the
-    lock: IN_TURN. Raises OperationTimeout, with the names of
-    the sessions that share the lock, if it is not free within so many seconds.
+    The transaction's later waits for locks are as short. ``first``: statements that run before the
+    lock is asked for, each time, as IN_TURN, whose wait is the session's usual one. Raises
+    OperationTimeout, with the names of the sessions that share the lock, if it is not free within
+    so many seconds.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
