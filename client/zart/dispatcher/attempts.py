@@ -121,6 +121,9 @@ class Attempts:
         than an attempt may have, or if the lease is over by then: whoever stood still meanwhile
         does not know what others have begun.
         """
+        # First: what is extended during the fetch is detached too, and what this adds to would be
+        # no more what the handler is given.
+        in_hand.detach()
         task, most = in_hand.task, _RESULTS_AT_ONCE
         fetched = _bytes_of(task.upstream_json.values())
         try:
