@@ -103,7 +103,11 @@ async def _run_in_thread(
 
 
 async def _is_told_before(call: Call, in_hand: InHand, tell: Tell) -> bool:
-    """Wait until a call has ended; return whether its time was up, and is told, before that."""
+    """Wait until a call has ended; return whether its time was up, and is told, before that.
+
+    The loop may learn of both at once, if it stood still: then what the handler told stands. It may
+    have returned in good time, and of a step that is not to run twice nobody would know.
+    """
     is_told = False
     while not call.has_ended:
         try:
@@ -111,7 +115,8 @@ async def _is_told_before(call: Call, in_hand: InHand, tell: Tell) -> bool:
         except asyncio.CancelledError:
             if in_hand.was_cancelled_by_others():
                 raise
-            if not (in_hand.lost or is_told):
+            has_told = call.has_returned and not inspect.isawaitable(call.result)
+            if not (in_hand.lost or is_told or has_told):
                 is_told = True
                 tell(in_hand, timed_out(in_hand))
     return is_told

@@ -27,6 +27,7 @@ class Call:
         self._loop = loop
         self._work = [work]  # until it is taken
         self._waiter: asyncio.Future[None] | None = None
+        self.has_returned = False  # with its result or error, of which the loop may not know yet
         self.has_ended = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -117,6 +118,7 @@ class Threads:
             call.result = work()
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything
             call.error = error
+        call.has_returned = True
         self._ended.append(call)
         if not self._is_woken:
             self._is_woken = True

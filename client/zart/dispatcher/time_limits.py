@@ -8,9 +8,16 @@ from collections.abc import Set as AbstractSet
 
 from zart.dispatcher.in_hand import InHand
 
+_STANDSTILL = 0.1  # seconds: a timer that comes so late tells of a loop that stood still
+_TO_CATCH_UP = 0.1  # seconds that handlers have after that, to take what has come meanwhile
+
 
 class TimeLimits:
-    """Watches running attempts by one timer, for the earliest deadline: one each costs too much."""
+    """Watches running attempts by one timer, for the earliest deadline: one each costs too much.
+
+    Where the loop stood still until after a deadline, what a handler waits for may have come in
+    time: it has a moment to take it, and to return, before it is stopped.
+    """
 
     def __init__(self, running: AbstractSet[InHand]) -> None:
         self._running = running
@@ -33,7 +40,14 @@ class TimeLimits:
         if self._timer is not None:
             self._timer.cancel()
         self._at = at
-        self._timer = asyncio.get_running_loop().call_at(at, self._sweep)
+        self._timer = asyncio.get_running_loop().call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._at < _STANDSTILL:
+            self._sweep()
+        else:
+            self._timer = loop.call_later(_TO_CATCH_UP, self._sweep)
 
     def _sweep(self) -> None:
         # A timer may fire a little early, by the resolution of its clock.
