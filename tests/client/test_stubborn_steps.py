@@ -38,6 +38,13 @@ async def leaves_a_thread(ctx):
     await asyncio.Event().wait()
 
 
+async def takes_all_threads(ctx):
+    loop = asyncio.get_running_loop()
+    left.extend(loop.run_in_executor(None, threading.Event().wait) for _ in range(100))
+    Path("begun").touch()
+    await asyncio.Event().wait()
+
+
 async def swallows(ctx):
     Path("begun").touch()
     while True:
@@ -115,12 +122,12 @@ order.step(name="a")({handler})
 
 
 def dispatcher(
-    folder: Path, handler: str, address: str
+    folder: Path, handler: str, address: str, **variables: str
 ) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
     """Run a dispatcher as a process, whose steps have no time to end."""
     (folder / "orders.py").write_text(TASKS.replace("{handler}", handler))
     command = (sys.executable, "-m", "zart.cli", "dispatch", "orders", "--grace", "0")
-    return dispatcher_process(folder, {"ZART_ADDRESS": address}, *command)
+    return dispatcher_process(folder, {"ZART_ADDRESS": address, **variables}, *command)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +162,23 @@ async def test_it_ends_and_its_step_is_lost_at_once(
     (attempt,) = (await rig.client.get_step("x", "a")).attempts
     assert attempt.status == "LOST"
     assert (tmp_path / "clean").exists() == (handler == "cleans_up")
+
+
+async def test_it_ends_as_soon_where_steps_have_all_threads_and_metrics_are_served(
+    rig: Rig, zart_server: ServerUnderTest, tmp_path: Path
+) -> None:
+    """Serving them ends in a thread, too: that waited for one until the process was overdue."""
+    metrics = {"ZART_METRICS_LISTEN": "127.0.0.1:0"}
+    with dispatcher(tmp_path, "takes_all_threads", zart_server.address, **metrics) as process:
+        await registered(rig, "order")
+        await rig.client.start("order", execution_id="x")
+        await until((tmp_path / "begun").exists)
+        process.terminate()
+        await until(lambda: process.poll() is not None)
+    told = (tmp_path / "log").read_text()
+    assert process.returncode == 0, told
+    assert "metrics are served" in told
+    assert "threads of steps do not end: the process ends all the same" in told
 
 
 def test_a_program_goes_on_that_has_called_the_command(tmp_path: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from metrics.scraping import scraped
+from waiting import GIVE_UP
 
 from zart.metrics.failures import MetricsError
 from zart.metrics.listener import serving_metrics
@@ -19,6 +24,21 @@ async def test_it_tells_what_runs_until_it_is_left() -> None:
         assert found("zart_build_info", component="gateway", version=version) == 1
     with pytest.raises(OSError, match="refused"):
         await scraped(address)
+
+
+async def test_its_end_takes_no_thread_of_the_loop() -> None:
+    """Steps of a dispatcher may have all of them, for as long as they like."""
+    may_end = threading.Event()
+    with ThreadPoolExecutor(1) as only_one:
+        asyncio.get_running_loop().set_default_executor(only_one)
+        async with asyncio.timeout(GIVE_UP):
+            try:
+                async with serving_metrics("127.0.0.1:0", registry_of("dispatcher", ())):
+                    stuck = asyncio.create_task(asyncio.to_thread(may_end.wait))
+                    await asyncio.sleep(0)
+            finally:
+                may_end.set()
+        assert await stuck
 
 
 async def test_a_port_that_is_taken_is_told() -> None:

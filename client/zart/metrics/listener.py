@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -46,7 +47,12 @@ async def serving_metrics(
     try:
         yield f"{listen.rpartition(':')[0]}:{server.server_port}"
     finally:
-        await asyncio.to_thread(_stop, server, thread)
+        # Not in a thread of the loop's: what a dispatcher's steps await may hold all of them.
+        stopping = ThreadPoolExecutor(1, "zart-metrics-stop")
+        try:
+            await asyncio.get_running_loop().run_in_executor(stopping, _stop, server, thread)
+        finally:
+            stopping.shutdown(wait=False)
 
 
 def _of_loopback_only(metrics: WSGIApplication) -> WSGIApplication:
