@@ -20,6 +20,7 @@ from zart.dispatcher.outcomes import failed_with, released, results_too_large, t
 from zart.dispatcher.threads import Threads
 from zart.dispatcher.trouble import Trouble
 from zart.errors import InvalidField, PayloadTooLarge, TooManyItems, from_call
+from zart.step_context import Step
 from zart.tasks import Task
 from zart.tracebacks import locations_of
 from zart.tracing import tracer
@@ -81,8 +82,7 @@ class Attempts:
             await self._run(in_hand, begin_time)
 
     async def _run(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
-        task = in_hand.task
-        step = self._steps.get((task.task_name, task.handler))
+        step = self._step_of(in_hand)
         if step is None:  # a handler of this name belongs to another task only
             self._report(in_hand, released(in_hand, _UNKNOWN_HANDLER_DELAY))
         elif in_hand.begin_by <= time.monotonic() and not in_hand.lost:
@@ -91,7 +91,7 @@ class Attempts:
             self._report(in_hand, released(in_hand))
         elif not in_hand.lost:
             try:
-                if not task.upstream_omitted or await self._fetch_results(in_hand):
+                if not in_hand.task.upstream_omitted or await self._fetch_results(in_hand):
                     begin_time(in_hand)
                     with self._traces.handling(in_hand):
                         await run_handler(in_hand, step, self._threads, self._report)
@@ -107,6 +107,11 @@ class Attempts:
             self._dropped(in_hand)
         elif not in_hand.ended:  # else its lease would be extended for ever
             self._broken_off(in_hand, RuntimeError("the attempt ended, and nobody knows how"))
+        in_hand.drop_inputs()
+
+    def _step_of(self, in_hand: InHand) -> Step[Any, Any] | None:
+        task = in_hand.task
+        return self._steps.get((task.task_name, task.handler))
 
     def _broken_off(self, in_hand: InHand, error: BaseException) -> None:
         if not (in_hand.lost or in_hand.ended):

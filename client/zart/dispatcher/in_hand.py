@@ -14,6 +14,13 @@ from opentelemetry.trace import Span
 from zart.step_context import StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
+# Of a task whose attempt is over: what its outcome and lines of the log tell. Nothing of it is
+# large, as the payload, the input and results are.
+_KEPT = (
+    "task_id", "lease_token", "execution_id", "run_id", "run_number", "task_name", "step_name",
+    "attempt", "traceparent",
+)  # fmt: skip
+
 
 @dataclass(eq=False, slots=True)
 class InHand:
@@ -102,6 +109,16 @@ class InHand:
         task = pb.LeasedTask()
         task.CopyFrom(self.task)
         self.task = self.context._task = task  # noqa: SLF001 - of our own making
+
+    def drop_inputs(self) -> None:
+        """Keep no more of the task than what tells which it is: its outcome may wait for hours.
+
+        To be called once its attempt is over. What its handler was given stays as it is, for
+        whatever it has left behind that may still look at it.
+        """
+        self.is_detached = True
+        self.task = pb.LeasedTask(**{name: getattr(self.task, name) for name in _KEPT})
+        self.context = StepContext(self.task, self.context._begun_at)  # noqa: SLF001 - of our own making
 
     @property
     def ended(self) -> bool:
