@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
+from zart.dispatcher import lease_clock
 from zart.dispatcher.pulse import Pulse
 
 LEASE, AGE = 3.0, 0.3  # seconds: an answer is on its way for a tenth of a lease at most
@@ -18,7 +17,7 @@ class Beating:
 
     def __init__(self, patch: pytest.MonkeyPatch, *, in_threads: bool) -> None:
         self.now = 1000.0
-        patch.setattr("zart.dispatcher.pulse.time", SimpleNamespace(monotonic=lambda: self.now))
+        patch.setattr(lease_clock, "now", lambda: self.now)
         self.pulse = Pulse(LEASE, in_threads=in_threads)
 
     def beat(self, seconds: float, *who: str) -> None:

@@ -8,12 +8,12 @@ the tasks that arrive to the lease keeper, before the loop knows of them.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from zart.dispatcher import lease_clock
 from zart.dispatcher.in_hand import InHand, in_hand_of, seconds_of
 from zart.dispatcher.pending_answer import PendingAnswer
 from zart.dispatcher.pulse import Pulse
@@ -46,13 +46,13 @@ class InTheLoop:
 
     async def lease(self, request: pb.LeaseTasksRequest, timeout: float) -> list[InHand]:
         """Ask for tasks. Raises RpcError."""
-        asked_at, wait = time.monotonic(), seconds_of(request.wait)
+        asked_at, wait = lease_clock.now(), seconds_of(request.wait)
         response = await self._stub.LeaseTasks(request, timeout=timeout)
         return in_hand_of(response.tasks, self._pulse.leased_at(asked_at, wait))
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError."""
-        asked_at = time.monotonic()
+        asked_at = lease_clock.now()
         response = await self._stub.ReportTasks(request, timeout=timeout)
         return response, in_hand_of(response.tasks, asked_at)
 
@@ -99,7 +99,7 @@ class Arrivals:
         wait: float,
     ) -> tuple[Any, list[InHand]]:
         pending = PendingAnswer(self._too_late)
-        asked_at = time.monotonic()
+        asked_at = lease_clock.now()
         call = self.room.begin(method.future, request, timeout=timeout)
 
         def ended(call: Any) -> None:  # noqa: ANN401 - gRPC's; in its thread

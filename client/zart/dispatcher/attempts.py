@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from zart.dispatcher import lease_clock
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.backoff import Backoff
@@ -85,7 +85,7 @@ class Attempts:
         step = self._step_of(in_hand)
         if step is None:  # a handler of this name belongs to another task only
             self._report(in_hand, released(in_hand, _UNKNOWN_HANDLER_DELAY))
-        elif in_hand.begin_by <= time.monotonic() and not in_hand.lost:
+        elif in_hand.begin_by <= lease_clock.now() and not in_hand.lost:
             # The loop or the process stood still: another dispatcher may have it by now, and the
             # server may end it before its time limit.
             self._report(in_hand, released(in_hand))
@@ -144,7 +144,7 @@ class Attempts:
         except (InvalidField, PayloadTooLarge, TooManyItems) as error:
             self._report(in_hand, failed_with(in_hand, error))
             return False
-        if in_hand.expires_at <= time.monotonic() and not in_hand.lost:
+        if in_hand.expires_at <= lease_clock.now() and not in_hand.lost:
             self._report(in_hand, released(in_hand))
             return False
         return True

@@ -24,11 +24,11 @@ _KEPT = (
 
 @dataclass(eq=False, slots=True)
 class InHand:
-    """A leased task. Times are those of ``time.monotonic``, which is asyncio's clock too.
+    """A leased task. Times of its lease are those of ``lease_clock``, which counts a suspend.
 
-    The thread that extends its lease has no event loop whose clock it could ask. ``begin_by`` is
-    the end of its first lease. The server lets an attempt last one time limit longer: so a handler
-    that is called by then has its whole time limit.
+    Others are those of ``time.monotonic``, which is asyncio's clock too. ``begin_by`` is the end of
+    its first lease. The server lets an attempt last one time limit longer: so a handler that is
+    called by then has its whole time limit.
     """
 
     task: pb.LeasedTask

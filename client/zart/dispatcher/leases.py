@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 import grpc
 
+from zart.dispatcher import lease_clock
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.dispatcher.log import Log
@@ -97,7 +97,7 @@ class LeaseKeeper:
             self._ended.set()
 
     def _give_back_what_waits(self) -> None:
-        now = time.monotonic()
+        now = lease_clock.now()
         late = [each for each in self._in_hand if each.extend_at <= now and not each.begun]
         if late:
             self._give_back(late)
@@ -116,7 +116,7 @@ class LeaseKeeper:
                     )
 
     def _keep(self) -> None:
-        now = time.monotonic()
+        now = lease_clock.now()
         # The copy is atomic: the loop may change the set meanwhile.
         due = [each for each in self._all() if self._is_due(each, now)]
         given_up: set[InHand] = set()
@@ -130,7 +130,7 @@ class LeaseKeeper:
 
     def _lose_what_is_over(self) -> set[InHand]:
         """Lose what no server has extended in time; return that, but for what has ended."""
-        now = time.monotonic()
+        now = lease_clock.now()
         silent = [h for h in self._all() if h.expires_at <= now and not h.lost]
         if silent:
             # No server answered for a whole lease: another dispatcher may have the task by now.
@@ -147,7 +147,7 @@ class LeaseKeeper:
 
     def _extend(self, due: list[InHand]) -> bool:
         """Extend leases in one call; return whether a server answered it."""
-        asked_at = time.monotonic()
+        asked_at = lease_clock.now()
         request = pb.ExtendLeasesRequest(
             dispatcher_id=self._dispatcher_id, leases=[each.lease for each in due]
         )
@@ -180,7 +180,7 @@ class LeaseKeeper:
     @staticmethod
     def _lose_silent(silent: Iterable[InHand]) -> None:
         # A loop that stood still hears of it late: a server may have extended some meanwhile.
-        now = time.monotonic()
+        now = lease_clock.now()
         over = [each for each in silent if each.expires_at <= now]
         LeaseKeeper._lose(over, "no server could be reached to extend it")
 

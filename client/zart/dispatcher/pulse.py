@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections import deque
+
+from zart.dispatcher import lease_clock
 
 
 class Pulse:
@@ -25,13 +26,13 @@ class Pulse:
         self._age = lease / 10
         self._in_threads = in_threads
         most = 2 * math.ceil(self._age / self.apart) + 4  # the loop and a thread may both beat
-        self._beats = deque([time.monotonic()], most)
+        self._beats = deque([lease_clock.now()], most)
         self._lock = threading.Lock()
 
     def beat_in_loop(self) -> None:
         """Note that the event loop runs."""
         with self._lock:
-            self._beats.append(time.monotonic())
+            self._beats.append(lease_clock.now())
 
     def beat_in_thread(self) -> None:
         """Note that a thread runs, whatever the loop does."""
@@ -46,7 +47,7 @@ class Pulse:
         standstill it may have come as that began, even if there was a beat since.
         """
         with self._lock:
-            now, beats = time.monotonic(), tuple(self._beats)
+            now, beats = lease_clock.now(), tuple(self._beats)
         if now > asked_at + wait + self._age:
             return asked_at  # nobody knows what held it up, nor for how long
         left, until = self._age, now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterable
 
@@ -16,6 +15,7 @@ from zart.channel import aio_channel, keepalive_of, sync_channel
 from zart.client import Client
 from zart.closing import close_channel
 from zart.credentials import Credentials
+from zart.dispatcher import lease_clock
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.attempt_trace import end_span
 from zart.dispatcher.attempts import Attempts
@@ -217,7 +217,7 @@ class Dispatcher:
             self._release(leased)
             return
         # The loop may have been blocked for longer than a lease, while an answer waited.
-        now = time.monotonic()
+        now = lease_clock.now()
         late = [each for each in leased if each.expires_at <= now]
         if late:
             _log.warning("%d tasks are not begun: their leases had ended on arrival", len(late))

@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 
+from zart.dispatcher import lease_clock
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.log import Log
 from zart.dispatcher.pulse import Pulse
@@ -41,7 +42,7 @@ class Asked:
 
     wait: float
     settle: Callable[[Any, list[InHand], BaseException | None], None]
-    at: float = field(default_factory=time.monotonic)
+    at: float = field(default_factory=lease_clock.now)
 
 
 class Stream:
