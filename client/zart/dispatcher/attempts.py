@@ -107,7 +107,6 @@ class Attempts:
             self._dropped(in_hand)
         elif not in_hand.ended:  # else its lease would be extended for ever
             self._broken_off(in_hand, RuntimeError("the attempt ended, and nobody knows how"))
-        in_hand.drop_inputs()
 
     def _step_of(self, in_hand: InHand) -> Step[Any, Any] | None:
         task = in_hand.task

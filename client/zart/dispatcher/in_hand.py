@@ -49,6 +49,7 @@ class InHand:
     span: Span | None = field(default=None, repr=False)  # of the attempt, where it is traced
     handler_span: Span | None = field(default=None, repr=False)  # likewise, of its handler
     is_detached: bool = False  # from the answer that its task came with
+    has_inputs: bool = True
     raised_at: str = ""  # the line of code of its handler's error, for the log
     running: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -116,9 +117,14 @@ class InHand:
         To be called once its attempt is over. What its handler was given stays as it is, for
         whatever it has left behind that may still look at it.
         """
-        self.is_detached = True
+        self.is_detached, self.has_inputs = True, False
         self.task = pb.LeasedTask(**{name: getattr(self.task, name) for name in _KEPT})
         self.context = StepContext(self.task, self.context._begun_at)  # noqa: SLF001 - of our own making
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its handler has returned, too, and what runs it."""
+        return self.ended and (self.running is None or self.running.done())
 
     @property
     def ended(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ _BATCH = 1000
 _TIMEOUT = 5.0  # for a call; of a short lease a quarter, so that a second call may still extend it
 _LEAST = 0.5  # seconds for a call, however short the lease: a busy server takes some tenths
 _BLOCKED = 10.0  # seconds more, for a loop that is busy
+_AT_ONCE = 1.0  # seconds: an outcome that is not recorded by then waits for something
 _TICKS_TO_GIVE_BACK = (
     3  # the event loop has so long to give a task back; then its lease is extended
 )
@@ -93,6 +95,7 @@ class LeaseKeeper:
                 await asyncio.sleep(self._tick)
                 self._pulse.beat_in_loop()
                 self._give_back_what_waits()
+                self._drop_inputs()
         finally:
             self._ended.set()
 
@@ -101,6 +104,13 @@ class LeaseKeeper:
         late = [each for each in self._in_hand if each.extend_at <= now and not each.begun]
         if late:
             self._give_back(late)
+
+    def _drop_inputs(self) -> None:
+        """Keep no inputs for outcomes that wait; of those that do not it would be a waste."""
+        before = time.monotonic() - _AT_ONCE
+        for each in self._in_hand:
+            if each.has_inputs and each.ended_at < before and each.is_over:
+                each.drop_inputs()
 
     def _run(self, standstill: Standstill) -> None:
         """Extend leases until the end; runs in the thread."""
