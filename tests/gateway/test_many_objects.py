@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from gateway.holding_up import held_up
 from gateway.scripted import Scripted, post
 from gateway.sending import Answer, Http
-from waiting import GIVE_UP, until
+from waiting import until
 
 from zart.gateway import aside
 
@@ -20,7 +20,7 @@ START = "/api/v1/executions"
 
 async def test_many_steps_of_few_bytes_are_read_aside(http_: Http) -> None:
     body = json.dumps({"taskName": "t", "steps": [{"stepName": str(n)} for n in range(2000)]})
-    assert len(body) < aside._LARGE
+    assert len(body) < aside.LARGE
     await is_read_aside(http_, lambda: http_.post("/api/v1/executions", body), 200)
 
 
@@ -32,7 +32,7 @@ async def test_many_parameters_are_read_aside(http_: Http) -> None:
 @pytest.mark.parametrize("value", [1, "", None, []], ids=repr)
 async def test_so_are_many_values_of_a_payload(http_: Http, value: object) -> None:
     body = json.dumps({"taskName": "none", "payload": [value] * 2000})
-    assert len(body) < aside._LARGE
+    assert len(body) < aside.LARGE
     await is_read_aside(http_, lambda: http_.post(START, body), 404)
 
 
@@ -92,14 +92,9 @@ def test_half_a_million_values_are_taken(http_: Http) -> None:
 
 async def is_read_aside(http_: Http, ask: Callable[[], Answer], status: int) -> None:
     """Ask while the thread has something else to do: others are served, this one waits."""
-    go_on = threading.Event()
-    try:
-        aside._thread.submit(go_on.wait, GIVE_UP)
-        await until(lambda: not aside._thread._work_queue.qsize())  # it has begun
+    async with held_up(aside.REQUESTS) as waiting:
         call = asyncio.create_task(asyncio.to_thread(ask))
-        await until(lambda: call.done() or aside._thread._work_queue.qsize())
+        await until(lambda: call.done() or waiting())
         assert not call.done()
         assert http_.post("/api/v1/executions", {"taskName": "none"}).status == 404
-    finally:
-        go_on.set()
     assert (await call).status == status

@@ -1,6 +1,8 @@
-"""Work on large bodies, done in a thread: the gateway goes on with other requests meanwhile.
+"""Work on large bodies, done in threads: the gateway goes on with other requests meanwhile.
 
-One thread does all of it, so large requests wait for each other and for nobody else.
+One thread reads requests and another writes answers. Large requests wait for each other, and so do
+large answers; but no answer, which may be that of a change, waits for requests: anybody may send
+those, before it is asked who calls.
 """
 
 from __future__ import annotations
@@ -13,13 +15,25 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_LARGE = 64 * 1024  # bytes, of what may take some milliseconds
-_thread = ThreadPoolExecutor(1, thread_name_prefix="zart-gateway-aside")
+LARGE = 64 * 1024  # bytes, of what may take some milliseconds
 
 
-async def done(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do work on so many bytes: here, or aside where that may take long."""
-    if size < _LARGE:
-        return work(*args, **kwargs)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_thread, lambda: work(*args, **kwargs))
+class Aside:
+    """One thread, for work of one kind."""
+
+    def __init__(self, name: str) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def done(self, size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do work on so many bytes: here, or aside where that may take long.
+
+        Who is cancelled takes along what has not begun.
+        """
+        if size < LARGE:
+            return work(*args, **kwargs)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.thread, lambda: work(*args, **kwargs))
+
+
+REQUESTS = Aside("zart-gateway-requests")
+ANSWERS = Aside("zart-gateway-answers")

@@ -44,7 +44,9 @@ class Calls:
             response: Message = await self._before_the_end(calling)
         except grpc.aio.AioRpcError as error:
             raise Refusal(status_of_call(error)) from None
-        text = await aside.done(response.ByteSize(), json_of, response)
+        # A large one may have to wait for others: what was done by then is to be told, too.
+        writing = aside.ANSWERS.done(response.ByteSize(), json_of, response)
+        text = await self._before_the_end(writing)
         return Response(text + "\n", media_type="application/json")
 
     async def _stream(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
@@ -73,7 +75,7 @@ class Calls:
         """Write each message as a line; an error, which has no status left, as the last one."""
         try:
             while message is not None:
-                yield await aside.done(message.ByteSize(), json_of, message) + "\n"
+                yield await aside.ANSWERS.done(message.ByteSize(), json_of, message) + "\n"
                 reading = asyncio.ensure_future(anext(messages, None))
                 done, _ = await asyncio.wait(
                     (self._draining, reading), return_when=asyncio.FIRST_COMPLETED

@@ -14,17 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from zart.gateway import aside
 from zart.gateway.bindings import Binding
 from zart.gateway.calls import Calls
-from zart.gateway.headers import (
-    check_origin,
-    check_type,
-    idempotency_key_of,
-    metadata_of,
-)
-from zart.gateway.incoming import message_of
+from zart.gateway.headers import check_origin, metadata_of
 from zart.gateway.presence import GONE, Presence
+from zart.gateway.reading import read
 from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
 from zart.gateway.shares import Room, Taken
@@ -36,10 +30,6 @@ if TYPE_CHECKING:
     from zart.gateway.metrics import OfTheGateway
 
 _log = logging.getLogger("zart.gateway")
-# A payload of 1 MiB may need six bytes for each of its own, and a batch has many: as gRPC has it.
-_MOST_BYTES = 16 * 1024 * 1024
-# Bytes which take as long to read as an object, of two bytes perhaps, a value or a parameter.
-_PART_BYTES = 64
 
 
 class Endpoint:
@@ -128,19 +118,7 @@ class Endpoint:
                 http=405,
                 headers={"Allow": ", ".join(self._bindings)},
             )
-        body = await _body_of(request, taken)
-        if body and binding.takes_body:
-            check_type(request.headers)
-        query: bytes = request.scope["query_string"]
-        asked = await aside.done(
-            max(len(body), _PART_BYTES * (_parts_of(body) + query.count(b"&"))),
-            message_of,
-            binding,
-            request.path_params,
-            query,
-            body,
-            idempotency_key_of(request.headers),
-        )
+        asked = await read(binding, request, taken)
         taken.begin_call()  # only now: who sends half a request takes nobody's place
         taken.drop_bytes()
         # Told also with an error, after which only a repeat of it tells whether it happened.
@@ -151,30 +129,3 @@ class Endpoint:
             raise Refusal(error.status, error.http, headers) from None
         response.headers.update(headers)
         return response
-
-
-def _parts_of(body: bytes) -> int:
-    """Return how many objects, lists and values a body has at most: a text may hold their signs."""
-    return sum(body.count(sign) for sign in (b"{", b"[", b","))
-
-
-async def _body_of(request: Request, taken: Taken) -> bytes:
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > _MOST_BYTES:
-        raise _too_large()
-    body = bytearray()
-    async for chunk in request.stream():
-        taken.add_bytes(len(chunk))
-        body += chunk
-        if len(body) > _MOST_BYTES:
-            raise _too_large()
-    return bytes(body)
-
-
-def _too_large() -> Refusal:
-    return refusal(
-        code_pb2.RESOURCE_EXHAUSTED,
-        f"body: at most {_MOST_BYTES} bytes are taken",
-        reason="PAYLOAD_TOO_LARGE",
-        metadata={"field": "body", "limit": str(_MOST_BYTES)},
-    )

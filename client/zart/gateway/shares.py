@@ -1,4 +1,4 @@
-"""What requests may take of the gateway at once: calls, and bytes of bodies."""
+"""What requests may take of the gateway at once: calls, bytes of bodies, and time to read them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from google.rpc import code_pb2
 
 from zart.gateway.statuses import Refusal, refusal, retry_in
 from zart.loopback import is_loopback
+
+# What a body counts at most while it is read, or waits for that: signs in its texts count as parts.
+_MOST_READ = 32 * 1024 * 1024
+_READ = 8 * _MOST_READ
 
 
 class Shares:
@@ -36,11 +40,16 @@ class Shares:
 
 
 class Room:
-    """The room of one gateway: for calls, and for bodies that are not whole yet or not sent on."""
+    """The room of one gateway: for calls, and for bodies that are not whole yet or not sent on.
+
+    ``readings`` is for the large ones that are made messages, one after the other: each counts by
+    how long that takes, as bytes, so that eight take all of it, or thousands that are hardly large.
+    """
 
     def __init__(self, calls: int, body_bytes: int) -> None:
         self.calls = Shares(calls)
         self.bodies = Shares(body_bytes)
+        self.readings = Shares(_READ)
 
 
 class Taken:
@@ -51,6 +60,7 @@ class Taken:
         self._address = address
         self._calls = 0
         self._bytes = 0
+        self._reading = 0
 
     def add_bytes(self, amount: int) -> None:
         """Keep bytes of a body, if there are any. Raises Refusal."""
@@ -58,6 +68,18 @@ class Taken:
             return
         self._room.bodies.take(self._address, amount)
         self._bytes += amount
+
+    def begin_reading(self, size: int) -> None:
+        """Take a place among the large bodies that are read. Raises Refusal."""
+        amount = min(size, _MOST_READ)
+        self._room.readings.take(self._address, amount)
+        self._reading += amount
+
+    def end_reading(self) -> None:
+        """Return the place."""
+        if self._reading:
+            self._room.readings.give_back(self._address, self._reading)
+            self._reading = 0
 
     def begin_call(self) -> None:
         """Take a place among the calls. Raises Refusal."""
@@ -73,6 +95,7 @@ class Taken:
     def end(self) -> None:
         """Return everything back."""
         self.drop_bytes()
+        self.end_reading()
         if self._calls:
             self._room.calls.give_back(self._address, self._calls)
             self._calls = 0
