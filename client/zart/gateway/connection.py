@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from typing import Any, cast
 
 import h11
@@ -26,6 +27,14 @@ _TOO_MANY = refusal(
 )
 
 
+class _Awaited(enum.Enum):
+    """What a connection waits for."""
+
+    ANOTHER = enum.auto()  # request: it had an answer, and nothing has come since
+    HEAD = enum.auto()
+    BODY = enum.auto()
+
+
 class Connection(H11Protocol):
     """One connection. It waits while it has no whole request, and while nobody reads its answer."""
 
@@ -33,7 +42,7 @@ class Connection(H11Protocol):
         super().__init__(**given)
         self.address = ""
         self._waiting = waiting
-        self._awaited: type[h11.IDLE | h11.SEND_BODY] | None = None
+        self._awaited: _Awaited | None = None
         self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,23 +70,36 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self, received: int = 0) -> None:
-        state = self.conn.their_state
-        awaited = state if state in {h11.IDLE, h11.SEND_BODY} else None
-        if self.transport.is_closing():
-            awaited = None
+        awaited, before = self._awaits(), self._awaited
+        self._awaited = awaited
         if awaited is None:
             self._waiting.end(self)
-        elif awaited is not self._awaited:
-            self._waiting.begin(self)
-        elif awaited is h11.SEND_BODY:
+        elif awaited is _Awaited.BODY and before is _Awaited.BODY:
             self._waiting.progress(self, received)
-        self._awaited = awaited
+        elif awaited is not before and awaited is _Awaited.ANOTHER:
+            self._waiting.keep(self)
+        elif awaited is not before:
+            self._waiting.begin(self)
+
+    def _awaits(self) -> _Awaited | None:
+        """Return what it waits for; None: it has a whole request, or comes to its end."""
+        if self.transport.is_closing():
+            return None
+        if self.conn.their_state is h11.SEND_BODY:
+            return _Awaited.BODY
+        if self.conn.their_state is not h11.IDLE:
+            return None
+        is_new = self.cycle is None
+        return _Awaited.HEAD if is_new or self._has_begun_a_head() else _Awaited.ANOTHER
+
+    def _has_begun_a_head(self) -> bool:
+        return bool(self.conn.trailing_data[0])
 
     def give_up(self, *, is_late: bool) -> None:
         """Answer that it was too slow, or one too many, and close it."""
         self._awaited = None
         self._waiting.end(self)
-        has_begun = self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
+        has_begun = self.conn.their_state is h11.SEND_BODY or self._has_begun_a_head()
         if has_begun:
             self._refuse(_LATE if is_late else _TOO_MANY)
         self.transport.close()
@@ -90,11 +112,11 @@ class Connection(H11Protocol):
     def shutdown(self) -> None:
         """Stop: the rest of a request has as long to come as calls have for their answers."""
         super().shutdown()
-        if self._awaited is h11.SEND_BODY:
+        if self._awaited is _Awaited.BODY:
             asyncio.get_running_loop().call_later(GRACE, self._give_up_half)
 
     def _give_up_half(self) -> None:
-        if self._awaited is h11.SEND_BODY:
+        if self._awaited is _Awaited.BODY:
             self.give_up(is_late=True)
 
     def _refuse(self, why: Refusal) -> None:

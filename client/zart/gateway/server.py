@@ -25,7 +25,7 @@ from zart.gateway.guard import check_guarded
 from zart.gateway.heads import HEAD_BYTES
 from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
-from zart.gateway.waiting import Waiting
+from zart.gateway.waiting import KEPT_FOR, Waiting
 from zart.hangups import heed_hangups
 from zart.tracing import tracer
 from zart.version import installed_version
@@ -108,6 +108,7 @@ def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEPT_FOR,
         timeout_graceful_shutdown=_GRACE,
         h11_max_incomplete_event_size=HEAD_BYTES,
     )

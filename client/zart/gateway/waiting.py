@@ -2,7 +2,9 @@
 
 Whoever sends half a request has nobody to wait for: so these connections take no place among the
 calls. Their own places are the address's first: where it has too many, the one that has waited
-longest makes room, so that whoever sends a whole request at once is served all the same.
+longest makes room, so that whoever sends a whole request at once is served all the same. Who has
+had an answer and sends nothing, as a proxy that keeps its connections, may do so for longer than
+anybody who has begun, and makes room first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from zart.loopback import is_loopback
 
 # Bytes of a body in a second that are worth waiting for.
 SLOWEST = 64 * 1024
+# Seconds that a connection may have no request after an answer. Load balancers keep theirs for 60,
+# as a rule, and they have to be the first to close one: else a request meets a closing connection.
+KEPT_FOR = 75
 
 
 class Waits(Protocol):
@@ -25,6 +30,20 @@ class Waits(Protocol):
 
     def give_up(self, *, is_late: bool) -> None:
         """Answer that it was too slow, or one too many, and close it."""
+
+
+class _OfAddress:
+    """The waiting connections of one address, of each kind the longest waiting one first."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Waits, None] = {}
+        self.timers: dict[Waits, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        return len(self.kept) + len(self.timers)
+
+    def make_room(self) -> None:
+        next(iter(self.kept or self.timers)).give_up(is_late=False)
 
 
 class Waiting:
@@ -40,26 +59,33 @@ class Waiting:
         self._at_most = at_most
         self._of_an_address = of_an_address
         self._count = 0
-        # By address, the one that has waited longest first, each with its timer.
-        self._timers: dict[str, dict[Waits, asyncio.TimerHandle]] = defaultdict(dict)
+        self._waiting: dict[str, _OfAddress] = defaultdict(_OfAddress)
 
     def begin(self, connection: Waits) -> None:
         """Wait for a head or a body, from now on."""
         self.end(connection)
         late = functools.partial(connection.give_up, is_late=True)
         timer = asyncio.get_running_loop().call_later(self.patience, late)
-        of_address = self._timers[connection.address]
-        of_address[connection] = timer
+        self._waiting[connection.address].timers[connection] = timer
+        self._add_one(connection.address)
+
+    def keep(self, connection: Waits) -> None:
+        """Wait for another request, of which nothing is there: uvicorn ends that in time."""
+        self.end(connection)
+        self._waiting[connection.address].kept[connection] = None
+        self._add_one(connection.address)
+
+    def _add_one(self, address: str) -> None:
         self._count += 1
-        if len(of_address) > self._of_an_address and not is_loopback(connection.address):
-            next(iter(of_address)).give_up(is_late=False)
+        of_address = self._waiting[address]
+        if len(of_address) > self._of_an_address and not is_loopback(address):
+            of_address.make_room()
         elif self._count > self._at_most:
-            most = max(self._timers.values(), key=len)
-            next(iter(most)).give_up(is_late=False)
+            max(self._waiting.values(), key=len).make_room()
 
     def progress(self, connection: Waits, received: int) -> None:
         """Wait as much longer as so many bytes are worth."""
-        timers = self._timers[connection.address]
+        timers = self._waiting[connection.address].timers
         timer = timers[connection]
         timer.cancel()
         late = functools.partial(connection.give_up, is_late=True)
@@ -68,9 +94,12 @@ class Waiting:
 
     def end(self, connection: Waits) -> None:
         """Wait no longer: the request is whole, or the connection is closed."""
-        timer = self._timers[connection.address].pop(connection, None)
+        of_address = self._waiting[connection.address]
+        before = len(of_address)
+        of_address.kept.pop(connection, None)
+        timer = of_address.timers.pop(connection, None)
         if timer is not None:
             timer.cancel()
-            self._count -= 1
-        if not self._timers[connection.address]:
-            del self._timers[connection.address]
+        self._count -= before - len(of_address)
+        if not of_address:
+            del self._waiting[connection.address]
