@@ -40,6 +40,15 @@ async def line_of(response: http.client.HTTPResponse) -> Any:
     return json.loads(text) if text else None
 
 
+async def test_proxies_are_asked_to_pass_its_lines_on_as_they_come(rig: Rig, http_: Http) -> None:
+    await rig.start("x", CHAIN)
+    body = {"start": {"taskName": "t", "executionId": "y", "steps": [{"stepName": "a"}]}}
+    for path, asked in (("/api/v1/executions/x/watch", None), (RUN, body)):
+        with watching(http_, path, asked) as response:
+            assert response.headers["X-Accel-Buffering"] == "no"
+            assert response.headers["Cache-Control"] == "no-store"
+
+
 async def test_it_streams_until_the_run_ends(rig: Rig, http_: Http) -> None:
     await rig.start("x", CHAIN)
     with watching(http_, "/api/v1/executions/x/watch") as response:

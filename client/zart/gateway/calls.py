@@ -18,6 +18,8 @@ from zart.gateway.headers import Metadata
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in, status_of_call
 
 GRACE = 4  # seconds that calls have for their answers once the gateway stops
+# Have nginx, and what heeds the same header, pass each line on at once, and nobody keep them.
+_AS_IT_COMES = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 T = TypeVar("T")
 
 
@@ -64,7 +66,7 @@ class Calls:
             message = "the server did not begin to answer in time"
             raise refusal(code_pb2.DEADLINE_EXCEEDED, message) from None
         lines = self._lines(call, messages, first)
-        return StreamingResponse(lines, media_type="application/x-ndjson")
+        return StreamingResponse(lines, headers=_AS_IT_COMES, media_type="application/x-ndjson")
 
     async def _lines(
         self,
