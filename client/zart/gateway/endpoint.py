@@ -93,10 +93,11 @@ class Endpoint:
         return code
 
     async def _respond(self, request: Request, taken: Taken) -> Response:
+        told: dict[str, str] = {}  # headers, also of an answer that is an error
         try:
-            return await self._answer(request, taken)
+            response = await self._answer(request, taken, told)
         except Refusal as error:
-            return response_of(error.status, error.http, error.headers)
+            return response_of(error.status, error.http, {**error.headers, **told})
         except ClientDisconnect:
             raise
         except Exception as error:  # noqa: BLE001 - its place to the log, to the caller an id
@@ -104,10 +105,12 @@ class Endpoint:
             _log.error("defect", exc_info=error, extra={"error_id": error_id})
             message = f"internal error {error_id}: see the gateway's log"
             metadata = {"error_id": error_id}
-            told = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)
-            return response_of(told.status)
+            defect = refusal(code_pb2.INTERNAL, message, reason="INTERNAL", metadata=metadata)
+            return response_of(defect.status, headers=told)
+        response.headers.update(told)
+        return response
 
-    async def _answer(self, request: Request, taken: Taken) -> Response:
+    async def _answer(self, request: Request, taken: Taken, told: dict[str, str]) -> Response:
         check_origin(request.headers)
         binding = self._bindings.get(request.method)
         if binding is None:
@@ -122,10 +125,5 @@ class Endpoint:
         taken.begin_call()  # only now: who sends half a request takes nobody's place
         taken.drop_bytes()
         # Told also with an error, after which only a repeat of it tells whether it happened.
-        headers = request_id_header(asked)
-        try:
-            response = await self._calls.answer(binding, asked, metadata_of(request.headers))
-        except Refusal as error:
-            raise Refusal(error.status, error.http, headers) from None
-        response.headers.update(headers)
-        return response
+        told.update(request_id_header(asked))
+        return await self._calls.answer(binding, asked, metadata_of(request.headers))

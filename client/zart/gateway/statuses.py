@@ -160,19 +160,41 @@ def response_of(
 
 
 def json_of(message: Message) -> str:
-    """Write a message in proto JSON, in one line, fit for a terminal that shows it."""
-    if isinstance(message, status_pb2.Status):
-        message = _readable(message)
+    """Write a message in proto JSON, in one line, fit for a terminal that shows it.
+
+    Details of a status in it that only a newer server knows are left out.
+    """
+    try:
+        return _written(message)
+    except TypeError:  # which is json_format's word for a type that is not known
+        readable = type(message)()
+        readable.CopyFrom(message)
+        _leave_out_unknown(readable)
+        return _written(readable)
+
+
+def _written(message: Message) -> str:
     return escaped_json(json_format.MessageToJson(message, indent=None, ensure_ascii=False))
 
 
-def _readable(status: status_pb2.Status) -> status_pb2.Status:
-    """Leave out details of types that a newer server knows and we do not."""
-    found = status_pb2.Status(code=status.code, message=status.message)
-    for detail in status.details:
-        try:
-            descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
-        except KeyError:
+def _leave_out_unknown(message: Message) -> None:
+    """Leave out details of types that a newer server knows and we do not, however deep."""
+    if isinstance(message, status_pb2.Status):
+        known = [detail for detail in message.details if _is_known(detail)]
+        del message.details[:]
+        message.details.extend(known)
+        return
+    for field, value in message.ListFields():
+        kind = field.message_type
+        if kind is None or kind.GetOptions().map_entry:
             continue
-        found.details.append(detail)
-    return found
+        for inner in value if field.is_repeated else (value,):
+            _leave_out_unknown(inner)
+
+
+def _is_known(detail: any_pb2.Any) -> bool:
+    try:
+        descriptor_pool.Default().FindMessageTypeByName(detail.TypeName())
+    except KeyError:
+        return False
+    return True
