@@ -109,3 +109,16 @@ async def test_a_request_id_that_no_header_holds_is_not_told(
     answer = await post(http_scripted, RESUME, {"requestId": said})
 
     assert (answer.status, "Idempotency-Key" in answer.headers) == (200, False)
+
+
+def test_who_would_rather_speak_http_2_is_answered_and_nobody_warned(
+    http_scripted: Http, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Java's own client asks, each time."""
+    wishes = {
+        "Connection": "Upgrade, HTTP2-Settings",
+        "Upgrade": "h2c",
+        "HTTP2-Settings": "AAEAAEAA",
+    }
+    assert http_scripted.get("/healthz", **wishes).status == 200
+    assert [record for record in caplog.records if record.name.startswith("uvicorn")] == []

@@ -104,6 +104,12 @@ class Connection(H11Protocol):
             self._refuse(_LATE if is_late else _TOO_MANY)
         self.transport.close()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer by HTTP/1.1, as may be done (RFC 9110, 7.8), and tell no one.
+
+        Java's own client asks for h2c each time; uvicorn would advise to install WebSockets.
+        """
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's word for all that
         """Answer what is no request of HTTP/1.1, and close it."""
         self._refuse(NOT_HTTP)
