@@ -37,7 +37,7 @@ async def test_details_that_only_a_newer_server_knows_are_left_out_of_results(
         error.details.append(newer)
         error.details.add().Pack(error_details_pb2.ErrorInfo(reason="SOME_REASON"))
         error.details.append(newer)
-    scripted.answer = lambda _: answer  # type: ignore[assignment,return-value]
+    scripted.answer = lambda _: answer
 
     told = await post(http_scripted, "/api/v1/executions:batch")
 
