@@ -61,6 +61,8 @@ _OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
     ("grpc.http2.max_ping_strikes", 0),
+    # What nobody reads yet has 64 KiB, else megabytes; what is read is let in whole at once.
+    ("grpc.http2.bdp_probe", 0),
 ]
 # Calls that came at one moment and were not looked at yet. gRPC cancels some by itself beyond the
 # first of these, and all beyond the second, 1,000 and 3,000 unless told otherwise: nobody logs it,

@@ -32,6 +32,9 @@ class AccessVerdict:
     error: Exception | None = None
 
 
+OPEN_TO_ALL = AccessVerdict(STRANGER)
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a caller has shown of who it is: its call's metadata, the names of its certificate."""
@@ -59,7 +62,7 @@ class AccessControl:
         """
         need = policy.need_of(method, exists=exists)
         if need is policy.Access.OPEN:
-            return AccessVerdict(STRANGER)
+            return OPEN_TO_ALL
         try:
             header = _header(metadata)
             if header is None and self._authenticator.asks_for_certificates:

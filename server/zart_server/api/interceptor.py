@@ -17,12 +17,15 @@ from google.protobuf.message import DecodeError
 
 from zart_server import aside
 from zart_server.api import call_trace
+from zart_server.api.access import OPEN_TO_ALL
 from zart_server.api.audited import AUDITED
 from zart_server.api.context import Context
+from zart_server.api.policy import OPEN
 from zart_server.api.refused_words import Parse, RefusedWords, words_of
 from zart_server.api.responses import Responses
 from zart_server.api.served_call import Door, Entry, ServedCall
 from zart_server.api.step_counts import counting_steps
+from zart_server.api.strangers_messages import StrangersMessages
 from zart_server.api.unknown_fields import looking
 from zart_server.api.wire import check_kind, check_parts
 from zart_server.domain.errors import (
@@ -41,8 +44,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, door: Door) -> None:
         self._door = door
         self._words = RefusedWords()
+        self._strangers = StrangersMessages()
         self._unasked = Entry(self._door, None, exists=True)
-        self._wrapped: dict[str, Handler] = {}  # by method, where nobody is asked who they are
+        # By method, where nobody is asked who they are; None: it is yet to be wrapped.
+        self._wrapped: dict[str, Handler | None] = dict.fromkeys(OPEN)
 
     async def intercept_service(  # type: ignore[override]  # the base class is generic, call by call
         self,
@@ -53,8 +58,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         call_trace.note(handler_call_details.invocation_metadata)
         if method in self._wrapped:
-            return self._wrapped[method]
+            made = self._wrapped[method]
+            if made is not None:
+                return made
         handler = await continuation(handler_call_details)
+        if method in self._wrapped and handler is not None:
+            made = self._wrapped[method] = _read_late(
+                method, handler, Entry(self._door, OPEN_TO_ALL, exists=True), self._strangers
+            )
+            return made
         exists, access, verdict = handler is not None, self._door.access, None
         if access is None and exists:
             wrapped = self._wrapped[method] = _wrapped(method, handler, self._unasked)
@@ -92,6 +104,27 @@ def _refused(
                 yield response
 
     return refuse
+
+
+def _read_late(
+    method: str, handler: Handler, entry: Entry, strangers: StrangersMessages
+) -> Handler:
+    """Wrap a method that anybody may call, of one request and one answer.
+
+    To gRPC it takes a stream: it would read the one message of a call whole before this is run.
+    """
+    inner, asked = _behavior_of(handler), _asking(method, handler)
+    begin = _beginning(method, handler, entry)
+
+    async def answer(requests: AsyncIterator[bytes], context: Context) -> object:
+        call = begin(requests, context)
+
+        async def run() -> object:
+            return await inner(await asked(call, await strangers.read(requests)), context)
+
+        return await call.answer(run)
+
+    return grpc.stream_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
 
 def _wrapped(method: str, handler: Handler, entry: Entry) -> Handler:

@@ -90,6 +90,8 @@ POLICY: Mapping[str, Need] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Role.VIEWER,
 }
 
+OPEN = frozenset(method for method, need in POLICY.items() if need is Access.OPEN)
+
 
 def need_of(method: str, *, exists: bool) -> Need:
     """Return what a call needs. Any known caller may learn that a method does not exist."""
