@@ -142,7 +142,7 @@ async def running(
         ],
     )
     dispatch = DispatchServicer(runtime.dispatch, mutations, door, settings.stream_age)
-    health = add_services(server, runtime, mutations, reading, dispatch)
+    health = add_services(server, runtime, mutations, reading, dispatch, access)
     try:
         port = (
             server.add_insecure_port(settings.listen)

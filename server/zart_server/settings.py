@@ -103,8 +103,10 @@ class Settings(BaseSettings):
     )
     max_calls: int = Field(2_000, ge=1, description="calls at once; one more is SERVER_BUSY")
     max_waiting_calls: int = Field(
-        20_000, ge=1, description="long polls and watches at once, apart from these"
-    )
+        20_000, ge=1,
+        description="long polls and streams of dispatchers at once, and as many watches, apart"
+        " from these",
+    )  # fmt: skip
     stream_age: float = Field(
         120.0, gt=0, le=86_400,
         description="seconds until a dispatcher's stream moves to another server",

@@ -82,6 +82,14 @@ class AccessControl:
             verdict = await self._judge_names(method, shown.certificate, exists=True)
         return verdict
 
+    async def check_again(self, method: str, shown: Shown, peer: str) -> None:
+        """Check that whose call is under way may still make it. Raises why not."""
+        verdict = await self.judge_again(method, shown)
+        if isinstance(verdict.error, Unauthenticated):
+            self.note(verdict.error, peer)
+        if verdict.error is not None:
+            raise verdict.error
+
     async def judge_certificate(
         self, method: str, context: Context, *, exists: bool
     ) -> AccessVerdict:

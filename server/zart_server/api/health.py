@@ -13,16 +13,23 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from zart_server.api.access import AccessControl
 from zart_server.api.context import Context
 from zart_server.domain.errors import ShuttingDown
 
 _Status = health_pb2.HealthCheckResponse
+_WATCH = "/grpc.health.v1.Health/Watch"
+_JUDGED_EACH = 14.0  # seconds
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no types
-    """The health service: whether each service can serve."""
+    """The health service: whether each service can serve.
 
-    def __init__(self) -> None:
+    With ``access`` who watches is judged anew time and again: a watch of health has no other end.
+    """
+
+    def __init__(self, access: AccessControl | None = None) -> None:
+        self._access = access
         self._statuses: dict[str, int] = {"": _Status.SERVING}
         self._changed = asyncio.Event()  # another one after each change
         self._is_leaving = False
@@ -69,9 +76,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
     ) -> AsyncIterator[Any]:
         """Yield the status of a service, and again whenever it has changed.
 
-        Raises ShuttingDown when this server stops.
+        Raises ShuttingDown when this server stops, Unauthenticated once its caller's token is gone.
         """
-        told = None
+        told, access = None, self._access
+        # Kept: who has left is not to be asked any more.
+        shown = None if access is None else access.shown_by(context)
+        peer, patience = context.peer(), None if access is None else _JUDGED_EACH
         while True:
             changed = self._changed  # taken first: a change after that wakes
             status = self._statuses.get(request.service, _Status.SERVICE_UNKNOWN)
@@ -81,7 +91,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # it has no
             elif self.draining.is_set():
                 raise ShuttingDown
             else:
-                await changed.wait()
+                try:
+                    async with asyncio.timeout(patience):
+                        await changed.wait()
+                except TimeoutError:
+                    if access is not None and shown is not None:
+                        await access.check_again(_WATCH, shown, peer)
 
     async def List(
         self,

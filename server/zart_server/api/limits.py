@@ -1,27 +1,35 @@
 """How many calls a server takes at once: those that wait by design, and all others, apart.
 
-So neither can crowd out the other: a fleet of long polls and watches leaves room for what is
-answered at once. One call too many is told at once to go to another server.
+So none can crowd out others: a fleet of long polls leaves room for what is answered at once, and
+for watches; so do watches, and what anybody may wait for whom the server knows. Of these two one
+principal has at most half. One call too many is told at once to go to another server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 
 from zart_server.domain.errors import ServerBusy
 
-_WAITING = frozenset({
+_DISPATCHERS = frozenset({
     "/zart.v1.DispatchService/LeaseTasks",
     "/zart.v1.DispatchService/DispatchTasks",
+})  # fmt: skip
+_WATCHES = frozenset({
     "/zart.v1.ExecutionService/WatchExecution",
     "/zart.v1.ExecutionService/RunExecution",
     "/zart.v1.AdminService/WatchPauseRule",
     "/zart.v1.BatchService/WatchBatch",
     "/zart.v1.AdminService/VerifyPauseRule",  # for its turn, most of all
+})  # fmt: skip
+_ABOUT_THE_SERVER = frozenset({
     "/grpc.health.v1.Health/Watch",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 })  # fmt: skip
+_WAITING = _DISPATCHERS | _WATCHES | _ABOUT_THE_SERVER
+MOST_ABOUT_THE_SERVER = 256
 # What a dispatcher calls for as long as it has work, over the connection that it has.
 _KEPT_UP = frozenset({
     "/zart.v1.DispatchService/ReportTasks",
@@ -57,18 +65,63 @@ class CallLimit:
         self.inside -= 1
 
 
+class SharedLimit(CallLimit):
+    """One of which each principal has at most half."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self._share = max(1, limit // 2)
+        self._by_principal: Counter[str] = Counter()
+
+    def share(self, principal: str) -> Share:
+        """Make a place that was taken one of a principal's. Raises ServerBusy."""
+        if self._by_principal[principal] >= self._share:
+            raise ServerBusy
+        self._by_principal[principal] += 1
+        return Share(self, principal)
+
+    def unshare(self, principal: str) -> None:
+        """Give such a place back."""
+        self.leave()
+        self._by_principal[principal] -= 1
+        if not self._by_principal[principal]:
+            del self._by_principal[principal]
+
+
+class Share:
+    """A place that a principal has."""
+
+    def __init__(self, limit: SharedLimit, principal: str) -> None:
+        self._limit = limit
+        self._principal = principal
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._limit.unshare(self._principal)
+
+
 class Limits:
-    """The limits of one server."""
+    """The limits of one server.
+
+    ``waiting_calls``: of dispatchers, and apart from them as many watches.
+    """
 
     def __init__(self, calls: int, waiting_calls: int) -> None:
         self._calls = CallLimit(calls)
-        self._waiting = CallLimit(waiting_calls)
+        self._waiting: dict[frozenset[str], CallLimit] = {
+            _DISPATCHERS: CallLimit(waiting_calls),
+            _WATCHES: SharedLimit(waiting_calls),
+            _ABOUT_THE_SERVER: SharedLimit(MOST_ABOUT_THE_SERVER),
+        }
         self._routed = 0  # calls so far that somebody may have sent to another server
-        self._by_method = dict.fromkeys(_WAITING, self._waiting) | {_UNCOUNTED: CallLimit(math.inf)}
+        self._by_method: dict[str, CallLimit] = {_UNCOUNTED: CallLimit(math.inf)}
+        for methods, limit in self._waiting.items():
+            self._by_method |= dict.fromkeys(methods, limit)
 
     def inside(self) -> dict[str, int]:
         """Return how many calls are under way: those that wait by design, and all others."""
-        return {"waiting": self._waiting.inside, "call": self._calls.inside}
+        waiting = sum(limit.inside for limit in self._waiting.values())
+        return {"waiting": waiting, "call": self._calls.inside}
 
     async def until_quiet(self, notice: float) -> None:
         """Wait until no call has come in for ``notice`` seconds; for five times that at most.

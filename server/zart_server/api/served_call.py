@@ -23,7 +23,7 @@ from zart_server.api.call_metrics import calls, operations, seconds
 from zart_server.api.context import Context
 from zart_server.api.errors import CODES, internal_status, status_of
 from zart_server.api.identity import CALLING
-from zart_server.api.limits import CallLimit, Limits
+from zart_server.api.limits import CallLimit, Limits, Share, SharedLimit
 from zart_server.api.peer import address_of
 from zart_server.api.record_limit import Origin
 from zart_server.domain.errors import (
@@ -66,7 +66,7 @@ class ServedCall:
         self.unread: Callable[[], Awaitable[Any]] | None = None
         self._entry = entry
         self._begun = time.monotonic()
-        self._limit: CallLimit | None = None
+        self._limit: CallLimit | Share | None = None
         self._span: Span | None = None
         self._is_done = False  # whatever becomes of the stream that goes on
         # Kept for the end. A stream that its caller has left may be closed by another task, when
@@ -113,6 +113,7 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
+            self._share()
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
                     self.responds()
@@ -129,6 +130,7 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
+            self._share()
             last = await run()
         except BaseException as error:
             await self._fail(error)
@@ -149,6 +151,11 @@ class ServedCall:
         self._limit = door.limits.enter(self.method, within_stream=within_stream)
         if door.access is not None:
             await self._admit(door.access)
+
+    def _share(self) -> None:
+        """Have the caller, where it is known, no more than its part. Raises ServerBusy."""
+        if self._principal and isinstance(self._limit, SharedLimit):
+            self._limit = self._limit.share(self._principal)
 
     def _leave(self) -> None:
         limit, self._limit = self._limit, None

@@ -24,6 +24,7 @@ from zart.v1 import (
     retention_service_pb2,
     retention_service_pb2_grpc,
 )
+from zart_server.api.access import AccessControl
 from zart_server.api.admin import AdminServicer
 from zart_server.api.audit import AuditServicer
 from zart_server.api.batch import BatchServicer
@@ -63,6 +64,7 @@ def add_services(
     mutations: Mutations,
     reading: Reading,
     dispatch: DispatchServicer,
+    access: AccessControl | None = None,
 ) -> Health:
     """Add every service to a server that has not begun; return what tells its health."""
     server = cast("grpc.aio.Server", UnregisteredMethods(to))  # as generated code takes it
@@ -83,7 +85,7 @@ def add_services(
     retention_service_pb2_grpc.add_RetentionServiceServicer_to_server(
         RetentionServicer(mutations, reading, runtime.kept), server
     )
-    health = Health()
+    health = Health(access)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     reflecting = Reflection(REGISTERED, health.draining)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflecting, to)  # of one method
