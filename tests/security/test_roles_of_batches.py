@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from batching import until_batch
 from issuing import Connect, TokenFile
@@ -78,3 +80,41 @@ async def test_who_has_one_go_on_is_asked_as_who_created_it(connect: Connect) ->
     batch = await until_batch(viewer, created.batch_id, "COMPLETED")
     assert (batch.counts.done, batch.counts.refused) == (2, 0)
     assert {(await viewer.get_execution(name)).run.status.value for name in names} == {"CANCELLED"}
+
+
+@pytest.mark.parametrize(
+    "loosened",
+    [
+        {"rate_per_second": 0.2},
+        {"rate_per_second": None},
+        {"max_failures": 3},
+        {"max_failures": None},
+    ],
+    ids=str,
+)
+async def test_who_loosens_one_is_asked_as_who_created_it(
+    connect: Connect, loosened: dict[str, Any]
+) -> None:
+    """Slower, or after fewer failures, it may be had by any operator."""
+    names = await two_executions(connect)
+    both, operator = connect("both"), connect("operator")
+    created = await both.create_batch(
+        zart.CancelExecution(), execution_ids=names, rate_per_second=0.1, max_failures=2
+    )
+    batch_id = created.batch_id
+    with pytest.raises(errors.RoleRequired) as refused:
+        await operator.update_batch(batch_id, **loosened)
+    assert (refused.value.message, dict(refused.value.metadata)) == REFUSAL
+
+    await operator.update_batch(batch_id, max_failures=2)
+    await operator.update_batch(batch_id, rate_per_second=0.05, max_failures=1)
+    await both.update_batch(batch_id, **loosened)
+
+
+async def test_others_are_loosened_by_an_operator(connect: Connect) -> None:
+    names = await two_executions(connect)
+    operator = connect("operator")
+    created = await operator.create_batch(
+        zart.Restart(if_running="supersede"), execution_ids=names, rate_per_second=0.1
+    )
+    await operator.update_batch(created.batch_id, rate_per_second=None)

@@ -34,7 +34,7 @@ class BatchServiceStub(object):
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     def __init__(self, channel):
@@ -99,7 +99,7 @@ class BatchServiceServicer(object):
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     def CreateBatch(self, request, context):
@@ -244,7 +244,7 @@ class BatchService(object):
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     @staticmethod

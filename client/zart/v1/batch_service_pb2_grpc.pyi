@@ -35,7 +35,7 @@ class BatchServiceStub:
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     @_typing.overload
@@ -91,7 +91,7 @@ class BatchServiceAsyncStub(BatchServiceStub):
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -143,7 +143,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
     Mutations take triggered_by, reason, incident and request_id as those of AdminService do, and
     every call may answer what is said there. Where callers are authenticated, GetBatch, ListBatches,
     ListBatchItems and WatchBatch are for the role viewer, all else for operator; to create or resume a
-    batch that cancels executions the role starter is needed, too.
+    batch that cancels executions, or to loosen its pace, the role starter is needed, too.
     """
 
     @_abc_1.abstractmethod

@@ -102,6 +102,7 @@ def update_batch(request: pb.UpdateBatchRequest) -> UpdateBatch:
             max_failures=check(optional_number, request, "max_failures", 1, MOST_ITEMS),
             unpaced=request.unpaced,
             any_failures=request.any_failures,
+            may_cancel_executions=may_have(Role.STARTER),
         )
         is_any = command.unpaced or command.any_failures
         if not (is_any or has(request, "rate_per_second") or has(request, "max_failures")):
