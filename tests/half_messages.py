@@ -37,6 +37,11 @@ class HalfCalls:
         self._writer.close()
         await asyncio.gather(self._reading, return_exceptions=True)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the server has ended the connection."""
+        return self._reading.done()
+
     def begin(self, method: str, size: int, token: str = "") -> int:
         """Begin a call whose message is announced as of so many bytes; gives its stream."""
         self._last += 2

@@ -18,6 +18,7 @@ from zart import systemd
 from zart.hangups import heed_hangups
 from zart.listening import why_not
 from zart.metrics.failures import MetricsError
+from zart.open_files import allow_many_files
 from zart.tracing import flushed, trace_as_the_environment_says, tracer
 from zart.version import installed_version
 from zart_server.api.access import AccessControl
@@ -36,6 +37,7 @@ from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.background.runtime import Runtime
 from zart_server.engine.dispatch.tally import Tally
 from zart_server.engine.dispatch.waiting_room import WaitingRoom, places_of
+from zart_server.grpc_options import options_of
 from zart_server.identity.authenticator import Authenticator
 from zart_server.metrics.serving import serving_metrics_of
 from zart_server.observability import configure_logging
@@ -51,24 +53,6 @@ from zart_server.supervised import Supervised
 from zart_server.tls import Certificate
 
 _log = logging.getLogger(__name__)
-_MESSAGE_BYTES = 16 * 1024 * 1024
-_OPTIONS = [
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MESSAGE_BYTES),
-    ("grpc.max_metadata_size", 16 * 1024),
-    ("grpc.server_handshake_timeout_ms", 10_000),
-    # Clients may ping every 2 s, also without a call, to notice a dead server.
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
-    ("grpc.http2.max_ping_strikes", 0),
-    # What nobody reads yet has 64 KiB, else megabytes; what is read is let in whole at once.
-    ("grpc.http2.bdp_probe", 0),
-]
-# Calls that came at one moment and were not looked at yet. gRPC cancels some by itself beyond the
-# first of these, and all beyond the second, 1,000 and 3,000 unless told otherwise: nobody logs it,
-# and callers do not repeat it. ``api.limits`` refuses what is too much, as UNAVAILABLE.
-_PENDING = ("grpc.server.max_pending_requests", "grpc.server.max_pending_requests_hard_limit")
-_MORE_PENDING = 10  # times what a server takes, which is a few hundred bytes for each call
 _DATABASE_WAIT = 10.0  # seconds
 _GIVING_UP = 3.0  # seconds that a migration has to be rolled back, before it is told once more
 
@@ -130,16 +114,9 @@ async def running(
     limits = Limits(settings.max_calls, settings.max_waiting_calls)
     access = AccessControl(authenticator) if authenticator is not None else None
     door = Door(limits, AuditTrail(db), access, tracer())
-    pending = _MORE_PENDING * (settings.max_calls + settings.max_waiting_calls)
     server = grpc.aio.server(
         interceptors=[CallInterceptor(door)],
-        options=[
-            *_OPTIONS,
-            # A caller looks up the servers' addresses anew only where a connection ends.
-            ("grpc.max_connection_age_ms", max(1, round(settings.connection_age * 1000))),
-            ("grpc.so_reuseport", int(shares_port)),  # else a second one on the port is told so
-            *((name, pending) for name in _PENDING),
-        ],
+        options=options_of(settings, shares_port=shares_port),
     )
     dispatch = DispatchServicer(runtime.dispatch, mutations, door, settings.stream_age)
     health = add_services(server, runtime, mutations, reading, dispatch, access)
@@ -240,6 +217,7 @@ async def serve(settings: Settings, part: Supervised | None = None) -> None:
     ``part``: it is one of several processes that are one server.
     """
     configure_logging(settings.log_level, settings.log_format)
+    allow_many_files()
     try:
         trace_as_the_environment_says("zart-server")
     except ValueError as error:

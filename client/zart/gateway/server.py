@@ -27,6 +27,7 @@ from zart.gateway.listener import open_listener
 from zart.gateway.settings import GatewayError, Settings
 from zart.gateway.waiting import KEPT_FOR, Waiting
 from zart.hangups import heed_hangups
+from zart.open_files import allow_many_files
 from zart.tracing import tracer
 from zart.version import installed_version
 
@@ -151,6 +152,7 @@ async def serve(settings: Settings) -> None:
 
     What it calls the server with is followed by the channel, whatever happens here.
     """
+    allow_many_files()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

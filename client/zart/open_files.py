@@ -1,0 +1,36 @@
+"""How many files, connections among them, a process that is called by many may have open."""
+
+from __future__ import annotations
+
+import logging
+
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
+_FEW = 4096
+_log = logging.getLogger(__name__)
+
+
+def allow_many_files() -> None:
+    """Raise this process's limit of open files as far as it may, and warn where that is not far.
+
+    Each connection is one, a stranger's, too: once none is left nobody can connect.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (ValueError, OSError):  # macOS takes no such number
+            pass
+    if soft != resource.RLIM_INFINITY and soft < _FEW:
+        _log.warning(
+            "only %d files may be open, and each connection is one: raise the limit (ulimit -n)"
+            " to %d or more",
+            soft,
+            _FEW,
+        )
