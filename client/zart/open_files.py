@@ -7,7 +7,7 @@ import logging
 try:
     import resource
 except ImportError:  # Windows has no such limit
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 _FEW = 4096
 _log = logging.getLogger(__name__)

@@ -289,14 +289,11 @@ class OneBatch:
 
 @dataclass(frozen=True, slots=True)
 class UpdateBatch:
-    """Asks for another pace: what is None stays; ``unpaced`` and ``any_failures`` take it away.
-
-    ``may_cancel_executions``: whether its caller may have executions cancelled.
-    """
+    """Asks for another pace: what is None stays; ``unpaced`` and ``any_failures`` take it away."""
 
     batch_id: str
     rate_per_second: float | None
     max_failures: int | None
     unpaced: bool
     any_failures: bool
-    may_cancel_executions: bool = True
+    may_cancel_executions: bool = True  # as in OneBatch
