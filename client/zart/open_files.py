@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 try:
@@ -10,6 +11,7 @@ except ImportError:  # Windows has no such limit
     resource = None  # type: ignore[assignment]  # a module elsewhere
 
 _FEW = 4096
+_MOST_OF_MACOS = 10_240  # whatever it says is its limit
 _log = logging.getLogger(__name__)
 
 
@@ -21,12 +23,12 @@ def allow_many_files() -> None:
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-        except (ValueError, OSError):  # macOS takes no such number
-            pass
+    for number in (hard, _MOST_OF_MACOS):
+        with contextlib.suppress(ValueError, OSError):
+            if soft != hard and (number == hard or soft < number):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+                break
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < _FEW:
         _log.warning(
             "only %d files may be open, and each connection is one: raise the limit (ulimit -n)"
