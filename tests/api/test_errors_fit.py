@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import inspect
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -29,7 +30,11 @@ def trailers_of(error: errors.ZartError) -> int:
 def made(kind: type[Any], value: str) -> errors.ZartError:
     """Make an error with this for every text, and a large number for every number."""
     arguments = [
-        2**63 - 1 if "int" in str(parameter.annotation) else value
+        2**63 - 1
+        if "int" in str(parameter.annotation)
+        else datetime.max.replace(tzinfo=UTC)
+        if "datetime" in str(parameter.annotation)
+        else value
         for name, parameter in inspect.signature(kind.__init__).parameters.items()
         if name != "self"
     ]

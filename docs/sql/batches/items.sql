@@ -30,9 +30,9 @@ SELECT i.item_no, i.execution_id, i.run_number, i.step_name, i.status, i.refusal
 FROM (
     SELECT n.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         SELECT * FROM zart.batch_items
-        WHERE batch_key = $2 AND batch_items.status = s.status
+        WHERE batch_key = $2 AND batch_items.status BETWEEN s.status AND s.status
             AND item_no > $3::bigint
-        ORDER BY item_no LIMIT $4::integer) n
+        ORDER BY batch_items.status, item_no LIMIT $4::integer) n
     ORDER BY item_no LIMIT $4) i
 LEFT JOIN LATERAL (
     SELECT r.is_current, r.status AS run_status, r.run_key, r.listed_task,

@@ -98,7 +98,8 @@ class Database:
             found = await join_history(connection, is_first=self._history is None)
         except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedFunctionError):
             await refuse_older(connection)
-            raise
+            # Somebody has migrated it since.
+            found = await join_history(connection, is_first=self._history is None)
         if found != self._history:
             await refuse_older(connection)
             version = await read_version(connection)
