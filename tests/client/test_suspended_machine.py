@@ -90,3 +90,13 @@ async def test_what_waited_for_a_slot_does_not_begin_after_it(
     in_hand = leased()
     suspend(monkeypatch)
     assert (await told_of(in_hand, [])).released.not_begun
+
+
+def test_what_was_fetched_for_longer_than_a_lease_is_charged_for_that_though_there_was_a_suspend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suspend(monkeypatch)
+    now, task = time.monotonic(), pb.LeasedTask(lease_ttl=span(30), timeout=span(3600))
+    (in_hand,) = in_hand_of([task], lease_clock.now() - 70)
+    in_hand.begin_time(now)
+    assert in_hand.deadline - now == pytest.approx(3600 - 40, abs=20)

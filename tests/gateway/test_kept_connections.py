@@ -67,6 +67,19 @@ def test_it_is_the_first_to_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
             ask(half, b"\r\n")
 
 
+def test_it_is_closed_at_last_though_a_body_came_after_its_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zart.gateway.server.KEPT_FOR", 0.3)
+    with gateway_to("127.0.0.1:1") as http_, connect(http_) as kept:
+        kept.sendall(b"PUT /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
+        answer = http.client.HTTPResponse(kept)
+        answer.begin()
+        assert (answer.status, bool(answer.read())) == (405, True)
+        kept.sendall(b"x")
+        assert kept.recv(1) == b""
+
+
 class Kept:
     """A connection of an address elsewhere."""
 
@@ -81,7 +94,7 @@ class Kept:
 
 
 async def test_an_address_keeps_no_more_than_may_wait_of_it() -> None:
-    waiting = Waiting(10, 8, 2)
+    waiting = Waiting(10, 8, 2, KEPT_FOR)
     first, second, half = Kept(), Kept(), Kept()
     waiting.begin(half)
     waiting.keep(first)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
+import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -93,3 +96,25 @@ async def test_more_than_may_wait_to_be_read_are_503_and_those_that_left_are_not
             assert another.result().reason == "SERVER_BUSY"
     assert (await another).status == 200
     assert len(read) == 1
+
+
+class Body:
+    """A body, of which can be told when it is gone."""
+
+
+async def test_what_its_caller_left_is_not_kept_in_memory_until_its_turn() -> None:
+    thread, may_end = aside.Aside("test"), threading.Event()
+    running = asyncio.create_task(thread.done(aside.LARGE, may_end.wait))
+    body = Body()
+    kept = weakref.ref(body)
+    waiting = asyncio.create_task(thread.done(aside.LARGE, repr, body))
+    del body
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    del waiting
+    gc.collect()
+    assert kept() is None
+    may_end.set()
+    assert await running
+    thread.thread.shutdown()

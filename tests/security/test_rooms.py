@@ -16,7 +16,12 @@ from rig import specs, until_polled
 import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest, serving
-from zart.v1 import execution_service_pb2, execution_service_pb2_grpc
+from zart.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    execution_service_pb2,
+    execution_service_pb2_grpc,
+)
 from zart_server.api import health
 from zart_server.api.limits import MOST_ABOUT_THE_SERVER
 
@@ -32,6 +37,12 @@ def watched_execution(client: zart.Client) -> Any:
     """Watch an execution; gives the call."""
     stub = execution_service_pb2_grpc.ExecutionServiceStub(client.channel)
     return stub.WatchExecution(execution_service_pb2.WatchExecutionRequest(execution_id="x"))
+
+
+async def verified(client: zart.Client) -> Any:
+    """Verify a pause rule, which waits for its turn in the room of watches."""
+    request = admin_service_pb2.VerifyPauseRuleRequest(rule_id="pr-1")
+    return await admin_service_pb2_grpc.AdminServiceStub(client.channel).VerifyPauseRule(request)
 
 
 async def told(client: zart.Client) -> Any:
@@ -95,9 +106,10 @@ async def test_one_principal_has_half_of_the_watches_and_dispatchers_all_of_thei
             await watching.read()
             if client is viewer:
                 continue
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await watched_execution(viewer).read()
-            assert isinstance(errors.from_call(refused.value), errors.ServerBusy)
+            for one_more in (watched_execution(viewer).read(), verified(viewer)):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await one_more
+                assert isinstance(errors.from_call(refused.value), errors.ServerBusy)
         polls = [asyncio.create_task(dispatcher.lease_tasks("d", ["u"], wait=60)) for _ in range(4)]
         await until_polled(server, 4)
         for poll in polls:

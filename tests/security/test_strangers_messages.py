@@ -91,3 +91,16 @@ async def test_without_others_it_has_its_time(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InvalidField):
         await messages.read(half())
     assert await messages.read(whole()) == b"whole"
+
+
+async def test_the_oldest_may_have_left_as_another_comes() -> None:
+    messages = StrangersMessages()
+    halves = [asyncio.create_task(messages.read(half())) for _ in range(AT_ONCE + MOST_WAITING)]
+    await asyncio.sleep(0)
+    newest = asyncio.create_task(messages.read(whole()))
+    messages._waiting[0].cancel()  # as by its time, or by its caller, in the same turn
+    assert await newest == b"whole"
+    for task in halves:
+        task.cancel()
+    await asyncio.gather(*halves, return_exceptions=True)
+    assert messages._free == AT_ONCE

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from google.protobuf.duration_pb2 import Duration
 from opentelemetry.trace import Span
 
+from zart.dispatcher import lease_clock
 from zart.step_context import StepContext
 from zart.v1 import dispatch_service_pb2 as pb
 
@@ -62,9 +63,9 @@ class InHand:
         self.extend_at = asked_at + ttl / 3
 
     def begin_time(self, now: float) -> None:
-        """Begin its time limit: its handler is about to be called."""
+        """Begin its time limit: its handler is about to be called. ``now``: by the loop's clock."""
         # Some of its time has gone if the results that it needs took longer than a lease to fetch.
-        gone = max(now - self.begin_by, 0.0)
+        gone = max(lease_clock.now() - self.begin_by, 0.0)
         self.deadline = now - gone + seconds_of(self.task.timeout)
         self.context._begun_at = datetime.now(UTC) - timedelta(seconds=gone)  # noqa: SLF001 - the dispatcher's half of ctx.deadline
 

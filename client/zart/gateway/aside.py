@@ -8,6 +8,7 @@ those, before it is asked who calls.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -32,7 +33,16 @@ class Aside:
         if size < LARGE:
             return work(*args, **kwargs)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.thread, lambda: work(*args, **kwargs))
+        # What is cancelled stays in the thread's queue until its turn: it is not to keep a body.
+        held = [functools.partial(work, *args, **kwargs)]
+
+        def begin() -> T:
+            return held.pop()()
+
+        try:
+            return await loop.run_in_executor(self.thread, begin)
+        finally:
+            held.clear()
 
 
 REQUESTS = Aside("zart-gateway-requests")

@@ -98,7 +98,7 @@ def _channel(settings: Settings) -> grpc.aio.Channel:
 
 
 def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
-    waiting = Waiting(settings.patience, _WAITING, _WAITING // 4)
+    waiting = Waiting(settings.patience, _WAITING, _WAITING // 4, KEPT_FOR)
     return uvicorn.Config(
         app,
         lifespan="off",

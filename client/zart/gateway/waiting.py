@@ -36,7 +36,7 @@ class _OfAddress:
     """The waiting connections of one address, of each kind the longest waiting one first."""
 
     def __init__(self) -> None:
-        self.kept: dict[Waits, None] = {}
+        self.kept: dict[Waits, asyncio.TimerHandle] = {}
         self.timers: dict[Waits, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
@@ -51,11 +51,12 @@ class Waiting:
 
     ``patience`` is how many seconds a head may take, and a body beyond what its size allows;
     ``at_most`` how many may wait, and ``of_an_address`` how many of one address, unless it is this
-    machine's own, where a proxy may be.
+    machine's own, where a proxy may be. ``kept_for``: seconds for those that had an answer.
     """
 
-    def __init__(self, patience: float, at_most: int, of_an_address: int) -> None:
+    def __init__(self, patience: float, at_most: int, of_an_address: int, kept_for: float) -> None:
         self.patience = patience
+        self._kept_for = kept_for
         self._at_most = at_most
         self._of_an_address = of_an_address
         self._count = 0
@@ -70,9 +71,14 @@ class Waiting:
         self._add_one(connection.address)
 
     def keep(self, connection: Waits) -> None:
-        """Wait for another request, of which nothing is there: uvicorn ends that in time."""
+        """Wait for another request, of which nothing is there.
+
+        uvicorn ends that, too, but not where the rest of a body comes after its answer.
+        """
         self.end(connection)
-        self._waiting[connection.address].kept[connection] = None
+        late = functools.partial(connection.give_up, is_late=True)
+        timer = asyncio.get_running_loop().call_later(self._kept_for, late)
+        self._waiting[connection.address].kept[connection] = timer
         self._add_one(connection.address)
 
     def _add_one(self, address: str) -> None:
@@ -96,10 +102,10 @@ class Waiting:
         """Wait no longer: the request is whole, or the connection is closed."""
         of_address = self._waiting[connection.address]
         before = len(of_address)
-        of_address.kept.pop(connection, None)
-        timer = of_address.timers.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        for waiting in (of_address.kept, of_address.timers):
+            timer = waiting.pop(connection, None)
+            if timer is not None:
+                timer.cancel()
         self._count -= before - len(of_address)
         if not of_address:
             del self._waiting[connection.address]

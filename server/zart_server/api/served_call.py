@@ -113,7 +113,6 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
-            self._share()
             async with aclosing(cast("AsyncGenerator[object]", await run())) as responses:
                 async for response in responses:
                     self.responds()
@@ -130,7 +129,6 @@ class ServedCall:
         self._span = call_trace.begin(self._entry.door.tracer, self.method)
         try:
             await self._enter()
-            self._share()
             last = await run()
         except BaseException as error:
             await self._fail(error)
@@ -151,6 +149,7 @@ class ServedCall:
         self._limit = door.limits.enter(self.method, within_stream=within_stream)
         if door.access is not None:
             await self._admit(door.access)
+            self._share()
 
     def _share(self) -> None:
         """Have the caller, where it is known, no more than its part. Raises ServerBusy."""

@@ -61,7 +61,9 @@ class StrangersMessages:
             return
         self._hurry()
         if len(self._waiting) >= MOST_WAITING:
-            self._waiting.popleft().set_exception(ServerBusy())
+            oldest = self._waiting.popleft()
+            if not oldest.done():  # else it has just left, or given up
+                oldest.set_exception(ServerBusy())
         loop = asyncio.get_running_loop()
         place = loop.create_future()
         self._waiting.append(place)
