@@ -109,6 +109,7 @@ class Attempts:
             self._broken_off(in_hand, RuntimeError("the attempt ended, and nobody knows how"))
 
     def _step_of(self, in_hand: InHand) -> Step[Any, Any] | None:
+        # Apart from the attempt, which would keep the answer that the task came with to its end.
         task = in_hand.task
         return self._steps.get((task.task_name, task.handler))
 

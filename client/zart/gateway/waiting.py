@@ -33,17 +33,20 @@ class Waits(Protocol):
 
 
 class _OfAddress:
-    """The waiting connections of one address, of each kind the longest waiting one first."""
+    """The waiting connections of one address, with their timers, the longest waiting one first.
+
+    ``kept`` are those that had an answer and sent nothing since, ``begun`` all others.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[Waits, asyncio.TimerHandle] = {}
-        self.timers: dict[Waits, asyncio.TimerHandle] = {}
+        self.begun: dict[Waits, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
-        return len(self.kept) + len(self.timers)
+        return len(self.kept) + len(self.begun)
 
     def make_room(self) -> None:
-        next(iter(self.kept or self.timers)).give_up(is_late=False)
+        next(iter(self.kept or self.begun)).give_up(is_late=False)
 
 
 class Waiting:
@@ -64,26 +67,23 @@ class Waiting:
 
     def begin(self, connection: Waits) -> None:
         """Wait for a head or a body, from now on."""
-        self.end(connection)
-        late = functools.partial(connection.give_up, is_late=True)
-        timer = asyncio.get_running_loop().call_later(self.patience, late)
-        self._waiting[connection.address].timers[connection] = timer
-        self._add_one(connection.address)
+        self._add(connection, self.patience, is_kept=False)
 
     def keep(self, connection: Waits) -> None:
         """Wait for another request, of which nothing is there.
 
         uvicorn ends that, too, but not where the rest of a body comes after its answer.
         """
-        self.end(connection)
-        late = functools.partial(connection.give_up, is_late=True)
-        timer = asyncio.get_running_loop().call_later(self._kept_for, late)
-        self._waiting[connection.address].kept[connection] = timer
-        self._add_one(connection.address)
+        self._add(connection, self._kept_for, is_kept=True)
 
-    def _add_one(self, address: str) -> None:
-        self._count += 1
+    def _add(self, connection: Waits, seconds: float, *, is_kept: bool) -> None:
+        self.end(connection)
+        address = connection.address
+        late = functools.partial(connection.give_up, is_late=True)
+        timer = asyncio.get_running_loop().call_later(seconds, late)
         of_address = self._waiting[address]
+        (of_address.kept if is_kept else of_address.begun)[connection] = timer
+        self._count += 1
         if len(of_address) > self._of_an_address and not is_loopback(address):
             of_address.make_room()
         elif self._count > self._at_most:
@@ -91,7 +91,7 @@ class Waiting:
 
     def progress(self, connection: Waits, received: int) -> None:
         """Wait as much longer as so many bytes are worth."""
-        timers = self._waiting[connection.address].timers
+        timers = self._waiting[connection.address].begun
         timer = timers[connection]
         timer.cancel()
         late = functools.partial(connection.give_up, is_late=True)
@@ -102,7 +102,7 @@ class Waiting:
         """Wait no longer: the request is whole, or the connection is closed."""
         of_address = self._waiting[connection.address]
         before = len(of_address)
-        for waiting in (of_address.kept, of_address.timers):
+        for waiting in (of_address.kept, of_address.begun):
             timer = waiting.pop(connection, None)
             if timer is not None:
                 timer.cancel()
