@@ -108,7 +108,8 @@ async def cleans_up(ctx):
     try:
         await asyncio.Event().wait()
     finally:
-        await asyncio.to_thread(Path("clean").touch)
+        await asyncio.to_thread(threading.Event().wait, 0.3)  # longer than the dispatcher's end takes
+        Path("clean").touch()
 
 
 async def ends(ctx):

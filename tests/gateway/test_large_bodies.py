@@ -114,7 +114,9 @@ async def test_what_its_caller_left_is_not_kept_in_memory_until_its_turn() -> No
     await asyncio.wait({waiting})
     del waiting
     gc.collect()
-    assert kept() is None
-    may_end.set()
-    assert await running
-    thread.thread.shutdown()
+    try:
+        assert kept() is None
+    finally:  # the process would wait for the thread
+        may_end.set()
+        assert await running
+        thread.thread.shutdown()
