@@ -18,6 +18,7 @@ from zart.testing.server import ServerUnderTest, serving
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
 from zart_server.embedded import postgres
+from zart_server.store import sessions
 from zart_server.store.connecting import Connector
 from zart_server.store.db import Database
 from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK, insert_rule
@@ -125,6 +126,25 @@ async def test_hostile_defaults_change_nothing_that_callers_see(
     assert [each.execution_id for each in page] == ["x"]
     assert state.run.created_at is not None
     assert state.run.created_at.year > 2000  # not the time of somebody else's function
+
+
+async def test_what_is_to_be_set_is_learnt_once_a_process_and_set_in_each_session(
+    hostile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_LEARNT", {})
+    shown = []
+    for _ in range(2):
+        connection = await Connector(hostile, Session("test")).connect()
+        rows = await connection.fetch("SELECT name, current_setting(name) AS is FROM pg_settings")
+        shown.append({row["name"]: row["is"] for row in rows})
+        await connection.close()
+        monkeypatch.setattr(sessions, "_LEARN", "SELECT nothing that there is")
+    learnt = dict(next(iter(sessions._LEARNT.values())))
+    for each in shown:
+        assert {name: each[name] for name in learnt} == learnt
+    # One is left as it is: how many workers a plan has, not whether it is a parallel one.
+    assert HOSTILE.keys() - learnt.keys() == {"max_parallel_workers_per_gather"}
+    assert not HOSTILE.items() & learnt.items()
 
 
 async def test_hostile_defaults_change_no_plan_and_no_promise(hostile: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import asyncpg
+import asyncpg.types
 
 from zart_server.domain.fingerprint import NEWEST
 from zart_server.store.patience import USUAL
@@ -73,18 +74,25 @@ _NETWORK = {
 
 # What PostgreSQL knows of these settings; unknown ones are of other versions. Of those for the
 # planner all others have the values that PostgreSQL comes with: what was tested is what runs.
-_WANTED = """
-    SELECT s.name, s.setting, CASE
-        WHEN s.name = 'synchronous_commit' AND s.setting IN ('on', 'remote_apply') THEN s.setting
-        ELSE COALESCE(jsonb '{wanted}' OPERATOR(pg_catalog.->>) s.name, s.boot_val) END AS value
-    FROM pg_catalog.pg_settings s
-    WHERE jsonb '{wanted}' OPERATOR(pg_catalog.?) s.name
-        OR (s.context = 'user' AND s.category LIKE 'Query Tuning%')
+# Each is told as PostgreSQL shows it, units and all.
+_LEARN = """
+    SELECT name, CASE WHEN setting = value THEN pg_catalog.current_setting(name)
+        ELSE pg_catalog.set_config(name, value, true) END AS value
+    FROM (
+        SELECT s.name, s.setting,
+            COALESCE(jsonb '{wanted}' OPERATOR(pg_catalog.->>) s.name, s.boot_val) AS value
+        FROM pg_catalog.pg_settings s
+        WHERE jsonb '{wanted}' OPERATOR(pg_catalog.?) s.name
+            OR (s.context = 'user' AND s.category LIKE 'Query Tuning%')) s
+"""
+_OTHERS = """
+    SELECT name, value FROM pg_catalog.json_each_text('{learnt}') s(name, value)
+    WHERE pg_catalog.current_setting(name, true) <> ALL (CASE name
+        WHEN 'synchronous_commit' THEN ARRAY[value, 'remote_apply'] ELSE ARRAY[value] END)
 """
 _SET = f"""
     SET statement_timeout = 0;
-    SELECT pg_catalog.set_config(name, value, false) FROM ({_WANTED}) s
-    WHERE setting <> value;
+    SELECT pg_catalog.set_config(name, value, false) FROM ({_OTHERS}) s;
     SELECT pg_catalog.set_config(name, value, false)
     FROM pg_catalog.json_each_text('{{helps}}') h(name, value)
 """
@@ -95,12 +103,16 @@ _READ_BACK = f"""
         pg_catalog.current_setting('default_transaction_read_only') = 'on' AS is_frozen,
         pg_catalog.current_setting('server_encoding') AS encoding,
         pg_catalog.to_regclass('zart.alembic_version') IS NOT NULL AS has_schema,
-        (SELECT name FROM ({_WANTED}) s WHERE setting <> value ORDER BY name LIMIT 1) AS other
+        (SELECT name FROM ({_OTHERS}) s ORDER BY name LIMIT 1) AS other
 """
 _POOLER = (
     "connect to PostgreSQL directly, or through a pooler that leaves each connection its session"
     " (PgBouncer: pool_mode=session); see docs/operating.md"
 )
+
+
+# What was learnt of settings, as they are shown, by the version of PostgreSQL.
+_LEARNT: dict[tuple[Session, asyncpg.types.ServerVersion], Mapping[str, str]] = {}
 
 
 class SessionRefused(Exception):
@@ -158,19 +170,18 @@ class Session:
         """
         if (major := connection.get_server_version().major) < _OLDEST:
             raise SessionRefused(f"PostgreSQL {major} is too old: {_OLDEST} or later is needed")
-        wanted = _quoted(dict(self._settings()))
         name = f"zart-{self.purpose} {socket.gethostname()[:30]}/{os.getpid()} fp{NEWEST}"
         usual = {USUAL: _milliseconds(self.lock_timeout)}
         helps = _quoted({"application_name": name, **_NETWORK, **usual})
-        # Without arguments: one message, whatever stands in between.
         try:
-            await connection.execute(_SET.format(wanted=wanted, helps=helps))
+            learnt = _quoted(await self._learnt(connection))
+            # Without arguments: one message, whatever stands in between.
+            await connection.execute(_SET.format(learnt=learnt, helps=helps))
+            found = await connection.fetchrow(_READ_BACK.format(learnt=learnt))
         except asyncpg.InsufficientPrivilegeError as error:
             raise SessionRefused(
                 f"the database's role may not set what it must: {error}"
             ) from error
-        try:
-            found = await connection.fetchrow(_READ_BACK.format(wanted=wanted))
         except asyncpg.InvalidSQLStatementNameError:
             raise pooled() from None
         if found is not None and found["is_standby"]:
@@ -193,6 +204,19 @@ class Session:
             )
         pid: int = found["pid"]
         return pid
+
+    async def _learnt(self, connection: DriverConnection) -> Mapping[str, str]:
+        """Return what is to be set, of what this version of PostgreSQL knows: asked once a process.
+
+        All its settings are hundreds, and looking through them takes longer than all else here.
+        """
+        of = self, connection.get_server_version()
+        if of not in _LEARNT:
+            wanted = _quoted(dict(self._settings()))
+            await connection.execute("SET statement_timeout = 0")
+            rows = await connection.fetch(_LEARN.format(wanted=wanted))
+            _LEARNT[of] = {row["name"]: row["value"] for row in rows}
+        return _LEARNT[of]
 
 
 def is_direct(connection: DriverConnection, pid: int) -> bool:
