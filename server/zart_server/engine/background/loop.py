@@ -21,7 +21,8 @@ class BackgroundLoop(abc.ABC):
     """Takes turns for as long as its server runs, whatever goes wrong in one of them.
 
     ``name`` is told in logs and metrics. The first turn is after ``first`` seconds; None: once it
-    is kicked.
+    is kicked. Loops begin one after another, each at a time of its own: so a server that starts, or
+    is idle, has one connection at work for all of them, not one for each.
     """
 
     def __init__(self, name: str, first: float | None) -> None:
