@@ -16,6 +16,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 if TYPE_CHECKING:
+    import asyncpg
+
     from zart.testing.server import ServerUnderTest
 
 _numbers = itertools.count(1)
@@ -81,15 +83,46 @@ def zart_postgres(zart_postgres_folder: Path) -> Iterator[str]:
         yield template
 
 
+class _Databases:
+    """Makes and drops databases, on one connection for all tests: each would take its time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        # Not the thread's loop: tests have theirs.
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+
+    def execute(self, statement: str) -> None:
+        self._runner.run(self._execute(statement))
+
+    async def _execute(self, statement: str) -> None:
+        import asyncpg  # noqa: PLC0415 - only where these fixtures are used
+
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(self._url)
+        await self._connection.execute(statement)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._runner.run(self._connection.close())
+        self._runner.close()
+
+
+@pytest.fixture(scope="session")
+def _zart_databases(zart_postgres: str) -> Iterator[_Databases]:
+    databases = _Databases(database_url(zart_postgres, "zart"))
+    yield databases
+    databases.close()
+
+
 @pytest.fixture
-def zart_database(zart_postgres: str) -> Iterator[str]:
+def zart_database(zart_postgres: str, _zart_databases: _Databases) -> Iterator[str]:
     """The URL of a database with the schema and nothing in it; it is dropped after the test."""
     name = f"test_{next(_numbers)}"
-    other = database_url(zart_postgres, "zart")
     with _reached_by_its_url():
-        execute(other, f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
+        _zart_databases.execute(f"CREATE DATABASE {name} TEMPLATE template STRATEGY file_copy")
         yield database_url(zart_postgres, name)
-        execute(other, f"DROP DATABASE {name} WITH (FORCE)")
+        _zart_databases.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
