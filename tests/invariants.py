@@ -46,15 +46,15 @@ INVARIANTS = {
                    FROM zart.step_inputs GROUP BY run_key, step_no) i USING (run_key, step_no)
         WHERE s.correction IS DISTINCT FROM i.last OR i.n <> i.last""",
     "an open step whose dependencies are completed can move": """
-        SELECT execution_id, run_number, step_name FROM zart_steps
-        JOIN zart_execution_runs r USING (execution_id, run_number)
-        JOIN zart.executions e USING (execution_id)
-        JOIN zart.runs k USING (execution_key, run_number)
-        JOIN zart.definitions d USING (definition_key)
-        WHERE zart_steps.status = 'pending' AND r.status IN ('scheduled', 'running')
+        SELECT run_key, p.step_no FROM zart.runs r JOIN zart.definitions d USING (definition_key)
+        JOIN zart.steps p USING (run_key)
+        WHERE r.status IN ('scheduled', 'running') AND p.status = 'open'
+          AND (run_key, p.step_no) NOT IN (
+            SELECT run_key, step_no FROM zart.queue UNION ALL SELECT run_key, step_no FROM zart.held
+            UNION ALL SELECT run_key, step_no FROM zart.leases)
           AND NOT EXISTS (
-            SELECT FROM json_array_elements_text(d.steps->zart_steps.step_no->'depends_on') dep
-            JOIN zart.steps s ON s.run_key = k.run_key
+            SELECT FROM json_array_elements_text(d.steps->p.step_no->'depends_on') dep
+            JOIN zart.steps s ON s.run_key = r.run_key
                 AND d.step_names[s.step_no + 1] = dep AND s.status <> 'completed')""",
     "nothing can move in a finished run": """
         SELECT t.run_key FROM (
