@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from waiting import until
 
 from zart_server.domain.dispatch import LeasedTask
 from zart_server.domain.errors import StoreUnavailable
-from zart_server.engine.dispatch.dispatch import Dispatch
+from zart_server.engine.dispatch.dispatch import _AFTER_A_FAILURE, Dispatch
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.tally import Tally
@@ -199,18 +199,20 @@ async def test_what_a_full_answer_leaves_is_passed_on(store: Database) -> None:
 
 
 class Failing(LowWater):
-    """Has claims fail for a while, as without a connection."""
+    """Has claims fail for a while, as without a connection. ``failed_at``: when the last one did."""
 
     fails = False
+    failed_at = 0.0
 
     def to_claim(self, task_names: Sequence[str], handlers: Sequence[str]) -> Begin:
         if self.fails:
+            self.failed_at = asyncio.get_running_loop().time()
             raise StoreUnavailable
         return super().to_claim(task_names, handlers)
 
 
 async def test_what_a_call_was_woken_for_whose_look_fails_is_looked_for_once_that_may_be_over(
-    store: Database,
+    store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By another one; they do not fail one after the other, as all would within moments."""
     low_water = Failing()
@@ -218,16 +220,25 @@ async def test_what_a_call_was_woken_for_whose_look_fails_is_looked_for_once_tha
     first, *others = await waiting(dispatch, 100, 100, 100)
     await queue(store, 1, 1)
     low_water.fails = True
+    wake = dispatch.long_polls.wake
+    rested: list[float] = []  # seconds before others were woken
+    ended: list[bool] = []  # whether one of them was over by then
+
+    def noted(lanes: Mapping[tuple[str, str], int]) -> None:
+        if lanes:  # else it is told of nothing, as each that ends tells others
+            rested.append(asyncio.get_running_loop().time() - low_water.failed_at)
+            ended.append(any(poll.done() for poll in others))
+            low_water.fails = False
+        wake(lanes)
 
     dispatch.long_polls.wake({("t", "h0"): 1})
+    monkeypatch.setattr(dispatch.long_polls, "wake", noted)
 
     with pytest.raises(StoreUnavailable):
         await first
-    for _ in range(5):  # looks' worth of time
-        async with store.transaction(first=SHARE_PAUSE_LOCK):
-            assert not any(poll.done() for poll in others)
-    low_water.fails = False
     assert await handlers_of(others[:1]) == [["h0"]]
+    assert ended == [False]
+    assert rested[0] > _AFTER_A_FAILURE / 2
     dispatch.drain()
     assert await handlers_of(others[1:]) == [[]]
 
