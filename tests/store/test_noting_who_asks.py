@@ -9,7 +9,7 @@ import pytest
 from zart_server.store.db import Database
 from zart_server.store.definitions import touch_asked
 
-FRESH_FOR = 2.5
+FRESH_FOR = 3600.0  # seconds
 
 
 async def version_of(store: Database, task_name: str) -> str:
