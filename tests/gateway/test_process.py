@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -17,10 +18,13 @@ from ports import free_port
 from rig import eventually
 from waiting import GIVE_UP, until
 
+from zart.gateway.calls import GRACE
 from zart.gateway.settings import GatewayError, Settings, host_and_port
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as pb
 from zart.version import installed_version
+
+ROUNDS = 5
 
 
 def command(*options: str, **environment: str) -> subprocess.Popen[str]:
@@ -78,31 +82,53 @@ async def until_refused(address: str) -> None:
     await eventually(is_refused)
 
 
-async def test_a_call_under_way_as_it_stops_has_its_answer(scripted: Scripted) -> None:
-    """The server answers once the gateway takes no more calls, and another moment later."""
-    released = asyncio.Event()
+async def answered_as_it_stops(scripted: Scripted) -> tuple[int, int | None, float]:
+    """Call a gateway that is told to stop, and answer a second and more after it takes no calls.
+
+    Returns the answer's status, 0 without one, the gateway's exit code, and the seconds from the
+    signal to the answer.
+    """
+    released, asked = asyncio.Event(), len(scripted.requests)
 
     async def answer() -> pb.ResumeResponse:
         await released.wait()
         return pb.ResumeResponse()
 
     scripted.answer = lambda _: answer()
+    loop = asyncio.get_running_loop()
     listen = f"127.0.0.1:{free_port()}"
     process = command(ZART_GATEWAY_LISTEN=listen, ZART_ADDRESS=scripted.address)
     try:
         assert process.stderr is not None
         await asyncio.to_thread(process.stderr.readline)
         calling = asyncio.create_task(post(Http(listen), RESUME))
-        await until(lambda: scripted.requests)
+        await until(lambda: len(scripted.requests) > asked)
+        told = loop.time()
         process.send_signal(signal.SIGTERM)
         await until_refused(listen)
-        asyncio.get_running_loop().call_later(1.2, released.set)  # it had one second
+        loop.call_later(1.2, released.set)  # it had one second
 
-        assert (await calling).status == 200
-        assert await asyncio.to_thread(process.wait, GIVE_UP) == 0
+        try:
+            status = (await calling).status
+        except (OSError, http.client.HTTPException):
+            status = 0
+        seconds = loop.time() - told
+        return status, await asyncio.to_thread(process.wait, GIVE_UP), seconds
     finally:
         process.kill()
         await asyncio.to_thread(process.communicate)
+
+
+async def test_a_call_under_way_as_it_stops_has_its_answer(scripted: Scripted) -> None:
+    """The server answers once the gateway takes no more calls, and another moment later."""
+    for _ in range(ROUNDS):
+        status, code, seconds = await answered_as_it_stops(scripted)
+        if status == 200:
+            assert code == 0
+            return
+        # On a machine that stood still the gateway had no time left: that says nothing.
+        assert seconds >= GRACE
+    pytest.fail("no answer in any round")
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
