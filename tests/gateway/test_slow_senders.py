@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import json
 import resource
 import socket
 import ssl
-import time
+import struct
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from rig import specs
 from waiting import GIVE_UP, block_until
 
 import zart
+from zart.gateway.progress import taken
 from zart.gateway.shares import Shares
 from zart.gateway.statuses import Refusal
 from zart.networks import network_of
@@ -35,6 +39,9 @@ HALVES = {
 LongAnswers = Callable[..., contextlib.AbstractContextManager["Reading"]]
 ASK = b"GET /api/v1/executions/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LONG = 1_000_000  # characters of a payload
+STEP = 64 * 1024
+LOOKS = 6
+OFTEN = 0.2  # seconds between two looks
 MANY = 1_100  # more than may wait, and more than twice the calls that may be under way
 
 
@@ -163,16 +170,47 @@ def test_who_reads_nothing_is_given_up(long_answers: LongAnswers) -> None:
         block_until(reading.is_cut)
 
 
-def test_who_reads_slowly_is_served_to_the_end(long_answers: LongAnswers) -> None:
+class Looks:
+    """The gateway's looks at how far a caller has come: each waits until the caller has gone on.
+
+    That is by ``STEP`` bytes, more than its end takes in without reading, or by all that has left
+    the gateway. ``wanted``: bytes that it is to have read by the next look.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wanted = STEP
+        self.reading: Reading | None = None
+
+    def taken(self, transport: asyncio.Transport) -> int:
+        connection: Any = transport.get_protocol()
+        connection._waiting.patience = OFTEN  # from now on: the request had longer to come
+        block_until(lambda: self._has_gone_on(transport))
+        assert self.reading is not None
+        found = taken(transport)
+        self.count, self.wanted = self.count + 1, self.reading.bytes + STEP
+        return found
+
+    def _has_gone_on(self, transport: asyncio.Transport) -> bool:
+        if self.reading is None:
+            return False
+        raw = transport.get_extra_info("socket")
+        (on_its_way,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, bytes(4)))
+        return self.reading.bytes >= self.wanted or not on_its_way
+
+
+def test_who_reads_slowly_is_served_to_the_end(
+    long_answers: LongAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The gateway looks many times, and each time something was read since."""
-    with long_answers(4, patience=2.5) as reading:
-        begun = time.monotonic()
-
-        def reads() -> bool:
-            reading.read(8 * 1024)
-            return time.monotonic() > begun + 6
-
-        block_until(reads)
+    looks = Looks()
+    monkeypatch.setattr("zart.gateway.connection.taken", looks.taken)
+    with long_answers(4, patience=GIVE_UP) as reading:
+        looks.reading = reading
+        while looks.count < LOOKS:
+            block_until(lambda: looks.count >= LOOKS or reading.bytes < looks.wanted)
+            if reading.bytes < looks.wanted:
+                assert reading.read(8 * 1024)
         while reading.bytes < 4 * LONG:
             assert reading.read(65536)
 
