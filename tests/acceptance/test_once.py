@@ -227,8 +227,13 @@ async def test_what_may_run_twice_was_run_again(
     await begin(rig, dispatchers)
     await disturb(dispatchers, by=by)
     assert await until_ended(rig) == {"completed": EXECUTIONS}
-    lost = await rig.db.fetch("SELECT execution_id FROM zart_step_attempts WHERE status = 'lost'")
-    assert lost
-    again = {name for name, times in dispatchers.noted("began").items() if times > 1}
-    assert again <= {row["execution_id"] for row in lost}
+    ended = await rig.db.fetch(
+        "SELECT execution_id, status FROM zart_step_attempts WHERE status IN ('lost', 'released')"
+    )
+    assert "lost" in {row["status"] for row in ended}
+    # A lease that was being sent as its dispatcher was killed is given back, though it may have
+    # been received.
+    again = Counter(row["execution_id"] for row in ended)
+    began = dispatchers.noted("began")
+    assert {name: times for name, times in began.items() if times > 1 + again[name]} == {}
     assert not await rig.client.list_in_doubt()  # nothing of it stops anything
