@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+from patient import patient_database
 from rig import Rig, eventually, specs
 from waiting import GIVE_UP
 
@@ -164,7 +165,7 @@ async def by_hand(server: ServerUnderTest, **settings: Any) -> AsyncIterator[ByH
     """Have no other server work on batches, and a database with these settings for this one."""
     stopping = server.running.runtime.batches.stop()
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, server.loop))
-    db = await Database.open(server.database_url, pool_size=1, **settings)
+    db = await patient_database(server.database_url, pool_size=1, **settings)
     try:
         yield ByHand(db)
     finally:

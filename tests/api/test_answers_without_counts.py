@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from patient import patient_database
 from rig import Rig, eventually
 from waiting import GIVE_UP, until
 
@@ -13,7 +14,6 @@ from zart_server.api.mutations import runner
 from zart_server.api.mutations.admin import update_pause_rule_mutation
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
-from zart_server.store.db import Database
 
 _LOCKED = "LOCK TABLE zart.held IN ACCESS EXCLUSIVE MODE"
 
@@ -25,7 +25,7 @@ async def test_what_committed_is_answered_without_its_counts_and_a_repeat_has_th
     await rig.start("x", {"a": ()})
     asked = pb.UpdatePauseRuleRequest(rule_id=rule_id, request_id="r")
     asked.expires_in.seconds = 3600
-    db = await Database.open(zart_database, pool_size=2)
+    db = await patient_database(zart_database, pool_size=2)
     try:
         mutation = update_pause_rule_mutation(1.0)
         async with rig.locked(_LOCKED):
@@ -48,7 +48,7 @@ async def test_counts_that_wait_hold_few_connections(
 ) -> None:
     monkeypatch.setattr(runner, "_COUNTING", GIVE_UP)  # none gives up meanwhile
     rule_ids = [(await rig.client.pause(task_name=f"t{n}")).rule_id for n in range(3)]
-    db = await Database.open(zart_database, pool_size=4)
+    db = await patient_database(zart_database, pool_size=4)
     mutations, mutation = Mutations(db, GIVE_UP, WaitingRoom(1)), update_pause_rule_mutation(30.0)
 
     async def set_expiry(rule_id: str) -> pb.UpdatePauseRuleResponse:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
+from patient import patient_database
 from rig import Rig
 from standing_clock import StandingClock
 from waiting import GIVE_UP, until
@@ -22,7 +23,6 @@ from zart_server.api.mutations.mutations import Mutations
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import StoreUnavailable
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
-from zart_server.store.db import Database
 
 MANY = 30
 
@@ -208,7 +208,7 @@ async def test_calls_that_come_fast_share_one_transaction_at_a_time(
         await asyncio.gather(*(rig.start(name, {"a": ()}) for name in group))
 
     async def restart_all() -> None:
-        db = await Database.open(zart_database, lock_timeout=GIVE_UP)
+        db = await patient_database(zart_database, lock_timeout=GIVE_UP)
         mutations = Mutations(db, GIVE_UP, WaitingRoom(1))
         restarts = []
         async with db.transaction() as tx:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
+from patient import patient_database
 from rig import CHAIN, Rig
 
 import zart
@@ -17,7 +18,6 @@ from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.dispatch.report import record_outcomes
 from zart_server.store.connection import Autocommit
-from zart_server.store.db import Database
 
 
 async def _lease_as_another(rig: Rig) -> LeasedTask:
@@ -119,7 +119,7 @@ async def test_of_two_who_report_at_once_the_holder_alone_is_heard(
     else:
         forged = forged._replace(lease_token=task.lease_token - 1)
     outcomes = [holder, forged] if first == "holder" else [forged, holder]
-    store = await Database.open(zart_database)
+    store = await patient_database(zart_database)
     try:
         async with store.autocommit() as connection:
             recorded = await record(connection, outcomes)

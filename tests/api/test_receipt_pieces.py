@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from patient import patient_database
 from rig import Rig
 
 import zart
 from zart_server.api.reading import Reading
 from zart_server.api.verifying import Verifying
-from zart_server.store.db import Database
 
 _GRAPH = {"a": (), "b": ("a",)}
 _FAR = """
@@ -61,7 +61,7 @@ async def test_a_receipt_is_the_same_by_pieces_of_any_size(rig: Rig, zart_databa
         await rig.complete(await rig.lease_one(step, "late"))
     await rig.db.execute(_PLANTED)
 
-    db = await Database.open(zart_database, pool_size=1)
+    db = await patient_database(zart_database, pool_size=1)
     async with db.transaction() as tx:
         await tx.execute(_BY_TIMES)
     found = [

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from batching import check_totals, dead_steps, load_runs, until_batch
+from patient import patient_database
 from rig import Rig, eventually
 
 import zart
@@ -18,7 +19,6 @@ from zart_server.engine.background.batch_work import DoneItems
 from zart_server.engine.background.batches import rest_after
 from zart_server.store.batches.rows import batch_of_key, read_batch
 from zart_server.store.batches.selecting import SelectedPiece, find_by_ids, insert_items
-from zart_server.store.db import Database
 
 
 async def test_steps_of_one_execution_are_done_in_transactions_of_their_own(rig: Rig) -> None:
@@ -109,7 +109,7 @@ async def test_an_id_gone_on_while_it_is_written_down_is_an_item(
     await dead_steps(rig.client, 1)
     await dead_steps(rig.client, 1, "y")
     created = await rig.client.create_batch(zart.RetryStep(), execution_ids=["y-0"], canary=1)
-    db = await Database.open(zart_server.database_url, pool_size=1)
+    db = await patient_database(zart_server.database_url, pool_size=1)
     try:
         async with db.transaction() as tx:
             row = await read_batch(tx, created.batch_id)

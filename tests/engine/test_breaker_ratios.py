@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from breaking import ONE, breaker, count_by_now, fail, until, until_counted
+from patient import patient_database
 from rig import Rig, eventually
 
 from zart.models import StepError
@@ -23,7 +24,7 @@ GROUP = fingerprint(DECLINED.type, DECLINED.message, NEWEST).error_group_id
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
     """The database, as a server opens it."""
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 from breaking import COOLDOWN, ONE, breaker, cool, until
+from patient import patient_database
 from rig import Rig, eventually
 
 from zart.testing.server import ServerUnderTest
 from zart_server.engine.operations.probe_breaker import half_open_breaker
-from zart_server.store.db import Database
 from zart_server.store.pausing.rules import PAUSE_LOCK
 
 HOLD = "SELECT pg_advisory_xact_lock_shared($1)"
@@ -25,7 +25,7 @@ async def test_what_another_server_has_done_takes_no_pause_lock(
     await rig.client.trip_breaker(breaker_id)
     await cool(rig)
     await until(rig.client, breaker_id, "HALF_OPEN")
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     try:
         async with rig.locked(HOLD, PAUSE_LOCK), db.autocommit() as connection:
             # Who asked for the lock would wait for ten seconds, and fail.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from patient import patient_database
 from releasing import paused, until_released, until_status
 from rig import Rig
 
@@ -18,7 +19,7 @@ QUEUED = "SELECT FROM zart.queue FOR UPDATE"  # who settles rules passes over wh
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
     """The database, as a server opens it."""
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from patient import patient_database
 
 from zart_server.domain.model import PauseScope
 from zart_server.domain.rule_set import ActiveRule, Judgement, RuleSet, StepNames
@@ -48,7 +49,7 @@ async def store(
 ) -> AsyncIterator[Database]:
     """Open a database that has one rule."""
     await db.execute(ADD_RULE)
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

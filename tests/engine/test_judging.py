@@ -9,6 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from patient import patient_database
 from rig import CHAIN, Rig
 
 import zart
@@ -34,7 +35,7 @@ FALL_BACK = "UPDATE zart.pause_epoch SET epoch = epoch - 1"
 
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

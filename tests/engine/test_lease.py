@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+from patient import patient_database
 from rig import LONG, Rig, eventually, until_polled
 
 import zart
@@ -13,7 +14,6 @@ from zart_server.domain.dispatch import LeasedTask, LeaseTasks, Lost, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch.outcome_batch import find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
-from zart_server.store.db import Database
 
 
 async def test_a_released_attempt_does_not_count(rig: Rig) -> None:
@@ -170,7 +170,7 @@ async def test_a_lease_that_was_extended_since_the_sweep_looked_stays(
     (task,) = await rig.lease(lease_duration=200)
     # What the sweep has found that looked before the dispatcher extended its lease.
     found = Outcome(task.task_id, task.lease_token, Lost("d", is_overdue=False))
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     try:
         async with database.transaction() as tx:
             recorded = await record_in_general(tx, await find_batch(tx, [found]), swept=True)

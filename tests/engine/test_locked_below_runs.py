@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import asyncpg
 import pytest
+from patient import patient_database
 from rig import CHAIN, LONG, Rig, eventually, maintain
 from waiting import until
 
@@ -14,7 +15,6 @@ import zart
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.dispatch import Completed, Outcome
 from zart_server.engine.dispatch.report import record_outcomes
-from zart_server.store.db import Database
 from zart_server.store.leases import LeaseKey
 from zart_server.store.locked_rows import find_locked_runs
 from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
@@ -130,7 +130,7 @@ async def test_what_waits_for_the_pause_lock_waits_for_that_as_usual(
     await rig.complete(rig.leased["x", "a"])
     task = rig.leased["x", "b"]
     outcomes = [Outcome(task.task_id, task.lease_token, Completed("1"))]
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
 
     async def record() -> None:
         async with db.autocommit() as connection:
@@ -169,7 +169,7 @@ async def test_the_runs_are_named_that_keep_a_batch_waiting(
         if (lease := LeaseKey.of_task(t.task_id, t.lease_token, "")) is not None
     ]
     locked = await rig.db.fetchval(f"{RUNS} WHERE execution_id = 'x'")
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     try:
         async with db.transaction() as tx:
             assert await find_locked_runs(tx, leases) == set()

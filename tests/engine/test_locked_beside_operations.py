@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from batching import until_batch
+from patient import patient_database
 from releasing import paused, settled, until_released
 from rig import CHAIN, LONG, Rig, eventually
 from waiting import GIVE_UP
@@ -16,7 +17,6 @@ from zart.v1 import admin_service_pb2 as pb
 from zart_server.api.mutations.admin import RESTART
 from zart_server.api.mutations.mutations import Mutations
 from zart_server.engine.dispatch.waiting_room import WaitingRoom
-from zart_server.store.db import Database
 
 WITHIN = 8.0  # seconds, on a machine however busy; it took 10, or as long as the row was locked
 OTHERS = [f"y{n}" for n in range(5)]
@@ -40,7 +40,7 @@ async def test_others_that_came_at_the_same_time_are_restarted(
 ) -> None:
     """In one transaction at first: so it is tried without the server's channel between."""
     await started(rig, {"a": ()})
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     mutations = Mutations(db, GIVE_UP, WaitingRoom(2))
     try:
         async with rig.locked(ROW.format("queue")):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from breaking import breaker
+from patient import patient_database
 from rig import Rig
 
 from zart_server.domain.dispatch import Failed, Outcome
@@ -28,7 +29,7 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from breaking import BAD, COOLDOWN, ONE, breaker, cool, fail, probe, tripped, until
+from patient import patient_database
 from releasing import settled, until_released
 from rig import LONG, Rig, eventually
 from waiting import GIVE_UP
@@ -15,7 +16,6 @@ import zart
 from zart.models import Breaker, LeasedTask
 from zart_server.engine.operations.probe_breaker import conclude_probes
 from zart_server.store.breaking.probes import find_probes
-from zart_server.store.db import Database
 
 
 def cools_for(found: Breaker) -> timedelta:
@@ -156,7 +156,7 @@ async def test_they_are_counted_again_once_nobody_changes_it(zart_database: str,
     await cool(rig)
     (first,) = await rig.lease(1, wait=LONG)
     await rig.complete(first)
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     async with db.autocommit() as connection:
         probes = await find_probes(connection, breaker_id)
         assert probes is not None

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+from patient import patient_database
 from releasing import (
     paused,
     release_of,
@@ -20,7 +21,6 @@ from rig import Rig, eventually
 import zart
 from zart.models import PauseRule, StepError
 from zart_server.engine.background import releases
-from zart_server.store.db import Database
 
 STEPS = {f"s{n}": () for n in range(6)}
 RELEASED = """SELECT step_no, EXTRACT(epoch FROM released_at)::float8 AS at FROM zart.released_steps
@@ -168,7 +168,7 @@ async def test_while_nothing_of_its_line_is_due_it_is_looked_at_each_period_at_m
     failed = zart.Failed(StepError("E", "no", ""), retry_after=3600)
     await rig.report(zart.Outcome(task.task_id, task.lease_token, failed))
     await rig.client.resume(rule_id=rule_id, rate_per_second=1)
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     sweep = releases.Releases(db)
 
     # Now and then the server of the test is at work for the rule: then it is left to that one.

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from patient import patient_database
 from rig import CHAIN, LONG, Rig, eventually
 
 import zart
@@ -18,7 +19,6 @@ from zart_server.domain.dispatch import Completed, LeaseNext, Outcome
 from zart_server.domain.model import ReportStatus
 from zart_server.engine.dispatch import report_call
 from zart_server.engine.dispatch.report import record_outcomes
-from zart_server.store.db import Database
 
 
 def fan(steps: int) -> dict[str, tuple[str, ...]]:
@@ -149,7 +149,7 @@ async def test_a_conflict_over_what_came_too_late_takes_nothing_from_others(
         Outcome(task.task_id, task.lease_token, Completed("1"), lease_next=lessee)
         for task in (good, late)
     ]
-    db = await Database.open(zart_database, lock_timeout=0.1)
+    db = await patient_database(zart_database, lock_timeout=0.1)
     try:
         async with (
             rig.locked("SELECT FROM zart.in_doubt FOR UPDATE"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from patient import patient_database
 from waiting import until
 
 from zart_server import aside
@@ -42,7 +43,7 @@ async def store(
 ) -> AsyncIterator[Database]:
     """Open a database that has one rule."""
     await add_rules(db, 1)
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

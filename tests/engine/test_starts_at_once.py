@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import grpc
 import pytest
+from patient import patient_database
 from rig import Rig, specs
 from waiting import GIVE_UP
 
@@ -34,7 +35,7 @@ ASKING = LeaseTasks("d", ("t",), (), 3, timedelta(0), timedelta(seconds=30))
 async def store(zart_database: str, rig: Rig) -> AsyncIterator[Database]:
     """A database with the task t, whose graph is at hand, and an execution x2."""
     await rig.client.register_task("t", specs(GRAPH))
-    opened = await Database.open(zart_database)
+    opened = await patient_database(zart_database)
     async with opened.transaction() as tx:
         await start_executions(tx, [start("x2")])
     yield opened

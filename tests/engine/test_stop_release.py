@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from patient import patient_database
 from releasing import settled
 from rig import Rig, eventually
 
@@ -12,7 +13,6 @@ import zart
 from zart import errors
 from zart.testing.server import ServerUnderTest, serving
 from zart_server.engine.background.settle_pieces import ReleasedSweep
-from zart_server.store.db import Database
 
 STEPS = {f"s{n}": () for n in range(6)}
 
@@ -110,7 +110,7 @@ async def test_what_was_leased_long_ago_is_gone_through_in_large_pages(
     )
     await rig.db.execute("UPDATE zart.released_steps SET token_until = 0 WHERE run_key < 1000000")
     sweep, pieces = ReleasedSweep(), 0
-    db = await Database.open(zart_database)
+    db = await patient_database(zart_database)
     while not sweep.is_at_end:
         async with db.transaction() as tx:
             await sweep.piece(tx, rule_key)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
+from patient import patient_database
 from rig import Rig
 from unpacking import AS_IT_IS, PACKED, PIECES, SIZE, make_large, pieces_read
 
@@ -29,7 +30,7 @@ WANTED = LeaseTasks("d", ("t",), (), 16, timedelta(0), timedelta(seconds=30))
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
     """The server's database as another server sees it, which has no results at hand."""
-    database = await Database.open(zart_database)
+    database = await patient_database(zart_database)
     yield database
     await database.close()
 

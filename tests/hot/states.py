@@ -13,6 +13,7 @@ import itertools
 from collections.abc import AsyncIterator
 
 import asyncpg
+from patient import patient_database
 
 from zart.testing.fixtures import database_url
 from zart_server.domain.commands import Caller, RegisterTask
@@ -20,7 +21,6 @@ from zart_server.domain.graph import WrittenGraph
 from zart_server.domain.if_in_doubt import IfInDoubt
 from zart_server.domain.model import StepSpec
 from zart_server.engine.operations.register_task import register_task
-from zart_server.store.db import Database
 
 MANY = 20_000
 OTHERS = 2_000  # leases
@@ -161,7 +161,7 @@ async def made(zart_postgres: str, state: str) -> AsyncIterator[str]:
 
 
 async def _register(url: str) -> None:
-    db = await Database.open(url, pool_size=1)
+    db = await patient_database(url, pool_size=1)
     steps = (StepSpec("a", (), "a"), StepSpec("b", ("a",), "b"))
     fan = (StepSpec("k", (), "k"), StepSpec("l", (), "l"), StepSpec("m", ("k", "l"), "m"))
     pay = (

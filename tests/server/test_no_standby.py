@@ -14,6 +14,7 @@ import asyncpg
 import grpc
 import pytest
 from batching import until_batch
+from patient import patient_database
 from rig import Rig, eventually, specs
 from waiting import GIVE_UP
 
@@ -35,7 +36,6 @@ from zart.v1.execution_service_pb2 import (
 from zart.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from zart_server.embedded import postgres
 from zart_server.embedded.postgres import Postgres
-from zart_server.store.db import Database
 from zart_server.store.standby import reach_standby
 
 ONE = {"a": ()}
@@ -271,7 +271,7 @@ async def test_so_is_an_outcome(
 
 
 async def test_without_one_to_wait_for_nothing_is_written(primary: Primary) -> None:
-    db = await Database.open(primary.postgres.url, pool_size=1)
+    db = await patient_database(primary.postgres.url, pool_size=1)
     try:
         async with db.transaction() as tx:
             await reach_standby(tx)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from patient import patient_database
 
 from zart_server.store.db import Database
 
@@ -12,6 +13,6 @@ from zart_server.store.db import Database
 @pytest.fixture
 async def store(zart_database: str) -> AsyncIterator[Database]:
     """A database without a server."""
-    opened = await Database.open(zart_database)
+    opened = await patient_database(zart_database)
     yield opened
     await opened.close()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
+from patient import patient_database
 
 from zart_server.domain.errors import StoreConflict
-from zart_server.store.db import Database
 
 _READ = "SELECT * FROM public.changing"
 
@@ -15,7 +15,7 @@ async def test_a_statement_that_reads_more_by_now_is_tried_again(
     zart_database: str, db: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     await db.execute("CREATE TABLE public.changing (a int)")
-    store = await Database.open(zart_database, pool_size=1)
+    store = await patient_database(zart_database, pool_size=1)
     try:
         async with store.transaction() as tx:
             await tx.fetch(_READ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,8 +34,16 @@ def blocking() -> Iterator[tuple[threading.Event, threading.Event]]:
         go_on.set()
 
 
+@pytest.fixture
+async def usual(zart_database: str) -> AsyncIterator[Database]:
+    """A database whose sessions are as a server's: a transaction may not be silent for long."""
+    opened = await Database.open(zart_database)
+    yield opened
+    await opened.close()
+
+
 async def test_a_transaction_goes_on_after_work_that_takes_longer_than_it_may_be_silent(
-    store: Database, db: asyncpg.Connection[asyncpg.Record]
+    usual: Database, db: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     with blocking() as (begun, go_on):
 
@@ -49,7 +57,7 @@ async def test_a_transaction_goes_on_after_work_that_takes_longer_than_it_may_be
             await db.execute("SELECT pg_sleep($1)", LONGER)
             go_on.set()
 
-        async with store.transaction() as tx, asyncio.TaskGroup() as tasks:
+        async with usual.transaction() as tx, asyncio.TaskGroup() as tasks:
             before = await tx.fetchval("SELECT pg_backend_pid()"), await tx.fetchval("SELECT now()")
             tasks.create_task(release())
             assert await tx.aside(aside.LARGE, work, 7) == 7
@@ -119,9 +127,9 @@ async def test_many_small_graphs_that_are_read_hold_nobody_up(store: Database) -
     ]
     async with store.transaction() as tx:
         stored = await insert_definitions(tx, [("t", 0, graph) for graph in graphs])
-        with collected_as_a_server_does():
-            async with Steps(asyncio.get_running_loop()) as steps:
-                read = await read_definitions(tx, [one.definition_key for one in stored])
+    with collected_as_a_server_does():
+        async with store.transaction() as tx, Steps(asyncio.get_running_loop()) as steps:
+            read = await read_definitions(tx, [one.definition_key for one in stored])
     assert len(read) == len(graphs)
     by_key = {one.definition_key: one.graph for one in read}
     assert all(by_key[one.definition_key] == one.graph for one in stored)
@@ -136,12 +144,12 @@ async def test_many_handlers_hold_nobody_up(store: Database) -> None:
         )
         for n in range(6)
     ]
-    async with store.transaction() as tx:
-        with collected_as_a_server_does():
+    with collected_as_a_server_does():
+        async with store.transaction() as tx:
             async with Steps(asyncio.get_running_loop()) as steps:
                 lanes = await ensure_lanes(tx, graphs)
                 again = await ensure_lanes(tx, graphs[::-1])
-        assert await tx.fetchval("SELECT count(*) FROM zart.lanes") == len(lanes)
+            assert await tx.fetchval("SELECT count(*) FROM zart.lanes") == len(lanes)
     assert lanes == again
     assert len(lanes) == len(set(lanes.values())) == 60_000
     assert steps.longest < 0.1  # seconds

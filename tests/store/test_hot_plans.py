@@ -16,6 +16,7 @@ from hot.complete import EXCEPTIONS, STILL_TO_COME, sending
 from hot.explained import explained, prepared
 from hot.judged import faults
 from hot.listed import SCENARIOS, Scenario
+from patient import patient_database
 
 from zart_server.store.db import Database
 
@@ -48,7 +49,7 @@ class Burst:
 @contextlib.asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     """Open a database by one session."""
-    db = await Database.open(url, pool_size=1, statement_timeout=120)
+    db = await patient_database(url, pool_size=1, statement_timeout=120)
     try:
         yield db
     finally:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from lanes import queue, wanting
+from patient import patient_database
 from rig import eventually
 from waiting import until
 
@@ -68,7 +69,7 @@ class Server:
 @pytest.fixture
 async def looking(store: Database, zart_database: str) -> AsyncIterator[Database]:
     """The same database, with nothing at hand of it."""
-    opened = await Database.open(zart_database)
+    opened = await patient_database(zart_database)
     yield opened
     await opened.close()
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from patient import patient_database
 from rig import CHAIN, Rig, specs
 
 import zart
@@ -172,7 +173,7 @@ async def test_the_pause_guarantee_holds_whatever_the_default_isolation(
 ) -> None:
     """A claim that waited for a Pause to commit sees its rule."""
     await alter(db, zart_database, where, {"default_transaction_isolation": isolation})
-    pausing = await Database.open(zart_database)
+    pausing = await patient_database(zart_database)
     with serving(zart_database) as server:
         async with zart.connect(server.address) as client:
             await client.start("t", execution_id="x", steps=specs(CHAIN))
