@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from rig import CHAIN, LONG, Rig, until_polled
+from standing_still import standing_still, until_standing_still
 from waiting import until
 
 import zart
@@ -116,18 +117,12 @@ async def test_a_lease_that_could_not_be_handed_over_is_given_back_at_once(
     await until_polled(zart_server)
     (long_poll,) = zart_server.running.runtime.dispatch.long_polls._waiting
     # Its caller leaves while its lease is made.
-    await rig.db.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END$$;"
-        "CREATE TRIGGER slow AFTER INSERT ON zart.leases EXECUTE FUNCTION slow()"
-    )
-    await rig.db.execute("SELECT pg_advisory_lock(4242)")
-    starting = asyncio.create_task(rig.start("x", {"a": ()}))
-    await rig.until_waiting()
-    polling.cancel()
-    await asyncio.gather(polling, return_exceptions=True)
-    await until(lambda: long_poll.gone is not None and long_poll.gone.is_set())
-    await rig.db.execute("SELECT pg_advisory_unlock(4242)")
+    async with standing_still(rig, "INSERT ON zart.leases"):
+        starting = asyncio.create_task(rig.start("x", {"a": ()}))
+        await until_standing_still(rig)
+        polling.cancel()
+        await asyncio.gather(polling, return_exceptions=True)
+        await until(lambda: long_poll.gone is not None and long_poll.gone.is_set())
     await starting
 
     assert [t.step_name for t in await rig.lease(wait=LONG)] == ["a"]

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 from engine.on_record import dispatch, record_claims, served
 from rig import Rig, deafen, eventually, specs
+from standing_still import standing_still, until_standing_still
 
 import zart
 from zart.testing.server import ServerUnderTest, serving
@@ -96,19 +97,12 @@ async def test_a_report_that_read_no_rule_queues_nothing_after_pause(rig: Rig) -
     await rig.start("x", {"a": (), "b": ("a",)})
     task = await rig.lease_one("a")
     # Let the report stop after it has decided, at the queue row of the dependant.
-    await rig.db.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN PERFORM pg_advisory_xact_lock(4242); RETURN NULL; END$$;"
-        "CREATE TRIGGER slow AFTER INSERT ON zart.queue EXECUTE FUNCTION slow()"
-    )
-    await rig.db.execute("SELECT pg_advisory_lock(4242)")
-    reporting = asyncio.create_task(rig.complete(task))
-    await rig.until_waiting(1)
-    pausing = asyncio.create_task(rig.client.pause(execution_id="x"))
-    await rig.until_waiting(2)
-
-    assert not pausing.done()
-    await rig.db.execute("SELECT pg_advisory_unlock(4242)")
+    async with standing_still(rig, "INSERT ON zart.queue"):
+        reporting = asyncio.create_task(rig.complete(task))
+        await until_standing_still(rig)
+        pausing = asyncio.create_task(rig.client.pause(execution_id="x"))
+        await rig.until_waiting()
+        assert not pausing.done()
     assert await reporting == ["RECORDED"]
     paused = await pausing
     assert await rig.lease() == []
