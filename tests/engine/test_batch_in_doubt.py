@@ -55,7 +55,7 @@ async def test_nor_is_what_was_about_to_be_found_out_at_the_plan(rig: Rig) -> No
         finding = asyncio.create_task(
             rig.client.resolve_in_doubt("x", "a", happened, run_number=0, attempt=1)
         )
-        await rig.until_waiting()
+        await rig.until_waiting(at_length=True)
         plan = await rig.client.create_batch(operation, filter=DEAD, validate_only=True)
     await finding
     created = await rig.client.create_batch(operation, filter=DEAD, plan_token=plan.plan_token)

@@ -140,7 +140,7 @@ async def test_what_was_about_to_be_retried_at_the_plan_is_not_taken(
     operation, selected = zart.CancelExecution(), zart.ExecutionFilter(task_name="t", **wanted)
     async with rig.locked(SEIZE_PAUSE_LOCK):
         retrying = asyncio.create_task(rig.client.retry_step("retried", "a"))
-        await rig.until_waiting()
+        await rig.until_waiting(at_length=True)
         plan = await rig.client.create_batch(operation, filter=selected, validate_only=True)
     await retrying
     assert len(await rig.client.list_executions(selected)) == 2

@@ -109,7 +109,7 @@ async def test_a_claim_that_is_under_way_is_waited_for_and_seen(rig: Rig, *, fen
     async with rig.db.transaction():
         await _claim(rig, "a")
         completing = asyncio.create_task(rig.client.complete_step("x", "a", 1, fence=fence))
-        await rig.until_waiting()
+        await rig.until_waiting(at_length=True)
     if fence:
         assert [f.attempt for f in (await completing).fenced_steps] == [1]
         assert await rig.statuses() == {"a": "COMPLETED", "b": "SCHEDULED", "c": "PENDING"}
@@ -130,7 +130,7 @@ async def test_a_claim_that_gives_its_task_back_is_waited_for_and_the_task_is_go
         await rig.db.execute("DELETE FROM zart.queue")
         await rig.db.execute("INSERT INTO zart.queue SELECT * FROM back")
         completing = asyncio.create_task(rig.client.complete_step("x", "a", 1))
-        await rig.until_waiting()
+        await rig.until_waiting(at_length=True)
     assert (await completing).step.status == "COMPLETED"
     assert [t.step_name for t in await rig.lease()] == ["b"]
     assert await broken(rig.db) == {}
@@ -142,7 +142,7 @@ async def test_while_an_operator_ends_a_step_a_claim_passes_it_by(rig: Rig) -> N
     await rig.start("y", CHAIN)
     async with rig.locked("SELECT FROM zart.steps WHERE run_key = 1 AND step_no = 0 FOR UPDATE"):
         completing = asyncio.create_task(rig.client.complete_step("x", "a", 1))
-        await rig.until_waiting()
+        await rig.until_waiting(at_length=True)  # between two attempts nothing is locked
         assert [t.execution_id for t in await asyncio.wait_for(rig.lease(), GIVE_UP)] == ["y"]
     await completing
     assert [t.step_name for t in await rig.lease()] == ["b"]

@@ -120,7 +120,7 @@ async def test_the_caller_repeats_what_was_refused(rig: Rig, zart_database: str)
     try:
         async with rig.locked(SEIZE_PAUSE_LOCK):
             retrying = asyncio.create_task(rig.client.retry_step("x", "b"))
-            await rig.until_waiting()
+            await rig.until_waiting(at_length=True)  # before the next one, to the end
             next_turn = other.transaction()
             await next_turn.start()
             seizing = asyncio.create_task(other.execute(SEIZE_PAUSE_LOCK))

@@ -33,7 +33,7 @@ async def test_a_report_waits_for_a_cancel_and_then_changes_nothing(rig: Rig) ->
     async with rig.db.transaction():
         await rig.db.execute("SELECT FROM zart.runs FOR NO KEY UPDATE")
         cancelling = asyncio.create_task(rig.client.cancel_execution("x"))
-        await rig.until_waiting(1)
+        await rig.until_waiting(1, at_length=True)  # before the report, to the end
         reporting = asyncio.create_task(rig.complete(task))
         await rig.until_waiting(2)
     await cancelling

@@ -37,7 +37,7 @@ async def test_nothing_is_removed_after_somebody_was_told_that_it_is_kept(
         under_way = asyncio.create_task(sweep(zart_server))
         await rig.until_waiting()  # to put the first piece on record
         answer = asyncio.create_task(rig.client.set_retention("t", None))
-        await rig.until_waiting(2)  # the answer for that piece
+        await rig.until_waiting(2, at_length=True)  # the answer for that piece
     await answer
     there = await left(rig.db)
     await under_way
