@@ -59,7 +59,7 @@ async def test_one_bad_outcome_never_fails_its_batch(rig: Rig) -> None:
 
 async def test_a_token_is_good_a_little_past_expiry(rig: Rig, zart_server: ServerUnderTest) -> None:
     """Until its lease is swept, as nobody does here."""
-    stopping = zart_server.running.runtime.maintenance.stop()
+    stopping = zart_server.running.runtime.lease_sweeps.stop()
     await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(stopping, zart_server.loop))
     expire = "UPDATE zart.leases SET lease_expires_at = now() - interval '1 s'"
     await rig.start("x", {"a": (), "b": ()})
