@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -14,6 +15,12 @@ import zart
 from zart_server.engine.background.looks import ExpiredLooks
 
 SHORT = 1.0  # seconds: the shortest lease
+HELD = 600.0  # seconds: a lease that ends when a test says so
+_EXPIRE = """
+    UPDATE zart.leases SET lease_expires_at = now() - $2::interval WHERE run_key = (
+        SELECT r.run_key FROM zart.runs r JOIN zart.executions e USING (execution_key)
+        WHERE e.execution_id = $1)
+"""
 
 
 @pytest.fixture
@@ -57,14 +64,21 @@ async def test_leases_are_swept_beside_one_that_cannot_be(process: Rig, table: s
 
 
 async def test_leases_are_swept_beside_more_of_a_locked_run_than_a_look_finds(
-    process: Rig,
+    process: Rig, zart_database: str
 ) -> None:
+    """Which end before the others: no look finds any but these."""
     await process.start("wide", {f"s{n}": () for n in range(ExpiredLooks.MOST + 10)})
-    assert len(await process.lease(1000, lease_duration=SHORT)) > ExpiredLooks.MOST
+    assert len(await process.lease(1000, lease_duration=HELD)) > ExpiredLooks.MOST
     await process.start("y", {"a": ()})
-    async with process.locked(rows_of("runs", "wide")):
-        assert len(await process.lease(lease_duration=SHORT)) == 1
-        await lost(process, "y")
+    await process.lease_one("a", "y", lease_duration=HELD)
+    other = await asyncpg.connect(zart_database)
+    try:
+        async with process.locked(rows_of("runs", "wide")):
+            await other.execute(_EXPIRE, "wide", timedelta(seconds=2))
+            await other.execute(_EXPIRE, "y", timedelta(seconds=1))
+            await lost(process, "y")
+    finally:
+        await other.close()
 
 
 async def test_leases_are_swept_beside_those_that_need_a_locked_table(process: Rig) -> None:
@@ -98,11 +112,11 @@ async def test_leases_are_swept_and_tasks_become_due_beside_a_locked_table(proce
 
 
 async def test_rules_end_beside_a_lease_that_cannot_be_swept(process: Rig) -> None:
-    await process.start("x", {"a": ()})
-    assert len(await process.lease(lease_duration=SHORT)) == 1
-    await process.client.pause(task_name="t", expires_in=2.0)
-    await process.start("y", {"a": ()})
+    await process.start("x", {"a": ()}, task="u")
+    assert len(await process.lease(task="u", lease_duration=SHORT)) == 1
     async with process.locked(rows_of("leases", "x")):
+        await process.client.pause(task_name="t", expires_in=2.0)
+        await process.start("y", {"a": ()})
         (task,) = await process.lease(wait=LONG / 2)
         assert task.execution_id == "y"
 
