@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -16,6 +14,7 @@ import pytest
 from batching import until_batch
 from patient import patient_database
 from rig import Rig, eventually, specs
+from server.primary import WAITS, Primary
 from waiting import GIVE_UP
 
 import zart
@@ -35,49 +34,9 @@ from zart.v1.execution_service_pb2 import (
 )
 from zart.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from zart_server.embedded import postgres
-from zart_server.embedded.postgres import Postgres
 from zart_server.store.standby import reach_standby
 
 ONE = {"a": ()}
-_WRITE = "SELECT pg_logical_emit_message(true, 'test', '')"
-_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-
-
-@dataclass
-class Primary:
-    """A PostgreSQL of its own, whose commits may wait for a standby that does not exist."""
-
-    folder: Path
-    postgres: Postgres
-
-    def wait_for(self, standbys: str) -> None:
-        """Have commits wait for these standbys from soon on."""
-        setting = self.folder / "data/postgresql.auto.conf"
-        setting.write_text(f"synchronous_standby_names = '{standbys}'\n")
-        self.postgres.process.send_signal(signal.SIGHUP)
-
-    @contextlib.asynccontextmanager
-    async def without_standby(self) -> AsyncIterator[None]:
-        """Have each commit wait, until the context is left."""
-        look = await asyncpg.connect(self.postgres.url)
-        probe = await asyncpg.connect(self.postgres.url)
-        try:
-            await probe.execute("SET synchronous_commit = on")
-            self.wait_for("nobody")
-            writing = asyncio.create_task(_write_on(probe))
-            await eventually(lambda: look.fetchval(_WAITS))
-            writing.cancel()
-            await asyncio.wait([writing])
-            yield
-        finally:
-            self.wait_for("")
-            probe.terminate()
-            look.terminate()
-
-
-async def _write_on(probe: asyncpg.Connection[asyncpg.Record]) -> None:
-    while True:
-        await probe.execute(_WRITE)
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +44,39 @@ def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Primary]:
     """One for all tests of this module."""
     folder = tmp_path_factory.mktemp("primary") / "pg"
     with postgres.running(folder, durable=False) as running:
+        with serving(running.url):  # the schema is there
+            pass
         yield Primary(folder, running)
 
 
 @pytest.fixture
-async def rig(primary: Primary) -> AsyncIterator[Rig]:
-    """A server that gives up after a second, or six for a report, and its client."""
+async def db(primary: Primary) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection to its database."""
+    connection = await asyncpg.connect(primary.postgres.url)
+    yield connection
+    connection.terminate()
+
+
+@contextlib.asynccontextmanager
+async def unhurried(db: asyncpg.Connection[asyncpg.Record], primary: Primary) -> AsyncIterator[Rig]:
+    """A server that gives up nothing, for what is to be there before commits wait.
+
+    It is not to hold locks by then, in commits of its own.
+    """
+    with serving(primary.postgres.url) as server:
+        async with zart.connect(server.address, timeout=GIVE_UP) as client:
+            yield Rig(client, db)
+
+
+@pytest.fixture
+async def hasty(primary: Primary) -> AsyncIterator[zart.Client]:
+    """A client of a server that gives up after a second, or six for a report."""
     with serving(primary.postgres.url, operation_timeout=1.0, statement_timeout=1.0) as server:
         async with zart.connect(server.address, timeout=GIVE_UP) as client:
-            db = await asyncpg.connect(primary.postgres.url)
-            yield Rig(client, db)
-            db.terminate()
+            yield client
 
 
-Call = Callable[[], Awaitable[Any]]
+Call = Callable[[zart.Client], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -108,18 +86,23 @@ class Case:
     call: Call
     is_done: str
 
-    async def cut_off(self) -> None:
-        """Make the call, which is cut off as it waits for the standby."""
-        with pytest.raises((OperationTimeout, grpc.aio.AioRpcError)) as error:
-            await self.call()
-        if isinstance(error.value, grpc.aio.AioRpcError):
-            assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    async def is_answered(self, client: zart.Client) -> bool:
+        """Make the call; it is cut off if it waits for the standby."""
+        try:
+            await self.call(client)
+        except OperationTimeout:
+            return False
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise
+            return False
+        return True
 
 
 async def a_start(rig: Rig) -> Case:
     await rig.client.register_task("started", specs(ONE))
     return Case(
-        lambda: rig.client.start("started", execution_id="s1", request_id="s1"),
+        lambda client: client.start("started", execution_id="s1", request_id="s1"),
         "SELECT EXISTS (SELECT FROM zart.requests WHERE request_id = 's1')",
     )
 
@@ -130,7 +113,7 @@ async def a_start_of_what_is_there(rig: Rig) -> Case:
         task_name="there", execution_id="s2", if_exists=IfExists.IF_EXISTS_RETURN
     )
     return Case(
-        lambda: ExecutionServiceStub(rig.client.channel).StartExecution(start),
+        lambda client: ExecutionServiceStub(client.channel).StartExecution(start),
         "SELECT EXISTS (SELECT FROM zart.executions WHERE execution_id = 's2')",
     )
 
@@ -142,7 +125,7 @@ async def a_batch_of_starts(rig: Rig) -> Case:
     )
     starts = BatchStartExecutionsRequest(requests=[start])
     return Case(
-        lambda: ExecutionServiceStub(rig.client.channel).BatchStartExecutions(starts),
+        lambda client: ExecutionServiceStub(client.channel).BatchStartExecutions(starts),
         "SELECT EXISTS (SELECT FROM zart.executions WHERE execution_id = 's3')",
     )
 
@@ -150,14 +133,14 @@ async def a_batch_of_starts(rig: Rig) -> Case:
 async def a_restart(rig: Rig) -> Case:
     await rig.start("r", ONE, task="restarted")
     return Case(
-        lambda: rig.client.restart("r", request_id="r"),
+        lambda client: client.restart("r", request_id="r"),
         "SELECT EXISTS (SELECT FROM zart.requests WHERE request_id = 'r')",
     )
 
 
 async def a_pause(rig: Rig) -> Case:
     return Case(
-        lambda: rig.client.pause(task_name="paused", request_id="p"),
+        lambda client: client.pause(task_name="paused", request_id="p"),
         "SELECT EXISTS (SELECT FROM zart.requests WHERE request_id = 'p')",
     )
 
@@ -165,14 +148,14 @@ async def a_pause(rig: Rig) -> Case:
 async def a_resume(rig: Rig) -> Case:
     rule_id = (await rig.client.pause(task_name="resumed")).rule_id
     return Case(
-        lambda: AdminServiceStub(rig.client.channel).Resume(ResumeRequest(rule_id=rule_id)),
+        lambda client: AdminServiceStub(client.channel).Resume(ResumeRequest(rule_id=rule_id)),
         f"SELECT deleted_at IS NOT NULL FROM zart.pause_rules WHERE rule_id = '{rule_id}'",
     )
 
 
 async def a_registration(rig: Rig) -> Case:
     return Case(
-        lambda: rig.client.register_task("registered", specs(ONE)),
+        lambda client: client.register_task("registered", specs(ONE)),
         "SELECT EXISTS (SELECT FROM zart.task_names WHERE task_name = 'registered')",
     )
 
@@ -185,7 +168,7 @@ async def a_batch_that_is_cancelled(rig: Rig) -> Case:
     )
     await until_batch(rig.client, made.batch_id, "PAUSED")  # else it is at work, and waits as well
     return Case(
-        lambda: BatchServiceStub(rig.client.channel).CancelBatch(
+        lambda client: BatchServiceStub(client.channel).CancelBatch(
             CancelBatchRequest(batch_id=made.batch_id)
         ),
         f"SELECT status = 'cancelled' FROM zart.batches WHERE batch_id = '{made.batch_id}'",
@@ -195,7 +178,7 @@ async def a_batch_that_is_cancelled(rig: Rig) -> Case:
 async def a_breaker_that_is_tripped(rig: Rig) -> Case:
     made = await rig.client.create_breaker(task_name="broken", failure_threshold=3, window=60.0)
     return Case(
-        lambda: BreakerServiceStub(rig.client.channel).TripBreaker(
+        lambda client: BreakerServiceStub(client.channel).TripBreaker(
             TripBreakerRequest(breaker_id=made.breaker_id)
         ),
         f"SELECT status = 'open' FROM zart.breakers WHERE breaker_id = '{made.breaker_id}'",
@@ -217,25 +200,24 @@ async def a_breaker_that_is_tripped(rig: Rig) -> Case:
     ],
 )
 async def test_what_was_cut_off_is_answered_once_a_standby_has_it(
-    primary: Primary, rig: Rig, case: Callable[[Rig], Awaitable[Case]]
+    primary: Primary,
+    db: asyncpg.Connection[asyncpg.Record],
+    hasty: zart.Client,
+    case: Callable[[Rig], Awaitable[Case]],
 ) -> None:
-    made = await case(rig)
+    async with unhurried(db, primary) as rig:
+        made = await case(rig)
 
     async def is_cut_off_when_done() -> Any:
-        await made.cut_off()
-        return await rig.db.fetchval(made.is_done)
+        assert not await made.is_answered(hasty)
+        return await db.fetchval(made.is_done)
 
     async with primary.without_standby():
         await eventually(is_cut_off_when_done)  # where the machine is busy it may not get so far
-        await made.cut_off()
+        assert not await made.is_answered(hasty)
 
-    async def is_answered() -> bool:
-        with contextlib.suppress(OperationTimeout):  # until PostgreSQL has reread what it waits for
-            await made.call()
-            return True
-        return False
-
-    await eventually(is_answered)
+    # PostgreSQL may not have reread yet what it waits for.
+    await eventually(lambda: made.is_answered(hasty))
 
 
 @pytest.mark.parametrize(
@@ -244,11 +226,15 @@ async def test_what_was_cut_off_is_answered_once_a_standby_has_it(
     ids=["completed", "failed"],
 )
 async def test_so_is_an_outcome(
-    primary: Primary, rig: Rig, ending: zart.Completed | zart.Failed
+    primary: Primary,
+    db: asyncpg.Connection[asyncpg.Record],
+    hasty: zart.Client,
+    ending: zart.Completed | zart.Failed,
 ) -> None:
     name = type(ending).__name__
-    await rig.start(name, ONE, task=name)
-    [task] = await rig.lease(task=name)
+    async with unhurried(db, primary) as rig:
+        await rig.start(name, ONE, task=name)
+        [task] = await rig.lease(task=name, lease_duration=600)
     outcome = zart.Outcome(task.task_id, task.lease_token, ending)
     ended = (
         "SELECT count(*) FROM zart.steps JOIN zart.runs USING (run_key)"
@@ -256,12 +242,12 @@ async def test_so_is_an_outcome(
         " AND steps.status IN ('completed', 'dead')"
     )
     async with primary.without_standby():
-        first = asyncio.create_task(rig.report(outcome))  # which the client repeats
-        await eventually(lambda: rig.db.fetchval(ended, name))
-        repeat = asyncio.create_task(rig.report(outcome))
+        first = asyncio.create_task(hasty.report_tasks("d", [outcome]))  # which the client repeats
+        await eventually(lambda: db.fetchval(ended, name))
+        repeat = asyncio.create_task(hasty.report_tasks("d", [outcome]))
 
         async def waits() -> bool:
-            return repeat.done() or await rig.db.fetchval(_WAITS) > 0
+            return repeat.done() or await db.fetchval(WAITS) > 0
 
         await eventually(waits)
         assert not first.done()
@@ -286,8 +272,6 @@ async def test_without_one_to_wait_for_nothing_is_written(primary: Primary) -> N
 
 async def test_a_server_that_begins_meanwhile_serves_reads(primary: Primary) -> None:
     """The first that it does is to draw tokens of its own: that waits for no standby."""
-    with serving(primary.postgres.url):  # the schema is there
-        pass
     async with primary.without_standby():
         with serving(primary.postgres.url) as server:
             async with zart.connect(server.address, timeout=GIVE_UP) as client:

@@ -7,8 +7,7 @@ import logging
 
 import asyncpg
 import pytest
-from server.test_no_standby import _WAITS as WAITS
-from server.test_no_standby import Primary
+from server.primary import WAITS, Primary
 from store.test_migrating_in_use import _STEP_BACK as STEP_BACK
 from store.test_migrating_in_use import _VERSION as VERSION
 from waiting import GIVE_UP, eventually, until
