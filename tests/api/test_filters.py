@@ -273,9 +273,13 @@ async def test_what_dies_by_its_time_or_lease_is_found(
     rig: Rig, *, is_extended: bool, error: StepError
 ) -> None:
     await rig.start("x", CHAIN, retry=zart.Retry(max_attempts=1), timeout=0.001)
-    leased = await rig.lease(lease_duration=1)
+    leased = await rig.lease(lease_duration=60)
     if is_extended:
         await rig.client.extend_leases("d", [zart.Lease(t.task_id, t.lease_token) for t in leased])
+    await rig.db.execute(  # a minute and a bit later
+        "UPDATE zart.leases SET started_at = started_at - interval '61 s',"
+        " lease_expires_at = lease_expires_at - interval '61 s'"
+    )
     wanted = ExecutionFilter(step_pattern="a")
 
     async def is_found() -> bool:
