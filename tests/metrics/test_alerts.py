@@ -55,8 +55,8 @@ HERE = {
 # What a machine that is busy with other tests may have as well, what there is before a first look,
 # and what other tests of this process have counted.
 SLOW = {
-    "ZartCallsSlow", "ZartDatabaseNotRead", "ZartDefects", "ZartMaintenanceLags", "ZartNoServer",
-    "ZartPoolExhausted",
+    "ZartCallsSlow", "ZartDatabaseDown", "ZartDatabaseNotRead", "ZartDefects",
+    "ZartDispatcherNotReady", "ZartMaintenanceLags", "ZartNoServer", "ZartPoolExhausted",
 }  # fmt: skip
 
 
