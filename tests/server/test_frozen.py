@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 from acceptance.serve_process import serve_processes
-from rig import CHAIN, Rig, eventually, specs
+from rig import CHAIN, eventually, specs
 from silence import Silence
 
 import zart
@@ -51,7 +51,7 @@ async def test_a_server_that_is_frozen_within_a_claim_stops_nobody(
             async with db.transaction():
                 await db.execute("LOCK TABLE zart.leases IN EXCLUSIVE MODE")
                 claim = asyncio.create_task(there.lease_tasks("d", ["t"]))
-                await Rig(there, db).until_waiting()  # with the pause lock in hand, shared
+                await eventually(lambda: is_claiming(db))
                 frozen = freezing.frozen()
                 frozen.__enter__()
             try:
@@ -63,6 +63,22 @@ async def test_a_server_that_is_frozen_within_a_claim_stops_nobody(
             # What it had claimed was rolled back: nothing is leased under the rule.
             await asyncio.gather(claim, return_exceptions=True)
             assert (await there.get_execution("x")).steps[0].status == "PAUSED"
+
+
+async def is_claiming(db: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Return whether a session that waits for the table of leases has the pause lock, shared.
+
+    A sweep of leases waits for it, too, and has not.
+    """
+    found: bool = await db.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks waits JOIN pg_locks has USING (pid)"
+        " WHERE NOT waits.granted AND waits.relation = 'zart.leases'::regclass"
+        " AND waits.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND has.granted AND has.locktype = 'advisory' AND has.mode = 'ShareLock'"
+        " AND has.classid::bigint << 32 | has.objid::bigint = $1)",
+        PAUSE_LOCK,
+    )
+    return found
 
 
 async def test_a_server_that_is_frozen_while_it_sends_much_stops_nobody(
