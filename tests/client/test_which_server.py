@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from client.each_command import COMMANDS
-from client.test_completion import completed
+from client.test_completion import shown_at_last
 from client.test_empty_options import words
 from ports import free_port
 from rig import Rig
@@ -183,7 +183,7 @@ async def test_a_shell_completes_what_that_server_knows(
     await rig.start("order-7", {"a": ()})
     nobody = f"127.0.0.1:{free_port()}"
     for line in ("--address {} why order-", "why --address {} order-"):
-        found = await completed(nobody, f"zart {line.format(zart_server.address)}")
+        found = await shown_at_last(nobody, f"zart {line.format(zart_server.address)}")
         assert found == ["order-7"], line
 
 
