@@ -19,6 +19,8 @@ from zart.testing.server import ServerUnderTest
 VARIABLES = ("ZART_CONCURRENCY", "ZART_LEASE", "ZART_GRACE", "ZART_RESULTS_MIB")
 TASKS = """
 import asyncio
+from pathlib import Path
+
 import zart
 
 order = zart.Task("order")
@@ -26,6 +28,7 @@ order = zart.Task("order")
 
 @order.step(retry=zart.Retry(max_attempts=1))
 async def endless(ctx):
+    Path("begun").touch()
     await asyncio.Event().wait()
 """
 
@@ -131,6 +134,7 @@ async def test_a_process_does_what_its_variables_say(
             return "RUNNING" in await statuses()
 
         await eventually(is_at_work)
+        await until((tmp_path / "begun").exists)  # what is leased and has not begun is given back
         running = [
             step
             for name in ("first", "second")
