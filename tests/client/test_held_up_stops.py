@@ -80,8 +80,10 @@ async def held_up(rig: Rig, folder: Path, step: str) -> None:
 async def test_it_ends_whatever_holds_its_loop_up(
     rig: Rig, zart_server: ServerUnderTest, tmp_path: Path, loop: str, step: str, number: int
 ) -> None:
-    with dispatcher(tmp_path, zart_server.address, loop, 4.0) as process:
+    with dispatcher(tmp_path, zart_server.address, loop, 3.0) as process:
         await held_up(rig, tmp_path, step)
+        # Who holds the loop up is known once it has stood still for a second.
+        await until(lambda: "has stood still" in (tmp_path / "log").read_text())
         process.send_signal(number)
         await until(lambda: process.poll() is not None)
     told = (tmp_path / "log").read_text()
