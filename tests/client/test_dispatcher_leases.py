@@ -23,11 +23,14 @@ from zart.v1 import dispatch_service_pb2 as pb
 LEASE = 9.0  # seconds; extended after a third of it, so that a busy machine may stand still for six
 
 
-async def is_extended(rig: Rig, step_name: str) -> bool:
-    """Return whether a running step's lease lasts longer than it did at first."""
+async def is_extended(rig: Rig, step_name: str, beyond: float = 1.1 * LEASE) -> bool:
+    """Return whether a running step's lease lasts until so many seconds after its start.
+
+    By default: longer than it did at first.
+    """
     found: bool = await rig.db.fetchval(
         "SELECT bool_or(lease_expires_at > started_at + $2 * interval '1 second')"
-        " FROM zart.leases WHERE step_name = $1", step_name, 1.1 * LEASE,
+        " FROM zart.leases WHERE step_name = $1", step_name, beyond,
     )  # fmt: skip
     return found
 
@@ -72,18 +75,19 @@ async def test_a_frozen_server_costs_no_short_lease(
     rig: Rig, zart_server: ServerUnderTest, zart_database: str, tmp_path: Path
 ) -> None:
     """Of two servers, by turns: the next call is answered by the other one."""
-    task, lease = zart.Task("t"), 5.0  # longer, and what pings the server would notice it first
+    # Pings are so seldom that none would notice it before the lease is over.
+    task, lease, keepalive = zart.Task("t"), 12.0, 6.0
     begun = asyncio.Event()
 
     @task.step(retry=zart.Retry(max_attempts=1))
     async def slow(_ctx: zart.StepContext) -> None:
         begun.set()
-        ends_at = time.monotonic() + 2.5 * lease
-        await until(lambda: time.monotonic() > ends_at)
+        # By then each server was asked, in two calls or three.
+        await eventually(lambda: is_extended(rig, "slow", 1.6 * lease))
 
     with serve_processes(2, zart_database, tmp_path) as (freezing, other):
         both = f"ipv4:{freezing.address},{other.address}"
-        async with dispatching(zart_server, task, address=both, lease=lease):
+        async with dispatching(zart_server, task, address=both, lease=lease, keepalive=keepalive):
             handle = await start(rig, task)
             await asyncio.wait_for(begun.wait(), GIVE_UP)
             with freezing.frozen():
@@ -98,7 +102,7 @@ async def test_what_is_over_is_given_up_before_the_next_call(
 ) -> None:
     """That could extend it after a call in vain, though its handler has been stopped."""
     monkeypatch.setattr("zart.dispatcher.leases._BATCH", 1)
-    leased = [pb.LeasedTask(task_id=str(n), lease_ttl=span(0.3)) for n in range(2)]
+    leased = [pb.LeasedTask(task_id=str(n), lease_ttl=span(1.5)) for n in range(2)]
     held = in_hand_of(leased, time.monotonic())
     for each in held:
         each.begun = True
@@ -109,7 +113,7 @@ async def test_what_is_over_is_given_up_before_the_next_call(
         block_until(lambda: all(each.expires_at <= time.monotonic() for each in held))
         return pb.ExtendLeasesResponse()  # which answers for none
 
-    pulse = Pulse(1.0, in_threads=True)
+    pulse = Pulse(30.0, in_threads=True)  # the loop has a second to hear of it before the next look
     keeper = LeaseKeeper(extend, "d", set(held), set(), 1.0, pulse, lambda _: None)
     keeping = asyncio.create_task(keeper.run())
     await until(lambda: all(each.lost for each in held))
