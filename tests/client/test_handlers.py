@@ -219,7 +219,7 @@ async def test_a_handler_that_returns_in_spite_of_a_cancellation_has_returned(
 async def test_each_attempt_ends_at_its_own_deadline(
     rig: Rig, zart_server: ServerUnderTest
 ) -> None:
-    """One timer serves them all: an earlier deadline sets it anew, and so does what is left."""
+    """None ends early; in which order, on a clock that stands: test_time_limits.py."""
     task = zart.Task("t")
     ended: dict[str, timedelta] = {}  # and how long after its deadline
 
@@ -237,7 +237,7 @@ async def test_each_attempt_ends_at_its_own_deadline(
         await handle.run(timeout=GIVE_UP)
     statuses = [a.status.value for s in (await handle.state()).steps for a in s.attempts]
     assert statuses == ["TIMED_OUT"] * 3
-    assert list(ended) == ["s1", "s3", "s5"]
+    assert ended.keys() == {"s1", "s3", "s5"}
     assert min(ended.values()) >= timedelta(seconds=-0.05)
 
 
