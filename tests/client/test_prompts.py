@@ -221,8 +221,8 @@ async def test_what_would_be_removed_at_once_is_asked(
     await rig.start("x", {"a": ()})
     await rig.work()
     await make_old(rig.db)
+    await rig.client.set_retention("t", None)  # before that server would remove it
     with serving(zart_database, retention="35d") as server:
-        await rig.client.set_retention("t", None)
         terminal = Terminal(server.address)
         code, seen = terminal.run("retention", *words, answer="n")
         assert code == 130
