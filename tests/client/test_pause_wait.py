@@ -113,7 +113,7 @@ async def test_it_runs_out_and_the_rule_stands(
 ) -> None:
     await rig.start("x", {"a": ()})
     await rig.lease(1, lease_duration=600)
-    printed = await command(monkeypatch, zart_server, "pause --task-name t --wait-for 1s")
+    printed = await command(monkeypatch, zart_server, "pause --task-name t --wait-for 4s")
     assert printed.code == 5
     [rule] = await rig.client.list_pause_rules()
     assert f"{rule.rule_id} stands" in printed.err

@@ -22,7 +22,7 @@ from zart.v1.execution_service_pb2_grpc import (
     add_ExecutionServiceServicer_to_server,
 )
 
-SOON = 1.0  # seconds: a first message is there by then
+SOON = 4.0  # seconds: a first message is there by then
 
 
 class Silent(ExecutionServiceServicer):
