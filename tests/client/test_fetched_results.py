@@ -38,7 +38,7 @@ async def test_a_step_is_given_all_of_them_though_its_lease_was_extended_meanwhi
 
     async with (
         Between(zart_server.address, refuse) as proxy,
-        dispatching(zart_server, task, address=proxy.address, lease=6),
+        dispatching(zart_server, task, address=proxy.address, lease=9),
     ):
         result = await (await start(rig, task)).result(timeout=GIVE_UP)
     assert result == [len(LONG)] * len(NAMES)

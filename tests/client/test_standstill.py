@@ -20,8 +20,8 @@ from zart.channel import aio_channel
 from zart.testing.server import ServerUnderTest
 
 ONCE = zart.Retry(max_attempts=1)
-SHORT = 1.0  # seconds; the shortest lease there is
-LEASE = 6.0  # seconds; extended after a third of it, and a busy machine may be late
+SHORT = 3.0  # seconds of a lease that is to end; what is to be extended has more
+LEASE = 9.0  # seconds; extended after a third of it, and a busy machine may stand still for six
 STANDSTILL = "zart.dispatcher.standstill"
 
 
