@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from retaining import make_old
+from rig import LONG as WAIT
 from rig import Rig, eventually
 from terminal import zart_command
 
@@ -29,7 +30,7 @@ async def test_a_line_has_all_of_it(rig: Rig, zart_server: ServerUnderTest) -> N
     many = {f"a{n}": () for n in range(1, 6)}
     await rig.start("x", {"a": (), **many, "b": (*many, "a")}, payload={"big": 2**60})
     await rig.fail(await rig.lease_one("a"), retryable=True)
-    await rig.complete(*await rig.lease(6, wait=5), result="r" * LONG)
+    await rig.complete(*await rig.lease(6, wait=WAIT), result="r" * LONG)
     await rig.work(fail=["b"])
     await rig.client.rerun("x", inputs={"b": 7}, reason="another try")
     line = ""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from client.scripted import EXECUTION, Run
 from retaining import make_old
+from rig import LONG as WAIT
 from rig import Rig
 from terminal import zart_command
 
@@ -28,7 +29,7 @@ WHOLE = dict.fromkeys(NAMES, LONG)
 
 async def finish(rig: Rig) -> None:
     """Complete the steps of one run, each with a long result."""
-    tasks = await rig.lease(len(NAMES), wait=5)
+    tasks = await rig.lease(len(NAMES), wait=WAIT)
     assert len(tasks) == len(NAMES)
     await rig.complete(*tasks, result=LONG)
 

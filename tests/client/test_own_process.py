@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from client.test_closed_clients import CALLS
 from rig import CHAIN, Rig, specs
+from waiting import GIVE_UP
 
 import zart
 from zart.testing.server import ServerUnderTest
@@ -46,7 +47,7 @@ async def test_a_start_says_so_beside_one_of_the_parents_that_waits_for_its_turn
     zart_server: ServerUnderTest, rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rig.client.register_task("t", specs(CHAIN))
-    async with zart.connect(zart_server.address, timeout=3) as client:
+    async with zart.connect(zart_server.address, timeout=GIVE_UP) as client:
         waiting = asyncio.create_task(client.start("t", execution_id="x"))
         await asyncio.sleep(0)
         with forked(monkeypatch), pytest.raises(RuntimeError, match=OF_ANOTHER):
