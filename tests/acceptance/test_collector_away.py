@@ -41,7 +41,7 @@ def away() -> Iterator[dict[str, str]]:
         is_over.wait()
         return b""
 
-    handler = grpc.unary_unary_rpc_method_handler(hang)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(hang)
     service = "opentelemetry.proto.collector.trace.v1.TraceService"
     collector = grpc.server(ThreadPoolExecutor())
     collector.add_generic_rpc_handlers(
