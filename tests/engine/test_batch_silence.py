@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from batching import load_runs
+from outliving import outlived
 from rig import Rig, specs
 
 from zart.testing.server import ServerUnderTest
-from zart_server.domain.commands import Caller, Rerun
-from zart_server.domain.errors import RunActive
+from zart_server.domain.commands import Caller, Rerun, Rerunned
+from zart_server.domain.errors import RunActive, ZartError
 from zart_server.domain.model import IfRunning
 from zart_server.engine.operations.rerun import rerun
-from zart_server.store.db import Database
+from zart_server.store.connection import Tx
 
 EACH = 300  # executions whose reruns are planned in one transaction
 STEPS = 10_000
@@ -31,12 +32,9 @@ async def test_plans_of_many_large_reruns_are_heard_of(
               expected_run_number=0)
         for n in range(EACH)
     ]  # fmt: skip
-    db = await Database.open(zart_server.database_url, pool_size=1)
-    try:
-        async with db.transaction() as tx:
-            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
-            found = await rerun(tx, [(one, Caller()) for one in wanted], wait=True)
-            await tx.execute("SELECT")
-    finally:
-        await db.close()
+
+    async def plan(tx: Tx) -> list[Rerunned | ZartError | None]:
+        return await rerun(tx, [(one, Caller()) for one in wanted], wait=True)
+
+    found = await outlived(zart_server.database_url, plan)
     assert [type(one) for one in found] == [RunActive] * EACH

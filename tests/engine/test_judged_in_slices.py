@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import asyncpg
 import pytest
+from outliving import outlived
 from patient import patient_database
 
 from zart_server.domain.model import PauseScope
@@ -73,15 +74,15 @@ class Slow:
     ],
     ids=["judge", "judge to the end", "write judged", "ask of each"],
 )
-async def test_a_transaction_outlives_it(store: Database, ask: object) -> None:
-    assert callable(ask)
-    async with store.transaction() as tx:
+@pytest.mark.usefixtures("store")
+async def test_a_transaction_outlives_it(
+    zart_database: str, ask: Callable[[Tx, Slow], Awaitable[object]]
+) -> None:
+    async def asking(tx: Tx) -> object:
         await refresh_rules(tx)
-        await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '1s'")
+        return await ask(tx, Slow())
 
-        await ask(tx, Slow())
-
-        assert await tx.fetchval("SELECT 1") == 1
+    await outlived(zart_database, asking)
 
 
 class Changing:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from breaking import breaker
+from outliving import outlived
 from patient import patient_database
 from rig import Rig
 
@@ -15,7 +16,7 @@ from zart_server.domain.dispatch import Failed, Outcome
 from zart_server.domain.fingerprint import NEWEST, fingerprint
 from zart_server.domain.model import ReportStatus, StepError
 from zart_server.engine.background.failure_counting import FailureCounting
-from zart_server.engine.dispatch.outcome_batch import find_batch
+from zart_server.engine.dispatch.outcome_batch import Recorded, find_batch
 from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.store.breaking.counts import FailedAttempt
 from zart_server.store.connection import Tx
@@ -23,7 +24,6 @@ from zart_server.store.db import Database
 
 MANY = 900
 LONG_TEXT = "0xdeadbeef:1 " * 1_000  # more than a millisecond
-SILENCE = "SET LOCAL idle_in_transaction_session_timeout = '1s'"
 NOW = datetime.now(UTC)
 
 
@@ -54,13 +54,13 @@ async def counted(
     return (*found.counts.values(), *found.young.values(), *last)
 
 
-async def test_a_look_of_breakers_outlives_them(rig: Rig, store: Database) -> None:
+async def test_a_look_of_breakers_outlives_them(rig: Rig, zart_database: str) -> None:
     failed = await attempts(rig)
     group = fingerprint("E", failed[0].error_message or "", NEWEST).error_group_id
     await breaker(rig.client, error_group_id=group)
-    failures = FailureCounting()
-    async with store.transaction() as tx:
-        await tx.execute(SILENCE)
+
+    async def look(tx: Tx) -> None:
+        failures = FailureCounting()
         assert await counted(failures, tx, failed) == (MANY, 2, 0)
 
         begun = time.thread_time()
@@ -72,6 +72,8 @@ async def test_a_look_of_breakers_outlives_them(rig: Rig, store: Database) -> No
             0,
             7,
         )
+
+    await outlived(zart_database, look)
 
 
 async def test_a_look_goes_by_the_breakers_as_they_are(rig: Rig, store: Database) -> None:
@@ -94,7 +96,7 @@ async def test_a_look_goes_by_the_breakers_as_they_are(rig: Rig, store: Database
     assert await count() == ()
 
 
-async def test_a_thousand_deaths_are_recorded(rig: Rig, store: Database) -> None:
+async def test_a_thousand_deaths_are_recorded(rig: Rig, zart_database: str) -> None:
     await rig.start("x", {f"s{n}": () for n in range(MANY)}, handler="h")
     tasks = await rig.lease(MANY)
     outcomes = [
@@ -105,9 +107,10 @@ async def test_a_thousand_deaths_are_recorded(rig: Rig, store: Database) -> None
         )
         for n, task in enumerate(tasks)
     ]
-    async with store.transaction() as tx:
-        await tx.execute(SILENCE)
-        done = await record_in_general(tx, await find_batch(tx, outcomes))
 
+    async def record(tx: Tx) -> Recorded:
+        return await record_in_general(tx, await find_batch(tx, outcomes))
+
+    done = await outlived(zart_database, record)
     assert set(done.statuses.values()) == {ReportStatus.RECORDED}
     assert await rig.db.fetchval("SELECT count(*) FROM zart.dead_steps") == MANY
