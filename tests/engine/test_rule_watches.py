@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import pytest
+from ports import free_port
 from rig import Rig, eventually
 
 import zart
@@ -112,7 +113,7 @@ async def test_a_watch_goes_on_where_its_server_stops(zart_database: str, rig: R
     await rig.start("x", {"a": ()})
     [task] = await rig.lease(1, lease_duration=3600)
     async with AsyncExitStack() as stack:
-        with serving(zart_database) as first:
+        with serving(zart_database, listen=f"127.0.0.1:{free_port()}") as first:
             client = await stack.enter_async_context(zart.connect(first.address))
             paused = await client.pause(task_name="t")
             seen = Seen(client, paused.rule_id, "drained")
