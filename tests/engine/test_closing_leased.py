@@ -16,8 +16,10 @@ LEASED = """
     SELECT rule_key, 1000000 + n, 0, 1, 0 FROM zart.pause_releases, generate_series(1, $1) n
 """
 STANDING = "SELECT count(*) FROM zart.released_steps WHERE token_until IS NULL"
+# For this session: others may wait for each other a moment.
 WAITING = """SELECT pid, query_start FROM pg_stat_activity
-    WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+    WHERE wait_event_type = 'Lock' AND datname = current_database()
+        AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"""
 WENT = "SELECT released_steps FROM zart.pause_releases"
 
 
