@@ -12,7 +12,7 @@ from rig import Rig
 
 from zart.testing.server import ServerUnderTest
 from zart_server.domain.error_kinds import ErrorKind
-from zart_server.domain.errors import StoreUnavailable
+from zart_server.domain.errors import StoreConflict, StoreUnavailable
 from zart_server.domain.fingerprint import NEWEST, fingerprint
 from zart_server.domain.model import StepError
 
@@ -56,7 +56,7 @@ async def turn(server: ServerUnderTest) -> float:
     """
     regrouping = server.running.runtime.regrouping
     for _ in range(3):
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreConflict, StoreUnavailable):
             return await on(server, regrouping.turn())
     return await on(server, regrouping.turn())
 

@@ -182,8 +182,7 @@ async def test_nobody_who_operates_waits_for_what_it_waits_for(
     for name in "xy":
         await die(rig, name, "M")
     async with rig.locked(*new_kind("M")):
-        one_turn = on(zart_server, zart_server.running.runtime.regrouping.turn())
-        regrouping = asyncio.create_task(one_turn)
+        regrouping = asyncio.create_task(turn(zart_server))
         await rig.until_waiting()
         await rig.client.retry_step("x", "a")
         await rig.client.restart("y")
