@@ -29,7 +29,7 @@ async def test_a_released_attempt_does_not_count(rig: Rig) -> None:
 
 async def test_the_server_enforces_the_time_limit_of_an_attempt(rig: Rig) -> None:
     await rig.start("x", {"a": ()}, timeout=0.3, retry=zart.Retry(max_attempts=1))
-    task = await rig.lease_one("a", lease_duration=5)  # until it is extended to the end of its time
+    task = await rig.lease_one("a", lease_duration=5)  # in which it is extended
     lease = zart.Lease(task.task_id, task.lease_token)
 
     async def timed_out() -> bool:
