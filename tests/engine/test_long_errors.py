@@ -98,7 +98,7 @@ async def test_a_look_goes_by_the_breakers_as_they_are(rig: Rig, store: Database
 
 async def test_a_thousand_deaths_are_recorded(rig: Rig, zart_database: str) -> None:
     await rig.start("x", {f"s{n}": () for n in range(MANY)}, handler="h")
-    tasks = await rig.lease(MANY)
+    tasks = await rig.lease(MANY, lease_duration=3600)
     outcomes = [
         Outcome(
             task.task_id,
