@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from rig import LONG, Rig, until_polled
-from waiting import GIVE_UP, eventually
+from waiting import GIVE_UP, eventually, until
 
 from zart.testing.server import ServerUnderTest
 from zart_server.engine.background.maintenance import _until_due
@@ -99,35 +101,45 @@ class Telling(DueSoon):
         return lane == A and due_in > 0
 
 
+@contextlib.asynccontextmanager
+async def waited_for(server: ServerUnderTest, rig: Rig) -> AsyncIterator[None]:
+    """Have a task that is due much later, and one call that waits for it and does nothing else."""
+    await rig.start(str(uuid.uuid4()), {"a": ()})
+    await rig.db.execute("UPDATE zart.queue SET not_before = now() + interval '1 hour'")
+    polling = asyncio.create_task(rig.lease(wait=LONG))
+    await until_polled(server)
+    yield
+    polling.cancel()
+    await asyncio.wait([polling])
+    line = server.running.runtime.dispatch.long_polls._waiting
+    await until(lambda: not list(line))
+
+
 async def test_no_turn_is_hastened_by_tasks_of_which_calls_are_woken_anyway(
     standing: ServerUnderTest, rig: Rig
 ) -> None:
     maintenance, loop = standing.running.runtime.maintenance, standing.loop
-    await rig.start("x", {"a": ()})
-    await rig.db.execute("UPDATE zart.queue SET not_before = now() + interval '1 hour'")
-    polling = asyncio.create_task(rig.lease(wait=LONG))
-    await until_polled(standing)
 
     async def look() -> tuple[bool, bool]:
         """Return whether a look leaves the task to others, and whether it was not due by then."""
-        due = "clock_timestamp() + interval '0.99 s'"
-        await rig.db.execute(f"UPDATE zart.queue SET not_before = {due}")
-        turn = asyncio.run_coroutine_threadsafe(maintenance.turn(), loop)
-        pause = await asyncio.wrap_future(turn)
-        is_due_later = "SELECT min(not_before) > clock_timestamp() FROM zart.queue"
-        return pause == 1.0, await rig.db.fetchval(is_due_later)
+        async with waited_for(standing, rig):
+            due = "clock_timestamp() + interval '0.99 s'"
+            await rig.db.execute(f"UPDATE zart.queue SET not_before = {due}")
+            turn = asyncio.run_coroutine_threadsafe(maintenance.turn(), loop)
+            pause = await asyncio.wrap_future(turn)
+            is_due_later = "SELECT min(not_before) > clock_timestamp() FROM zart.queue"
+            return pause == 1.0, bool(await rig.db.fetchval(is_due_later))
 
     async def is_left_to_others() -> bool:
         seen = (False, False)
         async with asyncio.timeout(GIVE_UP):
-            while not seen[1]:  # of what is due nothing is told
+            while not seen[1]:  # a look at what is due tells nothing of this
                 seen = await look()
         return seen[0]
 
     assert not await is_left_to_others()
     maintenance._due_soon = Telling(standing.running.runtime.dispatch.long_polls)
     await eventually(is_left_to_others)
-    polling.cancel()
 
 
 @pytest.mark.parametrize(
