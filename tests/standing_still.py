@@ -26,8 +26,10 @@ _STAND_STILL = """
 async def standing_still(rig: Rig, after: str) -> AsyncIterator[None]:
     """Have transactions stand still after this until the context is left: ``INSERT ON zart.queue``."""
     await rig.db.execute(_STAND_STILL.format(after))
-    yield
-    await rig.db.execute("SELECT pg_advisory_unlock(4242)")
+    try:
+        yield
+    finally:
+        await rig.db.execute("SELECT pg_advisory_unlock(4242)")
 
 
 async def until_standing_still(rig: Rig) -> None:
