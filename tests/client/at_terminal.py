@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -71,15 +71,24 @@ class Terminal:
         """Run the command, in this process; gives its exit code and all that was seen."""
         end, terminal = pty.openpty()
         person = _Person(end, answer, self.meanwhile)
-        with pytest.MonkeyPatch.context() as patch:
+        try:
+            code = self._run(terminal, arguments)
+        finally:  # what the person has met comes first: who has left is why the command failed
+            seen = person.seen()
+        return code, seen
+
+    def _run(self, terminal: int, arguments: Sequence[str]) -> int:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            os.fdopen(terminal, closefd=False) as typed,
+            os.fdopen(terminal, "w") as shown,
+        ):
             for name, value in ENVIRONMENT.items():
                 patch.setenv(name, value)
-            with os.fdopen(terminal, closefd=False) as typed, os.fdopen(terminal, "w") as shown:
-                patch.setattr(sys, "stdin", typed)
-                patch.setattr(sys, "stdout", shown)
-                patch.setattr(sys, "stderr", shown)
-                code = main(["--address", self.address, *arguments])
-        return code, person.seen()
+            patch.setattr(sys, "stdin", typed)
+            patch.setattr(sys, "stdout", shown)
+            patch.setattr(sys, "stderr", shown)
+            return main(["--address", self.address, *arguments])
 
     def words(self, *arguments: str) -> list[str]:
         """Return the words of the command, for a process of its own."""

@@ -22,13 +22,13 @@ def number_of(choices: Any, name: str, field: str) -> Any:  # noqa: ANN401 - an 
     return numbers[wanted]
 
 
-def numbers_of(choices: Any, names: Iterable[str], field: str) -> list[Any]:  # noqa: ANN401 - as above
+def numbers_of(choices: Any, names: Iterable[str], field: str) -> list[Any]:  # noqa: ANN401 - an enum of the protos
     """Encode several of the choices. Raises ValueError, and TypeError for one text."""
     return [number_of(choices, name, field) for name in several(names)]
 
 
 @functools.cache
-def _numbers(choices: Any) -> Mapping[str, int]:  # noqa: ANN401 - as above
+def _numbers(choices: Any) -> Mapping[str, int]:  # noqa: ANN401 - an enum of the protos
     prefix = choices.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
     return {
         each.name.removeprefix(prefix): each.number

@@ -62,7 +62,7 @@ class LeaseSweeps(BackgroundLoop):
     """The sweep of expired leases of one server."""
 
     def __init__(self, db: Database, tally: Tally) -> None:
-        super().__init__("sweeping expired leases", first=0.1)
+        super().__init__("sweeping expired leases", first=0.0)
         self._db = db
         self._tally = tally
         self._looks = ExpiredLooks()

@@ -20,9 +20,8 @@ _AGAIN = 1.0  # seconds until the next turn after one that failed
 class BackgroundLoop(abc.ABC):
     """Takes turns for as long as its server runs, whatever goes wrong in one of them.
 
-    ``name`` is told in logs and metrics. The first turn is after ``first`` seconds; None: once it
-    is kicked. Loops begin one after another, each at a time of its own: so a server that starts, or
-    is idle, has one connection at work for all of them, not one for each.
+    ``name`` is told in logs and metrics. The first turn is ``first`` seconds after its start; None:
+    once it is kicked.
     """
 
     def __init__(self, name: str, first: float | None) -> None:
@@ -40,8 +39,10 @@ class BackgroundLoop(abc.ABC):
     async def turn(self) -> float | None:
         """Do what is to be done; return the seconds until the next turn, None: once kicked."""
 
-    def start(self) -> None:
-        """Begin the loop."""
+    def start(self, after: float = 0.0) -> None:
+        """Begin the loop; so many seconds later, unless it is kicked."""
+        if self._first is not None:
+            self._first += after
         self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self) -> None:

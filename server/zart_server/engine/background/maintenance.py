@@ -51,7 +51,7 @@ class Maintenance(BackgroundLoop):
     def __init__(
         self, db: Database, dispatch: Dispatch, due_soon: DueSoon, watches: Watches
     ) -> None:
-        super().__init__("maintenance", first=0.2)
+        super().__init__("maintenance", first=0.0)
         self._db = db
         self._dispatch = dispatch
         self._due_soon = due_soon

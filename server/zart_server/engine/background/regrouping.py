@@ -54,7 +54,7 @@ class Regrouping(BackgroundLoop):
     """The bringing into use of the newest version of the fingerprint, as one server does it."""
 
     def __init__(self, db: Database) -> None:
-        super().__init__("the regrouping of errors", first=0.4)
+        super().__init__("the regrouping of errors", first=0.0)
         self._db = db
         self._after = -1  # the kind that was looked at last, once the newest version is in use
 

@@ -96,7 +96,7 @@ class Retention(BackgroundLoop):
     """The removal of what has been kept for long enough, as one server does it."""
 
     def __init__(self, db: Database, kept: Kept) -> None:
-        super().__init__("the removal of what has ended", first=0.6)
+        super().__init__("the removal of what has ended", first=0.0)
         self._db = db
         self._kept = kept
         self._executions = PieceSize()

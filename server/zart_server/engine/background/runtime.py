@@ -29,6 +29,10 @@ from zart_server.store.db import Database
 from zart_server.store.due import DueLane
 from zart_server.store.notifications import Notifications
 
+# Seconds between the begins of two loops. Most take a turn each second: at once, each would take a
+# connection of its own.
+_APART = 0.05
+
 
 class Runtime:
     """Everything that runs besides the calls. No fact is kept in it: a crash loses nothing."""
@@ -90,17 +94,8 @@ class Runtime:
         """Start liveness checks, notifications, maintenance, the sweeps, breakers and batches."""
         self.db.liveness.start()
         self._notifications.start()
-        self.lease_sweeps.start()
-        self.rule_looks.start()
-        self.maintenance.start()
-        self.sweeps.start()
-        self.drains.start()
-        self.telling.start()
-        self.breakers.start()
-        self.releases.start()
-        self.batches.start()
-        self.retention.start()
-        self.regrouping.start()
+        for place, loop in enumerate(self.loops):
+            loop.start(place * _APART)
 
     def drain(self) -> None:
         """Lease no more tasks and end the watches; reports are still accepted."""
