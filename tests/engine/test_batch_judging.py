@@ -98,3 +98,62 @@ async def test_nothing_is_done_that_cannot_be_judged(
                 await hand.turn()
     assert (batch.pause_cause, batch.counts.done) == ("MAX_FAILURES", 1)
     assert "a batch waits until its failures can be counted" in caplog.text
+
+
+async def until_refused(rig: Rig, hand: ByHand, batch_id: str) -> Batch:
+    """Take turns until a batch is paused, none of which is to count once something was refused."""
+    async with asyncio.timeout(GIVE_UP):
+        await hand.turn()
+        while (batch := await rig.client.get_batch(batch_id)).status == "RUNNING":
+            if batch.counts.refused:
+                hand.here.judge_at = math.inf
+            await hand.turn()
+    return batch
+
+
+@pytest.mark.parametrize("is_another", [False, True])
+async def test_what_died_before_it_was_resumed_makes_no_room_between_two_counts(
+    rig: Rig,
+    zart_server: ServerUnderTest,
+    is_another: bool,  # noqa: FBT001 - whether another server goes on with it
+) -> None:
+    await dead_steps(rig.client, 40)
+    async with by_hand(zart_server) as first, by_hand(zart_server) as second:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), everything=True, canary=10, max_failures=3
+        )
+        await until_paused(rig, first, created.batch_id)
+        assert await fail_all(rig.client) == 10
+        # Those that are left are retried by somebody: it is not to do these again.
+        for n in range(40):
+            await rig.client.retry_step(f"x-{n}", "a")
+        assert await fail_all(rig.client) == 40
+        await rig.client.resume_batch(created.batch_id)
+        assert await failures_before(rig) == 10
+        hand = second if is_another else first
+        if not is_another:
+            hand.here.judge_at = math.inf  # it has counted before that
+        batch = await until_refused(rig, hand, created.batch_id)
+    assert (batch.pause_cause, batch.counts.refused) == ("MAX_FAILURES", 3)
+
+
+async def test_another_number_of_failures_to_bear_is_judged_anew(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of more than it bore, no more was counted."""
+    monkeypatch.setattr(batch_judging, "_AT_ONCE", 2)
+    await dead_steps(rig.client, 12)
+    async with by_hand(zart_server) as hand:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), everything=True, canary=6, max_failures=2
+        )
+        await until_paused(rig, hand, created.batch_id)
+        await rig.client.resume_batch(created.batch_id)
+        assert await fail_all(rig.client) == 6
+        judged = batch_judging.Judged(2, 0, 2)  # but nothing was done by that yet
+        hand.here.judged, hand.here.judge_at = judged, math.inf
+        await rig.client.update_batch(created.batch_id, max_failures=7)
+        async with asyncio.timeout(GIVE_UP):
+            while (batch := await rig.client.get_batch(created.batch_id)).counts.done == 6:
+                await hand.turn()
+    assert batch.counts.done == 7

@@ -23,11 +23,13 @@ _AT_ONCE = EXACT_OUTCOMES  # items in a look
 class Judged(NamedTuple):
     """How many items ended badly again, counted before the batch is locked; None: it bears them.
 
-    ``failures_before``: as they were when the count began; ``seconds``: that it took.
+    It is judged by until the next count. ``failures_before`` and ``max_failures``: as they were
+    when it was counted; ``seconds``: that it took.
     """
 
     dead: int | None = None
     failures_before: int = 0
+    max_failures: int | None = None
     seconds: float = 0.0
 
 
@@ -70,35 +72,50 @@ async def count_on(db: Database, batch_key: int, so_far: DeadAgain) -> Judged | 
     if so_far.after and not is_enough:
         return None
     so_far.after = 0
-    return Judged(so_far.dead, so_far.failures_before, so_far.seconds)
+    most = row.batch.pace.max_failures
+    return Judged(so_far.dead, so_far.failures_before, most, so_far.seconds)
 
 
 def is_unjudged(row: BatchRow, judged: Judged | None) -> bool:
-    """Return whether a batch has to be judged before anything is done, since it was resumed.
+    """Return whether a batch has to be judged before anything is done.
 
-    Those of its failures that do not count are not counted yet, and not by this judgement.
+    Since the last judgement it was resumed, or bears another number, or another server has counted.
     """
-    if row.batch.pace.max_failures is None or row.failures_before != UNCOUNTED:
+    most = row.batch.pace.max_failures
+    if most is None or row.batch.operation.kind.is_to_fail:
         return False
-    return judged is None or judged.dead is None or judged.failures_before != UNCOUNTED
+    if judged is None or judged.dead is None:
+        return True
+    return (judged.failures_before, judged.max_failures) != (row.failures_before, most)
 
 
-async def failures_left(tx: Tx, row: BatchRow, judged: Judged | None) -> int | None:
-    """Return how many failures more a batch bears, as far as is known; None: any number.
+class FailuresLeft(NamedTuple):
+    """How many failures more a batch bears, as far as is known; None: any number.
+
+    ``judged``: what the pieces until the next count are judged by.
+    """
+
+    bearable: int | None
+    judged: Judged | None
+
+
+async def failures_left(tx: Tx, row: BatchRow, judged: Judged | None) -> FailuresLeft:
+    """Return how many failures more a batch bears that is not unjudged.
 
     What had failed when it was resumed does not count. Where that has completed since, it does not
     make room for others.
     """
     if row.batch.pace.max_failures is None:
-        return None
+        return FailuresLeft(None, judged)
     if judged is None or judged.dead is None:
-        return _left_of(row, 0)
+        return FailuresLeft(_left_of(row, 0), judged)
+    left = _left_of(row, judged.dead)
     failures = row.batch.counts.refused + judged.dead
-    is_less = failures < row.failures_before or row.failures_before == UNCOUNTED
-    if is_less and judged.failures_before == row.failures_before:
+    if failures < row.failures_before or row.failures_before == UNCOUNTED:
         await set_failures_before(tx, row.batch_key, failures)
-        return row.batch.pace.max_failures
-    return _left_of(row, judged.dead)
+        judged = judged._replace(failures_before=failures)
+        return FailuresLeft(row.batch.pace.max_failures, judged)
+    return FailuresLeft(left, judged)
 
 
 def _left_of(row: BatchRow, dead: int) -> int:

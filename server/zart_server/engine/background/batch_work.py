@@ -61,7 +61,8 @@ class Progress(NamedTuple):
     ``last_item`` is the one after which the next piece begins, 0: it was the end; ``left`` how many
     items are to be tried again, since others had locked their executions; ``is_over``: nothing is
     left to do before somebody acts; ``is_unjudged``: nothing is done before its failures are
-    counted; ``traced``: what is over, if the batch belongs to a trace.
+    counted; ``judged``: what it was judged by, as that holds for the next piece; ``traced``: what
+    is over, if the batch belongs to a trace.
     """
 
     passed: int = 0
@@ -71,6 +72,7 @@ class Progress(NamedTuple):
     is_over: bool = False
     is_preparing: bool = False
     is_unjudged: bool = False
+    judged: Judged | None = None
     traced: DoneItems | None = None
     has_pace: bool = False
 
@@ -78,8 +80,9 @@ class Progress(NamedTuple):
 class Asked(NamedTuple):
     """What is wanted of a piece: items after one, at most so many; or so many executions prepared.
 
-    ``judged`` says whether there are too many failures. ``refusal``: the item ``refused_item`` is
-    refused for that if it is alone, or a batch cancelled that is being prepared.
+    ``judged`` says whether there are too many failures, by the last count. ``refusal``: the item
+    ``refused_item`` is refused for that if it is alone, or a batch cancelled that is being
+    prepared.
     """
 
     after: int
@@ -159,7 +162,7 @@ async def _do(
     row, batch = taken.row, taken.row.batch
     if is_unjudged(row, asked.judged):
         return Progress(is_unjudged=True)
-    bearable = await failures_left(tx, row, asked.judged)
+    bearable, judged = await failures_left(tx, row, asked.judged)
     if bearable is not None and bearable <= 0:
         await set_paused(tx, row.batch_key, BatchPauseCause.MAX_FAILURES)
         await _record(tx, OperationKind.PAUSE_BATCH, batch)
@@ -171,7 +174,7 @@ async def _do(
     limit = min(bound for bound in bounds if bound is not None)
     if limit <= 0:
         wait = seconds_until_next(taken.credit or 0.0, batch.pace.rate_per_second or 1.0)
-        return Progress(last_item=asked.after, wait=wait, has_pace=True)
+        return Progress(last_item=asked.after, wait=wait, judged=judged, has_pace=True)
     pending = await pending_items(tx, row.batch_key, asked.after, limit)
     items, others = one_of_each_execution(pending)
     tried += items
@@ -189,6 +192,7 @@ async def _do(
         last_item=others[0].item_no - 1 if others else last_item,
         left=len(items) - len(done),
         is_over=status is not BatchStatus.RUNNING,
+        judged=judged,
         traced=traced,
         has_pace=taken.credit is not None,
     )

@@ -64,7 +64,7 @@ class _Here:
     not_before: float = 0.0
     judge_at: float = 0.0
     dead_again: DeadAgain = field(default_factory=DeadAgain)
-    judged: Judged | None = None  # for a piece that did not get through
+    judged: Judged | None = None  # by the last count
     failed: int = 0  # times that one item, or what is being prepared, failed as nothing should
     failed_item: int | None = None  # which; None: what is being prepared
     refusal: Refusal | None = None  # for which that is refused if it is alone in the next piece
@@ -143,25 +143,21 @@ class Batches(BackgroundLoop):
 
     async def _go_on(self, key: int, here: _Here) -> None:
         """Do one piece of a batch, and note when the next is to be done."""
-        judged, here.judged = here.judged, None
         begun = time.monotonic()
         try:
-            if judged is None and time.monotonic() >= here.judge_at:
-                judged = await self._judge(key, here)
-                if judged is None:
-                    return
+            if begun >= here.judge_at and not await self._judge(key, here):
+                return
             asked = Asked(
                 here.last_item,
                 here.limit,
                 here.executions,
-                judged,
+                here.judged,
                 here.refusal,
                 here.failed_item,
             )
             begun = time.monotonic()  # of the piece
             progress = await work_on(self._db, key, asked, self._refusal_of)
         except Exception as error:
-            here.judged = judged  # to judge it anew takes long, and what failed is tried again
             item, why = (
                 (error.item_no, error.why) if isinstance(error, ItemFailed) else (None, error)
             )
@@ -173,8 +169,6 @@ class Batches(BackgroundLoop):
                 return
             raise why from None
         now = time.monotonic()
-        if judged is not None:
-            here.judge_at = now + max(_JUDGE_EVERY, judged.seconds * _JUDGE_SHARE)
         if progress is None or progress.is_over:
             here.not_before = now + _TICK
         else:
@@ -185,19 +179,24 @@ class Batches(BackgroundLoop):
             finally:
                 self._told += time.monotonic() - now
 
-    async def _judge(self, key: int, here: _Here) -> Judged | None:
-        """Count some of a batch's failures; return what to judge by, None: that is not all yet.
+    async def _judge(self, key: int, here: _Here) -> bool:
+        """Count some of a batch's failures; return whether that is all of them.
 
         Until then nothing of it is done here, and what could not be counted is tried again.
         """
         try:
-            return await count_on(self._db, key, here.dead_again)
+            judged = await count_on(self._db, key, here.dead_again)
         except (StoreConflict, OperationTimeout) as error:
             self.count(error)
             _log.warning("a batch waits until its failures can be counted: %s", error.message)
             here.dead_again.limit = max(1, here.dead_again.limit // 4)
             here.not_before = time.monotonic() + _TICK
-            return None
+            return False
+        if judged is None:
+            return False
+        here.judged = judged
+        here.judge_at = time.monotonic() + max(_JUDGE_EVERY, judged.seconds * _JUDGE_SHARE)
+        return True
 
     @staticmethod
     def _note_defect(here: _Here, item: int | None) -> None:
@@ -245,6 +244,7 @@ class Batches(BackgroundLoop):
         if progress.is_unjudged:
             here.judge_at = 0.0
             return
+        here.judged = progress.judged or here.judged
         here.has_pace = progress.has_pace
         if progress.wait:
             # Its pace may be another one by then: it is looked at again in a moment.
