@@ -4,9 +4,8 @@
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
-FROM zart.batches
-WHERE batch_id = ANY($1::text[]);
+    created_at, started_at, completed_at, going_since, passed_before, traceparent,
+    statement_timestamp() AS now FROM zart.batches WHERE batch_id = ANY($1::text[]);
 
 -- store/batches/rows.py: is_being_prepared
 -- Return whether a batch may still get items; no batch does not.
@@ -19,9 +18,8 @@ SELECT EXISTS (SELECT FROM zart.batches WHERE batch_id = $1 AND NOT is_prepared 
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
-FROM zart.batches
-WHERE batch_key = $1;
+    created_at, started_at, completed_at, going_since, passed_before, traceparent,
+    statement_timestamp() AS now FROM zart.batches WHERE batch_key = $1;
 
 -- store/batches/rows.py: ids_of
 -- Return some of the ids that a batch was created with.
@@ -42,8 +40,8 @@ WITH found AS (
         SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
             prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
             canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-            created_at, started_at, completed_at, traceparent, statement_timestamp() AS now
-        FROM zart.batches
+            created_at, started_at, completed_at, going_since, passed_before, traceparent,
+            statement_timestamp() AS now FROM zart.batches
         WHERE (batches.status, batch_key) < (s.status, $2::bigint)
             AND batches.status = s.status
         ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b

@@ -22,7 +22,8 @@ SELECT FROM zart.batches WHERE batch_key = $1 FOR NO KEY UPDATE;
 SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
+    created_at, started_at, completed_at, going_since, passed_before, traceparent,
+    statement_timestamp() AS now, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
             ELSE credit + rate_per_second * COALESCE(
                     EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END) END AS left
 FROM zart.batches
@@ -37,6 +38,8 @@ UPDATE zart.batches SET done = done + $1, refused = refused + $2,
     credit = COALESCE($3, credit), credit_at = $4::timestamptz,
     canary_left = canary_left - $1 - $2,
     started_at = COALESCE(started_at, statement_timestamp()),
+    going_since = COALESCE(going_since, statement_timestamp()),
+    passed_before = COALESCE(passed_before, done + refused + $1 + $2),
     status = $5::text, pause_cause = COALESCE($6::text, ''),
     completed_at = CASE WHEN $5 = 'completed' THEN statement_timestamp() END
 WHERE batch_key = $7;
@@ -50,6 +53,7 @@ UPDATE zart.batches SET status = 'paused', pause_cause = $2 WHERE batch_key = $1
 -- Have it go on.
 -- Locks: batches.
 UPDATE zart.batches SET pause_cause = '', failures_before = $2,
+    going_since = NULL, passed_before = NULL,
     status = CASE WHEN is_prepared THEN 'running' ELSE 'preparing' END,
     canary_left = CASE WHEN pause_cause <> 'canary' THEN canary_left END
 WHERE batch_key = $1;
@@ -75,6 +79,9 @@ UPDATE zart.batches SET max_failures = $3,
             ELSE credit + rate_per_second * COALESCE(
                     EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END))) END,
     credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
+    going_since = CASE WHEN rate_per_second IS NOT DISTINCT FROM $2 THEN going_since END,
+    passed_before = CASE WHEN rate_per_second IS NOT DISTINCT FROM $2
+    THEN passed_before END,
     rate_per_second = $2::float8
 WHERE batch_key = $1;
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -31,7 +31,8 @@ from zart_server.store.statement import Statement
 COLUMNS = """batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, traceparent, statement_timestamp() AS now"""
+    created_at, started_at, completed_at, going_since, passed_before, traceparent,
+    statement_timestamp() AS now"""
 
 UNCOUNTED = -1  # failures from before a batch was resumed, of too many items to count them then
 
@@ -55,6 +56,7 @@ class BatchRow:
         cause, until = row["pause_cause"], row["prepared_until"]
         pace = Pace(row["rate_per_second"], row["canary"], row["max_failures"])
         counts = Counts(row["selected"], row["done"], row["refused"])
+        going = _Going(row["going_since"], row["passed_before"] or 0)
         status = BatchStatus(row["status"])
         return cls(
             row["batch_key"],
@@ -82,7 +84,7 @@ class BatchRow:
                 started_at=row["started_at"],
                 completed_at=row["completed_at"],
                 expected_end_at=_expected_end(
-                    status, counts, pace.rate_per_second, row["started_at"], row["now"]
+                    status, counts, pace.rate_per_second, going, row["now"]
                 ),
             ),
         )
@@ -95,21 +97,27 @@ def _selection(values: Mapping[str, Any]) -> Selection:
     )
 
 
+class _Going(NamedTuple):
+    """Since when a batch goes as it does now, and how many items were done or refused by then.
+
+    Since None: it has done nothing yet since it began or was resumed, or its pace was changed.
+    """
+
+    since: datetime | None
+    passed: int
+
+
 def _expected_end(
-    status: BatchStatus,
-    counts: Counts,
-    rate: float | None,
-    started_at: datetime | None,
-    now: datetime,
+    status: BatchStatus, counts: Counts, rate: float | None, going: _Going, now: datetime
 ) -> datetime | None:
     """Return when a batch will be done if it goes on as it does, to the second."""
     if status is not BatchStatus.RUNNING:
         return None
     if rate is None:
-        passed = counts.done + counts.refused
-        if started_at is None or not passed or now <= started_at:
+        passed = counts.done + counts.refused - going.passed
+        if going.since is None or passed <= 0 or now <= going.since:
             return None
-        rate = passed / (now - started_at).total_seconds()
+        rate = passed / (now - going.since).total_seconds()
     try:
         return (now + timedelta(seconds=counts.left / rate)).replace(microsecond=0)
     except OverflowError:

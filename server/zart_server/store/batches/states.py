@@ -69,6 +69,8 @@ _ADVANCE = Statement(
         credit = COALESCE(:credit, credit), credit_at = :taken_at::timestamptz,
         canary_left = canary_left - :done - :refused,
         started_at = COALESCE(started_at, statement_timestamp()),
+        going_since = COALESCE(going_since, statement_timestamp()),
+        passed_before = COALESCE(passed_before, done + refused + :done + :refused),
         status = :status::text, pause_cause = COALESCE(:cause::text, ''),
         completed_at = CASE WHEN :status = 'completed' THEN statement_timestamp() END
     WHERE batch_key = :batch_key
@@ -85,7 +87,11 @@ async def advance(
     status: BatchStatus,
     cause: BatchPauseCause | None = None,
 ) -> None:
-    """Add to the totals of a batch, take from its credit, and set what it is by that."""
+    """Add to the totals of a batch, take from its credit, and set what it is by that.
+
+    How fast it goes is told from then on: from the first piece since it began, was resumed, or has
+    another pace, whichever server did that.
+    """
     credit = None if taken.credit is None else taken.credit - done - refused
     await tx.execute(
         _ADVANCE.text,
@@ -118,6 +124,7 @@ async def set_going(tx: Tx, batch_key: int, failures: int) -> None:
     await tx.execute(
         """
         UPDATE zart.batches SET pause_cause = '', failures_before = $2,
+            going_since = NULL, passed_before = NULL,
             status = CASE WHEN is_prepared THEN 'running' ELSE 'preparing' END,
             canary_left = CASE WHEN pause_cause <> 'canary' THEN canary_left END
         WHERE batch_key = $1
@@ -158,6 +165,9 @@ async def change_pace(tx: Tx, batch_key: int, rate: float | None, max_failures: 
             credit = CASE WHEN rate_per_second IS NULL OR $2::float8 IS NULL THEN 1
                 ELSE GREATEST(0, LEAST(GREATEST($2, 1), {CREDIT})) END,
             credit_at = CASE WHEN credit_at IS NOT NULL THEN statement_timestamp() END,
+            going_since = CASE WHEN rate_per_second IS NOT DISTINCT FROM $2 THEN going_since END,
+            passed_before = CASE WHEN rate_per_second IS NOT DISTINCT FROM $2
+                THEN passed_before END,
             rate_per_second = $2::float8
         WHERE batch_key = $1
         """,
