@@ -21,6 +21,7 @@ from zart_server.domain.operations import Refusal
 from zart_server.engine.operations.create_batch import create_batch
 from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.counting import count_items
+from zart_server.store.batches.everything import find_all
 from zart_server.store.batches.items import list_items, pending_items, write_results
 from zart_server.store.batches.made import count_dead_again, count_outcomes
 from zart_server.store.batches.rows import (
@@ -30,7 +31,6 @@ from zart_server.store.batches.rows import (
     lock_batch,
     read_batch,
 )
-from zart_server.store.batches.selecting import find_all
 from zart_server.store.batches.states import (
     advance,
     batches_at_work,
@@ -134,6 +134,9 @@ async def selecting_for_a_batch(tx: Explained) -> None:
         assert following is not None
         now = await tx.sql.fetchval("SELECT clock_timestamp()")
         assert await count_items(tx.tx, kind, found, now) or kind is BatchKind.RETRY_STEP
+        _, following = await find_all(tx.tx, kind, following, _ITEMS)  # amid all of them
+        assert following is not None
+        await find_all(tx.tx, kind, [3, *following[1:]], _ITEMS)  # as former servers began
 
 
 @scenario(20)

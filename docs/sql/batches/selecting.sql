@@ -13,26 +13,6 @@ LEFT JOIN LATERAL (
     ORDER BY run_number DESC LIMIT 1) r ON true
 ORDER BY w.n;
 
--- store/batches/selecting.py: find_all (by status all)
--- Return a piece of all executions, or of those with dead steps, and where the next begins.
--- Locks: nothing.
--- Parameters: status=$1, after=$2, after_key=$3, limit=$4.
-SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
-WHERE is_current AND (status, listed_at, execution_key)
-    > ($1::text, $2::text::timestamptz, $3::bigint)
-    AND (status, listed_at, execution_key) <= ($1, 'infinity', 0)
-ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
-
--- store/batches/selecting.py: find_all (by status those with dead steps)
--- Return a piece of all executions, or of those with dead steps, and where the next begins.
--- Locks: nothing.
--- Parameters: status=$1, after=$2, after_key=$3, limit=$4.
-SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
-WHERE CASE WHEN is_current THEN dead_steps ELSE 0 END > 0 AND (status, listed_at, execution_key)
-    > ($1::text, $2::text::timestamptz, $3::bigint)
-    AND (status, listed_at, execution_key) <= ($1, 'infinity', 0)
-ORDER BY status, listed_at, execution_key LIMIT $4::bigint;
-
 -- store/batches/selecting.py: insert_items (insert steps)
 -- Write down a piece as items, and return how many the batch has by then.
 -- Locks: batches, which the caller has locked.

@@ -9,11 +9,11 @@ from typing import TypeAlias
 from zart_server.domain.batches import MOST_ITEMS, Batch, BatchKind, Selection
 from zart_server.domain.errors import ExecutionNotFound, FilterTooBroad, TooManyItems, ZartError
 from zart_server.domain.operations import OperationStatus, Refusal
+from zart_server.store.batches.everything import find_all
 from zart_server.store.batches.rows import BatchRow, ids_of
 from zart_server.store.batches.selecting import (
     Found,
     SelectedPiece,
-    find_all,
     find_by_filter,
     find_by_ids,
     insert_items,

@@ -15,25 +15,13 @@ from typing import NamedTuple, TypeAlias
 
 from zart_server.domain.batches import BatchKind
 from zart_server.domain.filters import ExecutionFilter
-from zart_server.domain.model import RunStatus
 from zart_server.domain.operations import Refusal
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.operations import to_text
-from zart_server.store.reads.listed_runs import CURRENT, DEAD
 from zart_server.store.reads.selected import select_page
 from zart_server.store.statement import Statement
 
-# In the order in which a run may go from one to the next: what moves on is still found later.
-_IN_ORDER = (
-    RunStatus.SCHEDULED,
-    RunStatus.RUNNING,
-    RunStatus.COMPLETED,
-    RunStatus.FAILED,
-    RunStatus.CANCELLED,
-)
-# Where a piece begins, as JSON.
-BatchCursor: TypeAlias = "list[int | str]"
-_BEGIN: BatchCursor = [0, "-infinity", 0]  # a status, and where among its runs
+BatchCursor: TypeAlias = "list[int | str]"  # where a piece begins, as JSON
 
 
 class Found(NamedTuple):
@@ -56,18 +44,6 @@ class Found(NamedTuple):
         return cls(list(run_keys), [], [None] * len(run_keys))
 
 
-_BY_STATUS = {
-    of: Statement(
-        f"""
-        SELECT run_key, listed_at::text AS place, execution_key FROM zart.runs
-        WHERE {condition} AND (status, listed_at, execution_key)
-            > (:status::text, :after::text::timestamptz, :after_key::bigint)
-          AND (status, listed_at, execution_key) <= (:status, 'infinity', 0)
-        ORDER BY status, listed_at, execution_key LIMIT :limit::bigint
-        """
-    )
-    for of, condition in {"all": CURRENT, "those with dead steps": DEAD}.items()
-}
 _BY_IDS = Statement(
     """
     SELECT w.execution_id, r.run_key, e.created_at
@@ -121,29 +97,6 @@ async def find_by_filter(
     else:
         found = Found.of_runs(list(dict.fromkeys(item.run_key for item in page.items)))
     return found, following
-
-
-async def find_all(
-    connection: Connection, kind: BatchKind, begin: BatchCursor | None, limit: int
-) -> tuple[Found, BatchCursor | None]:
-    """Return a piece of all executions, or of those with dead steps, and where the next begins."""
-    status, after, after_key = begin or _BEGIN
-    number = int(status)
-    statement = _BY_STATUS["those with dead steps" if kind.is_of_steps else "all"]
-    while True:
-        values = statement.arguments(
-            status=_IN_ORDER[number].value, after=after, after_key=after_key, limit=limit
-        )
-        rows = await connection.fetch(statement.text, *values)
-        if rows or number == len(_IN_ORDER) - 1:
-            break
-        number, (_, after, after_key) = number + 1, _BEGIN
-    following: BatchCursor | None = None
-    if len(rows) == limit:
-        following = [number, rows[-1][1], rows[-1][2]]
-    elif number < len(_IN_ORDER) - 1:
-        following = [number + 1, *_BEGIN[1:]]
-    return Found.of_runs([row[0] for row in rows]), following
 
 
 # Of a step its run's definition knows the name.
