@@ -47,6 +47,21 @@ async def test_what_was_refused_ends_with_4(rig: Rig, zart_server: ServerUnderTe
     assert await run(zart_server, "batch", "retry-step", "--everything", "--yes") == 1  # nothing
 
 
+async def test_what_is_named_and_has_no_dead_step_is_told(
+    rig: Rig, zart_server: ServerUnderTest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await dead_steps(rig.client, 1)
+    await rig.start("alive", {"a": ()})
+    made = ["batch", "retry-step", "--execution-id", "alive", "--execution-id", "x-0"]
+    assert await run(zart_server, *made, "--dry-run") == 0
+    assert "1 would be refused for STEP_NOT_DEAD: alive" in capsys.readouterr().out
+    assert await run(zart_server, *made, "--yes") == 4
+    [batch] = await rig.client.list_batches()
+    assert await run(zart_server, "batch", "items", batch.batch_id, "--status", "refused") == 0
+    told = capsys.readouterr().out
+    assert "STEP_NOT_DEAD: no step of run 'alive:run:0' is DEAD: it is SCHEDULED" in told
+
+
 async def test_a_canary_is_resumed(rig: Rig, zart_server: ServerUnderTest) -> None:
     await dead_steps(rig.client, 3)
     made = ["batch", "retry-step", "--everything", "--canary", "1", "--yes"]

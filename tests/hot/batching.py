@@ -23,6 +23,7 @@ from zart_server.engine.operations.do_items import do_items
 from zart_server.store.batches.counting import count_items
 from zart_server.store.batches.everything import find_all
 from zart_server.store.batches.items import list_items, pending_items, write_results
+from zart_server.store.batches.left_out import find_without_dead
 from zart_server.store.batches.made import count_dead_again, count_outcomes
 from zart_server.store.batches.rows import (
     batch_of_key,
@@ -137,6 +138,22 @@ async def selecting_for_a_batch(tx: Explained) -> None:
         _, following = await find_all(tx.tx, kind, following, _ITEMS)  # amid all of them
         assert following is not None
         await find_all(tx.tx, kind, [3, *following[1:]], _ITEMS)  # as former servers began
+
+
+@scenario(5 * _ITEMS)
+async def naming_what_has_no_dead_step(tx: Explained) -> None:
+    names = *_IDS[: _ITEMS // 2], *(f"x-{n}" for n in range(1, _ITEMS // 2))
+    batch_id = await created(tx, BatchKind.RETRY_STEP, *names)
+    row = await read_batch(tx.tx, batch_id)
+    assert row is not None
+    assert row.batch.counts.refused
+    keys = await tx.sql.fetch(
+        "SELECT run_key FROM zart.runs JOIN zart.executions USING (execution_key)"
+        " WHERE execution_id = ANY($1)",
+        names,
+    )
+    found = await find_without_dead(tx.tx, [key for (key,) in keys], row.batch.as_of)
+    assert len(found) == row.batch.counts.refused
 
 
 @scenario(20)

@@ -570,7 +570,9 @@ class Batch(_message.Message):
 
     @_builtins.property
     def expected_end_at(self) -> _timestamp_pb2.Timestamp:
-        """When its last item will be done if it goes on as it does. Unset unless it is RUNNING."""
+        """When its last item will be done if it goes on as it does: at its rate; without one, as fast as
+        since it began, was resumed, or has this pace. Unset unless it is RUNNING and that can be told.
+        """
 
     def __init__(
         self,
@@ -635,7 +637,9 @@ class BatchItem(_message.Message):
     run_number: _builtins.int
     """The run that was current when it was selected."""
     step_name: _builtins.str
-    """The step; empty for operations on executions."""
+    """The step; empty for operations on executions, and where no step was selected of an execution
+    that was named: refusal says why.
+    """
     status: Global___BatchItemStatus.ValueType
     """What became of it."""
     operation_id: _builtins.str

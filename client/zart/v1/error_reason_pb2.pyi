@@ -41,7 +41,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 8
     """ALREADY_EXISTS: the request_id was used for a different request."""
     ERROR_REASON_STEP_NOT_DEAD: _ErrorReason.ValueType  # 9
-    """FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status)."""
+    """FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). Of an item of a batch
+    without a step: no step of the run is, whose status it is.
+    """
     ERROR_REASON_RUN_NOT_CURRENT: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: the run named was superseded."""
     ERROR_REASON_RUN_ACTIVE: _ErrorReason.ValueType  # 11
@@ -113,7 +115,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STEP_CHANGED: _ErrorReason.ValueType  # 46
     """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
-    attempt).
+    attempt). Of an item of a batch without a step: one died after the batch was planned or created.
     """
     ERROR_REASON_ERROR_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 32
     """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
@@ -170,7 +172,9 @@ ERROR_REASON_EXECUTION_EXISTS: ErrorReason.ValueType  # 7
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 8
 """ALREADY_EXISTS: the request_id was used for a different request."""
 ERROR_REASON_STEP_NOT_DEAD: ErrorReason.ValueType  # 9
-"""FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status)."""
+"""FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). Of an item of a batch
+without a step: no step of the run is, whose status it is.
+"""
 ERROR_REASON_RUN_NOT_CURRENT: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: the run named was superseded."""
 ERROR_REASON_RUN_ACTIVE: ErrorReason.ValueType  # 11
@@ -242,7 +246,7 @@ dispatcher_id).
 """
 ERROR_REASON_STEP_CHANGED: ErrorReason.ValueType  # 46
 """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
-attempt).
+attempt). Of an item of a batch without a step: one died after the batch was planned or created.
 """
 ERROR_REASON_ERROR_GROUP_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""

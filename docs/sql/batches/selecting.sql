@@ -14,10 +14,10 @@ LEFT JOIN LATERAL (
 ORDER BY w.n;
 
 -- store/batches/selecting.py: insert_items (insert steps)
--- Write down a piece as items, and return how many the batch has by then.
+-- Write down a piece as items, after the ``last_item``.
 -- Locks: batches, which the caller has locked.
 -- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4, batch_key=$5, last_item=$6,
---   unknown=$7, until=$8, is_last=$9.
+--   refused_items=$7, until=$8, is_last=$9.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
@@ -56,30 +56,32 @@ WITH selected AS MATERIALIZED (
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
     RETURNING 1
-), unknown AS (
-    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
-            done_at)
+), refused_items AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+            run_number, status, refusal, done_at)
     SELECT $5, $6 + (SELECT count(*) FROM selected) + row_number() OVER (),
-        execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($7::text::json) u(execution_id text, refusal json)
+        execution_id, execution_key, run_key, run_number, 'refused', refusal,
+        statement_timestamp()
+    FROM json_to_recordset($7::text::json) u(execution_id text,
+            execution_key bigint, run_key bigint, run_number integer, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
-        + (SELECT count(*) FROM unknown),
-        refused = refused + (SELECT count(*) FROM unknown),
+        + (SELECT count(*) FROM refused_items),
+        refused = refused + (SELECT count(*) FROM refused_items),
         last_item = last_item + (SELECT count(*) FROM selected)
-        + (SELECT count(*) FROM unknown),
+        + (SELECT count(*) FROM refused_items),
         prepared_until = $8::text::json, is_prepared = $9::boolean
     WHERE batch_key = $5
-    RETURNING selected
+    RETURNING selected, last_item
 )
-SELECT selected FROM prepared;
+SELECT selected, last_item FROM prepared;
 
 -- store/batches/selecting.py: insert_items (insert executions)
--- Write down a piece as items, and return how many the batch has by then.
+-- Write down a piece as items, after the ``last_item``.
 -- Locks: batches, which the caller has locked.
 -- Parameters: run_keys=$1, step_nos=$2, are_named=$3, as_of=$4, batch_key=$5, last_item=$6,
---   unknown=$7, until=$8, is_last=$9.
+--   refused_items=$7, until=$8, is_last=$9.
 WITH selected AS MATERIALIZED (
     SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
         r.status AS run_status, step_no, step_name, s.attempt
@@ -104,21 +106,23 @@ WITH selected AS MATERIALIZED (
     FROM selected
     ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
     RETURNING 1
-), unknown AS (
-    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
-            done_at)
+), refused_items AS (
+    INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+            run_number, status, refusal, done_at)
     SELECT $5, $6 + (SELECT count(*) FROM selected) + row_number() OVER (),
-        execution_id, 'refused', refusal, statement_timestamp()
-    FROM json_to_recordset($7::text::json) u(execution_id text, refusal json)
+        execution_id, execution_key, run_key, run_number, 'refused', refusal,
+        statement_timestamp()
+    FROM json_to_recordset($7::text::json) u(execution_id text,
+            execution_key bigint, run_key bigint, run_number integer, refusal json)
     RETURNING 1
 ), prepared AS (
     UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
-        + (SELECT count(*) FROM unknown),
-        refused = refused + (SELECT count(*) FROM unknown),
+        + (SELECT count(*) FROM refused_items),
+        refused = refused + (SELECT count(*) FROM refused_items),
         last_item = last_item + (SELECT count(*) FROM selected)
-        + (SELECT count(*) FROM unknown),
+        + (SELECT count(*) FROM refused_items),
         prepared_until = $8::text::json, is_prepared = $9::boolean
     WHERE batch_key = $5
-    RETURNING selected
+    RETURNING selected, last_item
 )
-SELECT selected FROM prepared;
+SELECT selected, last_item FROM prepared;

@@ -17,13 +17,15 @@ class StepNotFound(NotFound):
 
 
 class StepNotDead(ZartError):
-    """Only a dead step can be retried."""
+    """Only a dead step can be retried. Without one, none of the run is, which has the status."""
 
     reason = "STEP_NOT_DEAD"
 
     def __init__(self, run_id: str, step_name: str, status: str) -> None:
         super().__init__(
-            f"step {step_name!r} of run {run_id!r} is {status.upper()}, not DEAD",
+            f"step {step_name!r} of run {run_id!r} is {status.upper()}, not DEAD"
+            if step_name
+            else f"no step of run {run_id!r} is DEAD: it is {status.upper()}",
             run_id=run_id,
             step_name=step_name,
             status=status.upper(),
@@ -61,11 +63,22 @@ class StepRunning(ZartError):
 
 
 class StepChanged(ZartError):
-    """The last attempt of the step is not the one that the caller expected."""
+    """The last attempt of the step is not the one that the caller expected.
+
+    Without a step, one of the run has died only since a batch was planned or created.
+    """
 
     reason = "STEP_CHANGED"
 
-    def __init__(self, run_id: str, step_name: str, expected: int, attempt: int) -> None:
+    def __init__(
+        self, run_id: str, step_name: str = "", expected: int = 0, attempt: int = 0
+    ) -> None:
+        if not step_name:
+            super().__init__(
+                f"a step of run {run_id!r} died after the batch was planned or created",
+                run_id=run_id,
+            )
+            return
         super().__init__(
             f"the last attempt of step {step_name!r} of run {run_id!r} is {attempt},"
             f" not {expected}: look again",

@@ -19,6 +19,7 @@ from zart_server.domain.batches import (
 from zart_server.domain.commands import Caller
 from zart_server.domain.errors import (
     BatchNotFound,
+    ExecutionNotFound,
     FilterTooBroad,
     InvalidField,
     NothingSelected,
@@ -32,6 +33,7 @@ from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.prepare_batch import RefusalOf, find_piece, prepare_piece
 from zart_server.store.batches.counting import SelectedKind, count_items
 from zart_server.store.batches.earlier import let_earlier_end
+from zart_server.store.batches.left_out import find_without_dead
 from zart_server.store.batches.rows import (
     BatchRow,
     insert_batch,
@@ -156,9 +158,14 @@ async def _plan(tx: Tx, command: CreateBatch, as_of: datetime) -> BatchPlan:
             items[why] += one.items
             executions += one.executions
             samples.setdefault(why, []).extend(one.sample_execution_ids)
-        if found.unknown:
-            items["EXECUTION_NOT_FOUND"] += len(found.unknown)
-            samples.setdefault("EXECUTION_NOT_FOUND", []).extend(found.unknown[:_SAMPLE])
+        refused = dict.fromkeys(found.unknown, ExecutionNotFound.reason)
+        if found.are_named and command.operation.kind.is_of_steps:
+            left_out = await find_without_dead(tx, found.run_keys, as_of)
+            refused |= {run.execution_id: run.error.reason for run in left_out}
+        items.update(refused.values())
+        for id_, why in refused.items():
+            if len(samples.setdefault(why, [])) < _SAMPLE:
+                samples[why].append(id_)
         if items.total() > MOST_ITEMS:
             raise TooManyItems("selection", items.total(), MOST_ITEMS)
     return _told_plan(command.selection, executions, as_of, items, samples)

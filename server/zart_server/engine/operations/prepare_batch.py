@@ -10,9 +10,11 @@ from zart_server.domain.batches import MOST_ITEMS, Batch, BatchKind, Selection
 from zart_server.domain.errors import ExecutionNotFound, FilterTooBroad, TooManyItems, ZartError
 from zart_server.domain.operations import OperationStatus, Refusal
 from zart_server.store.batches.everything import find_all
+from zart_server.store.batches.left_out import find_without_item
 from zart_server.store.batches.rows import BatchRow, ids_of
 from zart_server.store.batches.selecting import (
     Found,
+    RefusedItem,
     SelectedPiece,
     find_by_filter,
     find_by_ids,
@@ -41,22 +43,50 @@ async def prepare_piece(tx: Tx, row: BatchRow, limit: int, refusal_of: RefusalOf
         tx, batch.operation.kind, batch.selection, ids, row.prepared_until, limit, batch.as_of
     )
     refused = [
-        (id_, refusal_of(ExecutionNotFound(id_, found.began_later.get(id_))))
+        RefusedItem(refusal_of(ExecutionNotFound(id_, found.began_later.get(id_))), id_)
         for id_ in found.unknown
     ]
-    selected = await insert_items(
-        tx,
-        row.batch_key,
-        row.last_item,
-        batch.operation.kind,
-        SelectedPiece(found, refused, until),
-        batch.as_of,
+    piece = SelectedPiece(found, refused, until)
+    inserted = await insert_items(
+        tx, row.batch_key, row.last_item, batch.operation.kind, piece, batch.as_of
     )
+    left_out = await _left_out(tx, row, found, refusal_of)
+    if left_out:
+        piece = SelectedPiece(Found.of_runs(()), left_out, until)
+        inserted = await insert_items(
+            tx, row.batch_key, inserted.last_item, batch.operation.kind, piece, batch.as_of
+        )
+        refused += left_out
     if refused:
-        await record_attempts(tx, [refused_attempt(batch, why, id_) for id_, why in refused])
-    if selected > MOST_ITEMS:
-        raise TooManyItems("selection", selected, MOST_ITEMS)
+        await record_attempts(
+            tx,
+            [
+                refused_attempt(
+                    batch,
+                    item.refusal,
+                    item.execution_id,
+                    None if item.run_key is None else item.run_number,
+                )
+                for item in refused
+            ],
+        )
+    if inserted.selected > MOST_ITEMS:
+        raise TooManyItems("selection", inserted.selected, MOST_ITEMS)
     return until is None
+
+
+async def _left_out(
+    tx: Tx, row: BatchRow, found: Found, refusal_of: RefusalOf
+) -> list[RefusedItem]:
+    """Return the items of what is named, and of which no step was selected just now."""
+    if not found.are_named or not row.batch.operation.kind.is_of_steps:
+        return []
+    return [
+        RefusedItem(
+            refusal_of(run.error), run.execution_id, run.execution_key, run.run_key, run.run_number
+        )
+        for run in await find_without_item(tx, row.batch_key, found.run_keys)
+    ]
 
 
 def refused_attempt(

@@ -154,24 +154,26 @@ _INSERT = {
             FROM selected
             ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
             RETURNING 1
-        ), unknown AS (
-            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, status, refusal,
-                done_at)
+        ), refused_items AS (
+            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
+                run_number, status, refusal, done_at)
             SELECT :batch_key, :last_item + (SELECT count(*) FROM selected) + row_number() OVER (),
-                execution_id, 'refused', refusal, statement_timestamp()
-            FROM json_to_recordset(:unknown::text::json) u(execution_id text, refusal json)
+                execution_id, execution_key, run_key, run_number, 'refused', refusal,
+                statement_timestamp()
+            FROM json_to_recordset(:refused_items::text::json) u(execution_id text,
+                execution_key bigint, run_key bigint, run_number integer, refusal json)
             RETURNING 1
         ), prepared AS (
             UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
-                    + (SELECT count(*) FROM unknown),
-                refused = refused + (SELECT count(*) FROM unknown),
+                    + (SELECT count(*) FROM refused_items),
+                refused = refused + (SELECT count(*) FROM refused_items),
                 last_item = last_item + (SELECT count(*) FROM selected)
-                    + (SELECT count(*) FROM unknown),
+                    + (SELECT count(*) FROM refused_items),
                 prepared_until = :until::text::json, is_prepared = :is_last::boolean
             WHERE batch_key = :batch_key
-            RETURNING selected
+            RETURNING selected, last_item
         )
-        SELECT selected FROM prepared
+        SELECT selected, last_item FROM prepared
         """,
         locks=("batches, which the caller has locked",),
     )
@@ -179,15 +181,32 @@ _INSERT = {
 }
 
 
+class RefusedItem(NamedTuple):
+    """An item that is refused from the first: an execution, and the run of it, if there is one."""
+
+    refusal: Refusal
+    execution_id: str
+    execution_key: int | None = None
+    run_key: int | None = None
+    run_number: int = 0
+
+
 class SelectedPiece(NamedTuple):
-    """Runs whose items are to be written, and executions that are refused from the first.
+    """Runs whose items are to be written, and items that are refused from the first.
 
     ``until`` is where the next piece begins; None: this was the last.
     """
 
     found: Found
-    refused: Sequence[tuple[str, Refusal]]
+    refused: Sequence[RefusedItem]
     until: BatchCursor | None
+
+
+class Inserted(NamedTuple):
+    """How many items a batch has by now, and the number of the last one."""
+
+    selected: int
+    last_item: int
 
 
 async def insert_items(
@@ -197,13 +216,10 @@ async def insert_items(
     kind: BatchKind,
     piece: SelectedPiece,
     as_of: datetime,
-) -> int:
-    """Write down a piece as items, and return how many the batch has by then.
-
-    The caller has locked the batch.
-    """
+) -> Inserted:
+    """Write down a piece as items, after the ``last_item``. The caller has locked the batch."""
     statement = _INSERT["steps" if kind.is_of_steps else "executions"]
-    selected: int = await tx.fetchval(
+    [row] = await tx.fetch(
         statement.text,
         *statement.arguments(
             batch_key=batch_key,
@@ -211,12 +227,12 @@ async def insert_items(
             run_keys=piece.found.run_keys,
             step_nos=piece.found.step_nos,
             are_named=piece.found.are_named,
-            unknown=to_text(
-                [{"execution_id": id_, "refusal": asdict(why)} for id_, why in piece.refused]
+            refused_items=to_text(
+                [item._asdict() | {"refusal": asdict(item.refusal)} for item in piece.refused]
             ),
             until=None if piece.until is None else json.dumps(piece.until),
             is_last=piece.until is None,
             as_of=as_of,
         ),
     )
-    return selected
+    return Inserted(*row)
