@@ -118,7 +118,7 @@ async def test_an_id_gone_on_while_it_is_written_down_is_an_item(
             await rig.client.restart("x-0")
             piece = SelectedPiece(found, (), None)
             kind, as_of = BatchKind.RETRY_STEP, row.batch.as_of
-            selected = await insert_items(tx, row.batch_key, row.last_item, kind, piece, as_of)
+            selected, _ = await insert_items(tx, row.batch_key, row.last_item, kind, piece, as_of)
             assert selected == row.batch.counts.selected + 1
             now = await batch_of_key(tx, row.batch_key)
             assert now is not None

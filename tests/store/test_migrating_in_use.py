@@ -15,6 +15,7 @@ from zart_server.store.migrate import migrate
 _VERSION = "SELECT version_num FROM zart.alembic_version"
 # As it was before the newest migrations.
 _STEP_BACK = """
+    ALTER TABLE zart.batches DROP COLUMN going_since, DROP COLUMN passed_before;
     ALTER TABLE zart.breakers DROP COLUMN updated_at;
     ALTER TABLE zart.breaker_counts DROP COLUMN failed_otherwise;
     CREATE INDEX executions_by_time ON zart.executions USING brin (created_at);
