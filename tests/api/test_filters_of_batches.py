@@ -99,7 +99,8 @@ async def test_executions_that_are_removed_hide_no_others(rig: Rig) -> None:
     """The items of a batch outlive them: those after them in a list are found all the same."""
     await rig.dead("dead")
     await load_runs(rig, 1_050, "completed")
-    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    # It is refused for the first of them, which is FAILED and stays so.
+    created = await rig.client.create_batch(zart.CancelExecution(), everything=True, canary=1)
     await until_batch(rig.client, created.batch_id, "PAUSED")
     await rig.client.cancel_batch(created.batch_id)
     async with rig.db.transaction():
@@ -132,7 +133,8 @@ async def test_where_few_fit_a_batch_of_many_is_not_looked_through(rig: Rig) -> 
     rule = await rig.client.pause(task_name="u", reason="no")
     await rig.start("withheld", {"a": ()}, task="u")
     await load_runs(rig, 1_050, "completed")
-    created = await rig.client.create_batch(zart.Restart(), everything=True, canary=1)
+    # It is refused for the first of them, which is FAILED and stays so.
+    created = await rig.client.create_batch(zart.CancelExecution(), everything=True, canary=1)
     await until_batch(rig.client, created.batch_id, "PAUSED")
     [group] = await rig.client.list_error_groups()
     await rig.start("at-work", {"a": ()}, task="u")  # of no batch
