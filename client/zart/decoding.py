@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -65,6 +66,8 @@ def _reader(name: str, hint: Any) -> Reader:  # noqa: ANN401, PLR0911 - a type, 
         return functools.partial(_json_map, f"{name}_json")
     if typing.get_origin(inner) is tuple:
         item = typing.get_args(inner)[0]
+        if isinstance(item, type) and issubclass(item, enum.Enum):
+            return lambda message: tuple(map(item, _value_names(message, name)))
         make = _maker(item)
         return lambda message: tuple(make(part) for part in getattr(message, name))
     if inner is datetime or inner is timedelta or dataclasses.is_dataclass(inner):
@@ -105,9 +108,22 @@ def _json_map(name: str, message: Message) -> dict[str, Json]:
 
 
 def _value_name(message: Message, name: str) -> str:
+    return _name_of(_enum_type(message, name), getattr(message, name))
+
+
+def _value_names(message: Message, name: str) -> list[str]:
+    kind = _enum_type(message, name)
+    return [_name_of(kind, number) for number in getattr(message, name)]
+
+
+def _enum_type(message: Message, name: str) -> EnumDescriptor:
     kind = message.DESCRIPTOR.fields_by_name[name].enum_type
     assert kind is not None  # noqa: S101 - the dataclass says that it is one
-    value = kind.values_by_number.get(getattr(message, name))
+    return kind
+
+
+def _name_of(kind: EnumDescriptor, number: int) -> str:
+    value = kind.values_by_number.get(number)
     prefix = f"{kind.values_by_number[0].name.removesuffix('UNSPECIFIED')}"
     return value.name.removeprefix(prefix) if value else "UNSPECIFIED"
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart.errors import PauseUnproven, PauseViolated
-from zart.models import RuleAttempt
+from zart.models import ReceiptGap, RuleAttempt
+
+_GAPS = {
+    ReceiptGap.RUNS_PURGED: "runs of that time were purged",
+    ReceiptGap.OLDER_SERVER: "a server older than receipts added or ended the rule",
+    ReceiptGap.MAY_LACK_COMMITS: "the database was restored, or failed over to another PostgreSQL,"
+    " while it stood: what was leased shortly before may be lost with it",
+    ReceiptGap.UNSPECIFIED: "what is gone, only newer clients know",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +22,8 @@ class PauseReceipt:
     """Answers verify_pause_rule.
 
     ``clean``: nothing was leased that the rule withheld, and all that could tell was read, which
-    ``is_complete`` says alone. ``window_ended_at`` None: the rule stands, and was judged until now.
+    ``is_complete`` says alone, and ``gaps`` why not. ``window_ended_at`` None: the rule stands, and
+    was judged until now.
     """
 
     clean: bool
@@ -29,6 +38,18 @@ class PauseReceipt:
     violations: tuple[RuleAttempt, ...]
     violations_is_lower_bound: bool
     is_complete: bool
+    gaps: tuple[ReceiptGap, ...] = ()
+
+    @property
+    def why_incomplete(self) -> str:
+        """What is gone that could tell, in words; empty where nothing is."""
+        if self.is_complete:
+            return ""
+        if self.gaps:
+            return "; ".join(_GAPS[gap] for gap in self.gaps)
+        # Of a server that does not tell. For an older server's rule nothing is counted.
+        purged, older = _GAPS[ReceiptGap.RUNS_PURGED], _GAPS[ReceiptGap.OLDER_SERVER]
+        return purged if self.checked_attempts else f"{purged}, or {older}"
 
     def raise_unless_clean(self) -> None:
         """Raise unless the receipt proves that the pause held: what a script goes on by.
@@ -54,12 +75,8 @@ class PauseReceipt:
             return (
                 "the server does not call the receipt clean, for a reason that only newer ones know"
             )
-        if self.checked_attempts:  # for an older server's rule nothing is counted
-            return (
-                "the receipt is not complete, for runs of that time were purged;"
-                f" the {self.checked_attempts} attempts that are left violate nothing"
-            )
+        left = f"; the {self.checked_attempts} attempts that are left violate nothing"
         return (
-            "the receipt is not complete, for runs of that time were purged,"
-            " or a server older than receipts added or ended the rule"
+            f"the receipt is not complete: {self.why_incomplete}"
+            f"{left if self.checked_attempts else ''}"
         )

@@ -195,9 +195,9 @@ async def test_what_was_purged_makes_a_receipt_incomplete(rig: Rig) -> None:
         "everything": False,
         "late": True,
     }
-    assert not found["everything"].clean
+    assert (found["everything"].clean, found["everything"].gaps) == (False, ("RUNS_PURGED",))
     found["everything"].raise_if_violated()
-    with pytest.raises(PauseUnproven, match=r"runs of that time were purged, or a server older"):
+    with pytest.raises(PauseUnproven, match=r"not complete: runs of that time were purged$"):
         found["everything"].raise_unless_clean()
 
 
@@ -243,7 +243,7 @@ async def test_a_rule_of_an_older_server_cannot_be_judged(rig: Rig) -> None:
     paused = await rig.client.pause(task_name="t")
     await rig.db.execute("UPDATE zart.pause_rules SET token_from = NULL")
     receipt = await rig.client.verify_pause_rule(paused.rule_id)
-    assert (receipt.clean, receipt.is_complete, receipt.checked_attempts) == (False, False, 0)
+    assert (receipt.clean, receipt.gaps, receipt.checked_attempts) == (False, ("OLDER_SERVER",), 0)
     assert receipt.window_started_at == paused.rule.created_at
     receipt.raise_if_violated()
     with pytest.raises(

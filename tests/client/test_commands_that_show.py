@@ -15,7 +15,6 @@ from zart.v1 import audit_service_pb2 as audit
 from zart.v1 import error_reason_pb2, refusal_pb2
 from zart.v1 import execution_pb2 as states
 from zart.v1 import execution_service_pb2 as execution
-from zart.v1 import pause_rule_pb2 as rules
 
 
 def test_lists_print_tables_and_json(run: Run) -> None:
@@ -263,35 +262,3 @@ def test_what_is_zero_is_there_in_json(run: Run) -> None:
 def test_the_version_is_told(run: Run) -> None:
     code, out, _, _ = run("--version")
     assert (code, out) == (0, f"zart {importlib.metadata.version('zart-control')}\n")
-
-
-def test_a_receipt_says_whether_it_is_clean_and_ends_with_0_only_then(run: Run) -> None:
-    at = Timestamp(seconds=1_700_000_000)
-    leased = rules.RuleAttempt(execution_id="x", step_name="charge", attempt=2, started_at=at)
-    receipt = admin.VerifyPauseRuleResponse(
-        clean=True, is_complete=True, window_started_at=at, checked_attempts=12,
-        in_flight_at_start=3, exempt_attempts=4, released_attempts=5, last_before=leased,
-    )  # fmt: skip
-    code, out, _, (request,) = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
-    assert (code, request.rule_id) == (0, "pr-abcd1234")
-    assert "stands, judged until now" in out
-    assert "clean: nothing was leased that it withheld" in out
-    assert [line.split()[:2] for line in out.splitlines()[2:6]] == [
-        ["checked", "12"], ["in", "flight"], ["exempt", "4"], ["released", "5"],
-    ]  # fmt: skip
-    assert out.splitlines()[-1].split()[:4] == ["before", "x:run:0", "charge", "#2"]
-
-    receipt.window_ended_at.CopyFrom(at)
-    receipt.clean = receipt.is_complete = False
-    code, out, _, _ = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
-    assert code == 1
-    assert "not complete" in out
-
-    receipt.violations.append(leased)
-    code, out, _, _ = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
-    assert code == 1
-    assert "VIOLATED: 1 attempts" in out
-    assert out.splitlines()[-1].split()[0] == "meanwhile"
-    code, out, _, _ = run("verify pr-abcd1234 -o json", ("VerifyPauseRule", receipt))
-    assert code == 1
-    assert json.loads(out)["violations"][0]["stepName"] == "charge"

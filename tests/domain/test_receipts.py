@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from zart_server.domain.receipts import (
     MAX_VIOLATIONS,
     Receipt,
+    ReceiptGap,
     ReceiptPiece,
     RuleAttempt,
     SeenLease,
@@ -78,5 +79,5 @@ def test_the_nearest_leases_are_kept() -> None:
 def test_an_incomplete_receipt_is_not_clean() -> None:
     receipt = receipt_of([])
     assert receipt.is_clean
-    receipt.is_complete = False
+    receipt.gaps = (ReceiptGap.RUNS_PURGED,)
     assert not receipt.is_clean

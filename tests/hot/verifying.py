@@ -11,8 +11,8 @@ from hot.states import MANY
 from zart_server.domain.model import PauseScope
 from zart_server.domain.receipts import Window
 from zart_server.store.reads.receipt_windows import (
+    find_gaps,
     find_spans,
-    is_any_purged,
     last_run_of,
     read_window,
 )
@@ -52,7 +52,7 @@ async def finding_runs_of_a_window(tx: Explained) -> None:
     assert await last_run_of(tx.tx, window) == 2 * MANY
     found = await find_spans(tx.tx, window, MANY, 2 * MANY, BATCH)
     assert (list(found.spans), found.until) == ([(MANY + 1, MANY + BATCH)], MANY + BATCH)
-    assert not await is_any_purged(tx.tx, window)
+    assert not await find_gaps(tx.tx, window)
 
 
 @scenario(BATCH)
@@ -70,7 +70,7 @@ async def finding_runs_of_an_execution(tx: Explained) -> None:
     window = await window_of(tx, PauseScope(f"x-{MANY + 2}", None, None))
     found = await find_spans(tx.tx, window, 0, 2 * MANY, BATCH)
     assert found.spans == [(MANY + 2, MANY + 2)]
-    assert not await is_any_purged(tx.tx, window)
+    assert not await find_gaps(tx.tx, window)
 
 
 @scenario(BATCH, first=HASHED)

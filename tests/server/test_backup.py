@@ -169,7 +169,7 @@ async def test_what_is_past_its_time_by_now_stays_until_somebody_has_looked(
 ) -> None:
     """The first server would remove it at once, perhaps all that it is restored for."""
     dump, restore = LINES
-    _, keep, _ = QUERIES
+    _, keep, *_ = QUERIES
     await rig.client.register_task("t", [zart.StepSpec("a")])
     await rig.client.set_retention("t", timedelta(hours=1))
     await rig.client.set_retention("for ever", None)

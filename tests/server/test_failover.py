@@ -47,9 +47,16 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    """Replication ends right here: what happens from now on reaches the primary only."""
+    """The schema is there, and a server was."""
     with postgres.running(tmp_path / "primary") as primary, serving(primary.url):
-        pass  # the schema is there, and a server was
+        pass
+    with cut_off(tmp_path) as pair:
+        yield pair
+
+
+@contextlib.contextmanager
+def cut_off(tmp_path: Path) -> Iterator[Pair]:
+    """Replication ends right here: what happens from now on reaches the primary only."""
     subprocess.run(["cp", "-a", tmp_path / "primary", tmp_path / "standby"], check=True)
     with ExitStack() as stack:
         primary = stack.enter_context(postgres.running(tmp_path / "primary"))

@@ -25,6 +25,7 @@ _STEP_BACK = """
     DROP INDEX zart.batch_items_by_execution;
     ALTER TABLE zart.error_groups DROP COLUMN former_id, DROP COLUMN former_template;
     DROP TABLE zart.fingerprint_version;
+    DROP TABLE zart.possible_losses;
     CREATE FUNCTION zart.pausing_rule(text, text, text) RETURNS bigint LANGUAGE sql
         RETURN NULL::bigint;
     UPDATE zart.alembic_version SET version_num = '0023';

@@ -52,10 +52,9 @@ def _lines(rule_id: str, receipt: PauseReceipt) -> list[str]:
         verdict = f"VIOLATED: {len(receipt.violations)}{more} attempts were leased all the same"
     elif receipt.is_complete:
         verdict = "clean: nothing was leased that it withheld"
-    elif receipt.checked_attempts:
-        verdict = "not complete: runs of that time were purged; nothing else was leased"
     else:
-        verdict = "not complete: what was leased is not known, or was purged"
+        left = "; what is left violates nothing" if receipt.checked_attempts else ""
+        verdict = f"not complete: {receipt.why_incomplete}{left}"
     return [
         f"{rule_id} from {when(receipt.window_started_at)}, {until}",
         verdict,

@@ -191,6 +191,19 @@ class OperationKind(_Status):
     PURGE = "PURGE"
 
 
+class ReceiptGap(_Status):
+    """Why nobody can know whether a pause rule held.
+
+    MAY_LACK_COMMITS: the database was restored, or failed over to another PostgreSQL, while the
+    rule stood.
+    """
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RUNS_PURGED = "RUNS_PURGED"
+    OLDER_SERVER = "OLDER_SERVER"
+    MAY_LACK_COMMITS = "MAY_LACK_COMMITS"
+
+
 class WarningKind(_Status):
     """What a warning is about."""
 

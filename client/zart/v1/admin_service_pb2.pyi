@@ -51,6 +51,44 @@ IF_RUNNING_FAIL: IfRunning.ValueType  # 2
 """Refuse with RUN_ACTIVE."""
 Global___IfRunning: _TypeAlias = IfRunning  # noqa: Y015
 
+class _ReceiptGap:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReceiptGapEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReceiptGap.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECEIPT_GAP_UNSPECIFIED: _ReceiptGap.ValueType  # 0
+    """Never sent by the server."""
+    RECEIPT_GAP_RUNS_PURGED: _ReceiptGap.ValueType  # 1
+    """Runs were purged that lived while the rule stood."""
+    RECEIPT_GAP_OLDER_SERVER: _ReceiptGap.ValueType  # 2
+    """A server added or ended the rule that is too old to note between which lease tokens it stood.
+    Then nothing is counted.
+    """
+    RECEIPT_GAP_MAY_LACK_COMMITS: _ReceiptGap.ValueType  # 3
+    """The database was restored, or failed over to another PostgreSQL, while the rule stood: what was
+    leased shortly before may be lost with it. It is told of a planned switchover, too, which loses
+    nothing: the new PostgreSQL cannot know.
+    """
+
+class ReceiptGap(_ReceiptGap, metaclass=_ReceiptGapEnumTypeWrapper):
+    """Why nobody can know whether a pause rule held."""
+
+RECEIPT_GAP_UNSPECIFIED: ReceiptGap.ValueType  # 0
+"""Never sent by the server."""
+RECEIPT_GAP_RUNS_PURGED: ReceiptGap.ValueType  # 1
+"""Runs were purged that lived while the rule stood."""
+RECEIPT_GAP_OLDER_SERVER: ReceiptGap.ValueType  # 2
+"""A server added or ended the rule that is too old to note between which lease tokens it stood.
+Then nothing is counted.
+"""
+RECEIPT_GAP_MAY_LACK_COMMITS: ReceiptGap.ValueType  # 3
+"""The database was restored, or failed over to another PostgreSQL, while the rule stood: what was
+leased shortly before may be lost with it. It is told of a planned switchover, too, which loses
+nothing: the new PostgreSQL cannot know.
+"""
+Global___ReceiptGap: _TypeAlias = ReceiptGap  # noqa: Y015
+
 class _WatchUntil:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1854,6 +1892,7 @@ class VerifyPauseRuleResponse(_message.Message):
     VIOLATIONS_FIELD_NUMBER: _builtins.int
     VIOLATIONS_IS_LOWER_BOUND_FIELD_NUMBER: _builtins.int
     IS_COMPLETE_FIELD_NUMBER: _builtins.int
+    GAPS_FIELD_NUMBER: _builtins.int
     clean: _builtins.bool
     """True if nothing was leased that the rule withheld, and all that could tell was read: there are
     no violations, and is_complete is true.
@@ -1872,9 +1911,7 @@ class VerifyPauseRuleResponse(_message.Message):
     violations_is_lower_bound: _builtins.bool
     """There are more violations than that."""
     is_complete: _builtins.bool
-    """False if runs were purged that lived while the rule stood, or if a server added or ended the
-    rule that is too old to note between which lease tokens it stood: then nothing is counted.
-    """
+    """False if something is gone that could tell, as gaps say."""
     @_builtins.property
     def window_started_at(self) -> _timestamp_pb2.Timestamp:
         """When the rule was added."""
@@ -1895,6 +1932,10 @@ class VerifyPauseRuleResponse(_message.Message):
     def violations(self) -> _containers.RepeatedCompositeFieldContainer[_pause_rule_pb2.RuleAttempt]:
         """Those of them that were leased although the rule withheld them: the first 1,000 of these."""
 
+    @_builtins.property
+    def gaps(self) -> _containers.RepeatedScalarFieldContainer[Global___ReceiptGap.ValueType]:
+        """Why is_complete is false. Servers before this field send none."""
+
     def __init__(
         self,
         *,
@@ -1910,10 +1951,11 @@ class VerifyPauseRuleResponse(_message.Message):
         violations: _abc.Iterable[_pause_rule_pb2.RuleAttempt] | None = ...,
         violations_is_lower_bound: _builtins.bool = ...,
         is_complete: _builtins.bool = ...,
+        gaps: _abc.Iterable[Global___ReceiptGap.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_after", b"first_after", "last_before", b"last_before", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_attempts", b"checked_attempts", "clean", b"clean", "exempt_attempts", b"exempt_attempts", "first_after", b"first_after", "in_flight_at_start", b"in_flight_at_start", "is_complete", b"is_complete", "last_before", b"last_before", "released_attempts", b"released_attempts", "violations", b"violations", "violations_is_lower_bound", b"violations_is_lower_bound", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_attempts", b"checked_attempts", "clean", b"clean", "exempt_attempts", b"exempt_attempts", "first_after", b"first_after", "gaps", b"gaps", "in_flight_at_start", b"in_flight_at_start", "is_complete", b"is_complete", "last_before", b"last_before", "released_attempts", b"released_attempts", "violations", b"violations", "violations_is_lower_bound", b"violations_is_lower_bound", "window_ended_at", b"window_ended_at", "window_started_at", b"window_started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

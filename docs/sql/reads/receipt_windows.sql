@@ -46,14 +46,18 @@ WHERE execution_key = (
     AND (completed_at IS NULL OR completed_at >= COALESCE($3::timestamptz, '-infinity'))
 ORDER BY run_number;
 
--- store/reads/receipt_windows.py: is_any_purged
--- Return whether runs were purged that may have leased something in a window.
+-- store/reads/receipt_windows.py: find_gaps
+-- Return why it is not known what was leased in a window, if so.
 -- Locks: nothing.
--- Parameters: task_name=$1, since=$2, before=$3, execution_id=$4.
+-- Parameters: task_name=$1, since=$2, before=$3, execution_id=$4, token_from=$5, token_until=$6.
 SELECT EXISTS (
     SELECT FROM zart.purged_runs
     WHERE ($1::text IS NULL OR task_name = $1)
         AND lives && tstzrange($2::timestamptz, $3::timestamptz, '[]'))
     AND NOT EXISTS (
         SELECT FROM zart.executions
-        WHERE execution_id = $4::text AND created_at <= $2);
+        WHERE execution_id = $4::text AND created_at <= $2) AS is_any_purged,
+    EXISTS (
+        SELECT FROM zart.possible_losses
+        WHERE last_token >= $5::bigint
+            AND last_token < COALESCE($6::bigint, last_token + 1)) AS is_any_lost;

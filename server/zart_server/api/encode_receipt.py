@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from zart.v1 import admin_service_pb2, pause_rule_pb2
 from zart_server.api.encode import timestamp
-from zart_server.domain.receipts import Receipt, RuleAttempt
+from zart_server.domain.receipts import Receipt, ReceiptGap, RuleAttempt
+
+_GAP = {g: admin_service_pb2.ReceiptGap.Value(f"RECEIPT_GAP_{g.name}") for g in ReceiptGap}
 
 
 def receipt(item: Receipt) -> admin_service_pb2.VerifyPauseRuleResponse:
@@ -22,6 +24,7 @@ def receipt(item: Receipt) -> admin_service_pb2.VerifyPauseRuleResponse:
         violations=map(_attempt, item.violations),
         violations_is_lower_bound=item.violations_is_lower_bound,
         is_complete=item.is_complete,
+        gaps=[_GAP[gap] for gap in item.gaps],
     )
 
 

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from zart_server.api.reading import Reading
-from zart_server.domain.receipts import Receipt
+from zart_server.domain.receipts import Receipt, ReceiptGap
 from zart_server.store.connection import Tx
 from zart_server.store.reads import receipt_windows, receipts
 
@@ -35,14 +35,14 @@ class Verifying:
             last_run = await receipt_windows.last_run_of(tx, window)
         receipt = Receipt(window)
         if window.token_from is None or window.token_until is None:
-            receipt.is_complete = False
+            receipt.gaps = (ReceiptGap.OLDER_SERVER,)
             return receipt
         await self._read(receipt, last_run)
         async with self._a_turn(receipts.HASHED) as tx:
             receipt.last_before = await receipts.name_seen(tx, receipt.seen_before)
             receipt.first_after = await receipts.name_seen(tx, receipt.seen_after)
             # Last of all: what is gone by then may not have been read.
-            receipt.is_complete = not await receipt_windows.is_any_purged(tx, window)
+            receipt.gaps = await receipt_windows.find_gaps(tx, window)
         return receipt
 
     async def _read(self, receipt: Receipt, last_run: int) -> None:

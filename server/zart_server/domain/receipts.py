@@ -7,6 +7,7 @@ those in the rule's window, and those from the leases after.
 
 from __future__ import annotations
 
+import enum
 import heapq
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,6 +53,14 @@ class Window:
     is_by_times: bool = True
 
 
+class ReceiptGap(enum.Enum):
+    """Why it is not known what was leased while a rule stood."""
+
+    RUNS_PURGED = enum.auto()
+    OLDER_SERVER = enum.auto()
+    MAY_LACK_COMMITS = enum.auto()
+
+
 class SeenLease(NamedTuple):
     """An attempt by its token, and its step."""
 
@@ -78,12 +87,12 @@ class ReceiptPiece:
 class Receipt:
     """What is known so far of what ran while a rule stood; pieces are added one by one.
 
-    ``is_complete``: all that could tell was there to be read. ``last_before`` and ``first_after``
-    are named once the leases seen are known that are nearest to the window.
+    ``gaps``: what could tell, but was not there to be read. ``last_before`` and ``first_after`` are
+    named once the leases seen are known that are nearest to the window.
     """
 
     window: Window
-    is_complete: bool = True
+    gaps: tuple[ReceiptGap, ...] = ()
     checked: int = 0
     in_flight_at_start: int = 0
     exempt: int = 0
@@ -116,6 +125,11 @@ class Receipt:
     def violations_is_lower_bound(self) -> bool:
         """True if there are more violations than are listed."""
         return len(self._violations) > MAX_VIOLATIONS
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all that could tell was there to be read."""
+        return not self.gaps
 
     @property
     def is_clean(self) -> bool:

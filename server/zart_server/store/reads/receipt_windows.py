@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from zart_server.domain.errors import PauseRuleNotFound
-from zart_server.domain.receipts import Window
+from zart_server.domain.receipts import ReceiptGap, Window
 from zart_server.store.connection import Connection
 from zart_server.store.statement import Statement
 
@@ -153,7 +153,10 @@ async def find_spans(
     return Spans(spans, rows[-1]["until"] if rows else last)
 
 
-_PURGED = Statement(
+# The window of a rule that stood when another history was joined has the last token of the history
+# before; one that had ended by then ends with it at most. A rule that stands has no end: what is
+# joined while it is verified counts.
+_GAPS = Statement(
     """
     SELECT EXISTS (
         SELECT FROM zart.purged_runs
@@ -161,27 +164,36 @@ _PURGED = Statement(
           AND lives && tstzrange(:since::timestamptz, :before::timestamptz, '[]'))
     AND NOT EXISTS (
         SELECT FROM zart.executions
-        WHERE execution_id = :execution_id::text AND created_at <= :since)
+        WHERE execution_id = :execution_id::text AND created_at <= :since) AS is_any_purged,
+    EXISTS (
+        SELECT FROM zart.possible_losses
+        WHERE last_token >= :token_from::bigint
+          AND last_token < COALESCE(:token_until::bigint, last_token + 1)) AS is_any_lost
     """
 )
 
 
-async def is_any_purged(connection: Connection, window: Window) -> bool:
-    """Return whether runs were purged that may have leased something in a window.
+async def find_gaps(connection: Connection, window: Window) -> tuple[ReceiptGap, ...]:
+    """Return why it is not known what was leased in a window, if so.
 
-    Executions are purged as a whole: one that is there since before the window was not.
+    Runs may have been purged, and another history been joined, which may lack the last commits of
+    the one before. Executions are purged as a whole: one that is there since before the window was
+    not.
     """
     since, before = window.started_at, window.ended_at
     if not window.is_by_times:
         first, last = min(since, before or since), max(since, before or since)
         since, before = first - _SET_BACK, before and last + _SET_BACK
-    found: bool = await connection.fetchval(
-        _PURGED.text,
-        *_PURGED.arguments(
+    is_any_purged, is_any_lost = await connection.fetchrow(
+        _GAPS.text,
+        *_GAPS.arguments(
             since=since,
             before=before,
             task_name=window.task_name,
             execution_id=window.execution_id,
+            token_from=window.token_from,
+            token_until=None if window.ended_at is None else window.token_until,
         ),
-    )
-    return found
+    ) or (False, False)
+    found = {ReceiptGap.RUNS_PURGED: is_any_purged, ReceiptGap.MAY_LACK_COMMITS: is_any_lost}
+    return tuple(gap for gap, is_there in found.items() if is_there)
