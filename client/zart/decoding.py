@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
-from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -108,21 +107,16 @@ def _json_map(name: str, message: Message) -> dict[str, Json]:
 
 
 def _value_name(message: Message, name: str) -> str:
-    return _name_of(_enum_type(message, name), getattr(message, name))
+    return _name_of(message, name, getattr(message, name))
 
 
 def _value_names(message: Message, name: str) -> list[str]:
-    kind = _enum_type(message, name)
-    return [_name_of(kind, number) for number in getattr(message, name)]
+    return [_name_of(message, name, number) for number in getattr(message, name)]
 
 
-def _enum_type(message: Message, name: str) -> EnumDescriptor:
+def _name_of(message: Message, name: str, number: int) -> str:
     kind = message.DESCRIPTOR.fields_by_name[name].enum_type
     assert kind is not None  # noqa: S101 - the dataclass says that it is one
-    return kind
-
-
-def _name_of(kind: EnumDescriptor, number: int) -> str:
     value = kind.values_by_number.get(number)
     prefix = f"{kind.values_by_number[0].name.removesuffix('UNSPECIFIED')}"
     return value.name.removeprefix(prefix) if value else "UNSPECIFIED"

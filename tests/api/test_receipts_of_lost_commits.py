@@ -79,6 +79,20 @@ async def test_it_is_not_forgotten_once_another_history_is_joined(
     assert len(await rig.db.fetch(_LOSSES)) == 2
 
 
+async def test_a_name_of_before_this_was_told_may_be_of_another_place(
+    rig: Rig, zart_database: str
+) -> None:
+    """As at the upgrade, and at a failover to a standby that lacks it."""
+    stood = await rig.client.pause(task_name="t")
+    await rig.db.execute(
+        "UPDATE zart.history SET name = split_part(name, '-', 1) || '-' || split_part(name, '-', 5)"
+    )
+
+    await _serve_once(zart_database)
+
+    assert await _gaps(rig, stood) == [("MAY_LACK_COMMITS",)]
+
+
 async def test_the_same_postgresql_started_again_lacks_nothing(
     rig: Rig, zart_database: str
 ) -> None:
