@@ -17,6 +17,7 @@ _USAGES = (
     "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
     "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
 )  # fmt: skip
+_LASTS = timedelta(days=1)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -52,8 +53,12 @@ class Authority:
         common_name: str,
         *alternatives: x509.GeneralName,
         kind: Literal["EC", "RSA"] = "EC",
+        ends_in: timedelta = _LASTS,
     ) -> tuple[Path, Path]:
-        """Write a certificate and its key, of the kind; gives their paths."""
+        """Write a certificate and its key, of the kind; gives their paths.
+
+        ``ends_in``: less than nothing, and it has ended.
+        """
         key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = (
             ec.generate_private_key(ec.SECP256R1())
             if kind == "EC"
@@ -65,7 +70,7 @@ class Authority:
         )
         signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
-            self._builder(_name(common_name), key)
+            self._builder(_name(common_name), key, ends_in)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(signer, critical=False)
         )
@@ -81,7 +86,10 @@ class Authority:
         return certificate, key_file
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+        ends_in: timedelta = _LASTS,
     ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
@@ -90,8 +98,8 @@ class Authority:
             .issuer_name(_name(self.name))
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_before(min(now, now + ends_in) - timedelta(minutes=1))
+            .not_valid_after(now + ends_in)
         )
 
 

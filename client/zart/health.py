@@ -6,10 +6,9 @@ import contextlib
 import http.client
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import grpc
@@ -17,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from zart.closing import close_channel
 from zart.credentials import SYSTEM, Credentials, is_local
+from zart.handshakes import ended_at, one_place_of, speaks_tls
 
 _OK = 200
 _PORTS = {"http": 80, "https": 443}
@@ -26,21 +26,26 @@ _SAID = 500  # bytes of why not, which is a line
 class NotServing(Exception):
     """A process cannot serve, or did not say that it can; the message says why.
 
-    ``in_time``: it, or the system, said so; else nobody did.
+    ``in_time``: it, or the system, said so; else nobody did. ``is_cut``: the connection came to
+    nothing before the process had answered.
     """
 
-    def __init__(self, why: str, *, in_time: bool = True) -> None:
+    def __init__(self, why: str, *, in_time: bool = True, is_cut: bool = False) -> None:
         super().__init__(why)
         self.in_time = in_time
+        self.is_cut = is_cut
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
     """How a process is asked.
 
-    ``credentials`` say by which authorities its certificate is known, if it speaks TLS;
-    ``server_name`` is the name in that certificate where it is not that of the address; ``timeout``
-    in seconds is for all of it.
+    ``credentials`` say by which authorities its certificate is known, if it speaks TLS, and which
+    one it is shown if it asks; ``server_name`` is the name in its certificate where it is not that
+    of the address; ``timeout`` in seconds is for all of it.
+
+    A certificate and a key that do not fit together are not shown. Beside the process they are its
+    own, which goes on with what it had, and most ask for none.
     """
 
     credentials: Credentials
@@ -50,7 +55,8 @@ class Probe:
     def over_grpc(self, address: str, services: Sequence[str]) -> None:
         """Ask gRPC's health service about each of ``services``. Raises NotServing."""
         deadline = time.monotonic() + self.timeout
-        channel = self._channel(address)
+        shown, lacking = self._shown()
+        channel = self._channel(address, shown)
         try:
             health = health_pb2_grpc.HealthStub(channel)
             for service in services:
@@ -58,7 +64,7 @@ class Probe:
                     request = health_pb2.HealthCheckRequest(service=service)
                     answer = health.Check(request, timeout=deadline - time.monotonic())
                 except grpc.RpcError as error:
-                    raise self._not_serving(error) from None
+                    raise self._not_serving(error, lacking) from None
                 if answer.status != health_pb2.HealthCheckResponse.SERVING:
                     status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
                     raise NotServing(f"{service or 'the process'} is {status}")
@@ -75,18 +81,21 @@ class Probe:
         if parts.scheme not in _PORTS:
             raise NotServing(f"{url} cannot be asked: it is neither http nor https")
         deadline = time.monotonic() + self.timeout
+        shown, lacking = self._shown() if parts.scheme == "https" else (self.credentials, "")
+        is_cut = False
         connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
         try:
             with (
                 socket.create_connection((host, port), self.timeout) as plain,
-                _ended_at(deadline, plain),
+                ended_at(deadline, plain),
             ):
-                connection.sock = self._encrypted(plain, host) if parts.scheme == "https" else plain
+                is_plain = parts.scheme == "http"
+                connection.sock = plain if is_plain else self._encrypted(plain, host, shown)
                 connection.request("GET", parts.path)
                 answer = connection.getresponse()
                 said = answer.read(_SAID).decode(errors="replace").strip()
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # no name of a host
-            why = str(error)
+            why, is_cut = f"{error}{lacking}", isinstance(error, OSError)
         else:
             why = "" if answer.status == _OK else f"{answer.status} {said}"
         finally:
@@ -94,51 +103,81 @@ class Probe:
         if time.monotonic() >= deadline:
             raise NotServing(self._late, in_time=False)
         if why:
-            raise NotServing(why)
+            raise NotServing(why, is_cut=is_cut)
+
+    def live_over_grpc(self, address: str) -> None:
+        """Ask gRPC's health service whether the process is up. Raises NotServing.
+
+        Up is also who answers by TLS where only the certificates are in the way: expired, of
+        another name or authority, or wanted of us. No restart cures that.
+        """
+        place = None if self.credentials.ca is None else one_place_of(address)
+        with self._but_for_certificates(place):
+            self.over_grpc(address, [""])
+
+    def live_over_http(self, url: str) -> None:
+        """Get a URL of what is up if it answers. Raises NotServing, as ``live_over_grpc``."""
+        place = None
+        with contextlib.suppress(ValueError):  # told when it is asked
+            parts = urlsplit(url)
+            if parts.scheme == "https" and parts.hostname:
+                place = parts.hostname, parts.port or _PORTS["https"]
+        with self._but_for_certificates(place):
+            self.over_http(url)
+
+    @contextlib.contextmanager
+    def _but_for_certificates(self, place: tuple[str, int] | None) -> Iterator[None]:
+        """Pass over what fails by certificates only. ``place``: where TLS is spoken, if it is.
+
+        Who takes connections and shakes no hands hangs: that is not passed over, nor is what was
+        asked, and not answered in time.
+        """
+        deadline = time.monotonic() + self.timeout
+        try:
+            yield
+        except (NotServing, ValueError) as error:  # the latter: a file that cannot be read
+            is_cut = error.is_cut if isinstance(error, NotServing) else True
+            left = deadline - time.monotonic()
+            if not is_cut or place is None or left <= 0 or not speaks_tls(*place, left):
+                raise
 
     @property
     def _late(self) -> str:
         return f"no answer within {self.timeout:g} s"
 
-    def _not_serving(self, error: grpc.RpcError) -> NotServing:
+    def _not_serving(self, error: grpc.RpcError, lacking: str) -> NotServing:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
             return NotServing(self._late, in_time=False)
-        return NotServing(f"{error.code().name}: {error.details()}")
+        # A server's own answer has details with it.
+        is_cut = error.code() is grpc.StatusCode.UNAVAILABLE and not error.trailing_metadata()
+        why = f"{error.code().name}: {error.details()}"
+        return NotServing(f"{why}{lacking if is_cut else ''}", is_cut=is_cut)
 
-    def _channel(self, address: str) -> grpc.Channel:
+    def _shown(self) -> tuple[Credentials, str]:
+        """Return what the process is shown, and a remark on what it is not shown, and why."""
+        if self.credentials.certificate is not None:
+            try:
+                self.credentials.check_tls()
+            except ValueError as error:
+                without = replace(self.credentials, certificate=None, key=None)
+                return without, f"; no certificate was shown, for {error}"
+        return self.credentials, ""
+
+    def _channel(self, address: str, shown: Credentials) -> grpc.Channel:
         # Who probes, repeats, and probes this very process.
         options: list[tuple[str, int | str]] = [("grpc.enable_retries", 0)]
         if is_local(address):
             options.append(("grpc.enable_http_proxy", 0))
-        tls = self.credentials.to_grpc()
+        tls = shown.to_grpc()
         if tls is None:
             return grpc.insecure_channel(address, options)
         if self.server_name:
             options.append(("grpc.ssl_target_name_override", self.server_name))
         return grpc.secure_channel(address, tls, options)
 
-    def _encrypted(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
-        shown = self.credentials
+    def _encrypted(self, plain: socket.socket, host: str, shown: Credentials) -> ssl.SSLSocket:
         ca = None if shown.ca in (None, SYSTEM) else str(shown.ca)
         context = ssl.create_default_context(cafile=ca)
         if shown.certificate is not None:
             context.load_cert_chain(shown.certificate, shown.key)
         return context.wrap_socket(plain, server_hostname=self.server_name or host)
-
-
-@contextlib.contextmanager
-def _ended_at(deadline: float, connection: socket.socket) -> Iterator[None]:
-    """End a connection at a time, whatever is being done with it: a byte a second is no answer."""
-    with connection.dup() as same:  # TLS takes the first one over
-
-        def end() -> None:
-            with contextlib.suppress(OSError):  # the other side has ended it
-                same.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(deadline - time.monotonic(), end)
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()

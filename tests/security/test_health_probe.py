@@ -92,42 +92,49 @@ def test_a_dispatcher_without_an_address_of_its_own_is_misuse() -> None:
 
 
 def test_over_tls_by_the_name_in_the_certificate(
-    zart_database: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    zart_database: str,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As a probe in a pod asks: at loopback, where the certificate has the service's name."""
     chain, key = authority.issue("server", "zart-server", DNSName("zart-server"))
+
+    def answers(*words: str) -> bool:
+        """Whether the process was asked; the gateway says that it has no server."""
+        capsys.readouterr()
+        return probe(*words) == 0 or "503" in capsys.readouterr().err
+
     with (
         encrypted(zart_database, authority) as server,
-        gateway_to(
-            server.address,
-            tls_cert=chain,
-            tls_key=key,
-            credentials=zart.Credentials(ca=authority.ca),
-        ) as gateway,
+        gateway_to(f"127.0.0.1:{free_port()}", tls_cert=chain, tls_key=key) as gateway,
     ):
         for process, address in (("server", server.address), ("gateway", gateway.address)):
             url = f"https://{address}" if process == "gateway" else address
-            asked = [process, "--live", "--address", url]
+            asked = [process, "--address", url]
             monkeypatch.setenv("ZART_TLS_CA", str(authority.ca))
-            assert probe(*asked, "--server-name", "zart-server") == 0
-            assert probe(*asked) == 1  # 127.0.0.1 is no name of its
+            assert answers(*asked, "--server-name", "zart-server")
+            assert not answers(*asked)  # 127.0.0.1 is no name of its
+            assert probe(*asked, "--live") == 0
             monkeypatch.delenv("ZART_TLS_CA")
-            assert probe(*asked, "--server-name", "zart-server") == 1
+            assert not answers(*asked, "--server-name", "zart-server")
 
 
 def test_a_gateway_that_asks_for_certificates_is_shown_its_own(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As in a pod, whose probes have its settings; who shows none, as Kubernetes, learns nothing."""
     chain, key = authority.issue("server", "zart-server", DNSName("zart-server"))
     files = {"tls_cert": chain, "tls_key": key, "tls_client_ca": authority.ca}
     monkeypatch.setenv("ZART_TLS_CA", str(authority.ca))
     with gateway_to(f"127.0.0.1:{free_port()}", **files) as gateway:
-        asked = ("gateway", "--live", "--server-name", "zart-server")
+        asked = ("gateway", "--server-name", "zart-server")
         assert probe(*asked, "--address", f"https://{gateway.address}") == 1
+        assert "503" not in capsys.readouterr().err
         monkeypatch.setenv("ZART_TLS_CERT", str(chain))
         monkeypatch.setenv("ZART_TLS_KEY", str(key))
-        assert probe(*asked, "--address", gateway.address) == 0
+        assert probe(*asked, "--address", gateway.address) == 1
+        assert "503" in capsys.readouterr().err  # it has no server
 
 
 def test_a_gateway_without_its_server_is_live_but_does_not_serve(

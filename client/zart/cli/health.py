@@ -55,8 +55,9 @@ def health(
     """Tell whether a process can serve: exit 0 if so, else 1.
 
     A server can if its database answers; a gateway, if its server can; a dispatcher, if its tasks
-    are registered and the server answers. TLS as for any other call: ZART_TLS_CA. No token is
-    shown. Without --address a server is asked at ZART_ADDRESS or ZART_LISTEN, a gateway at
+    are registered and the server answers. TLS as for any other call: ZART_TLS_CA. With --live a
+    server or gateway is up, too, that answers by TLS where only certificates are in the way. No
+    token is shown. Without --address a server is asked at ZART_ADDRESS or ZART_LISTEN, a gateway at
     ZART_GATEWAY_LISTEN, a dispatcher at ZART_HEALTH_LISTEN.
     """
     from zart.credentials import Credentials  # noqa: PLC0415 - gRPC takes a while
@@ -69,10 +70,14 @@ def health(
     probe = Probe(Credentials.without_token(), server_name, seconds)
     try:
         match process:
+            case _Process.SERVER if live:
+                probe.live_over_grpc(at)
             case _Process.SERVER:
-                probe.over_grpc(at, [""] if live else _services())
+                probe.over_grpc(at, _services())
+            case _Process.GATEWAY if live:
+                probe.live_over_http(_url(at, "/healthz"))
             case _Process.GATEWAY:
-                probe.over_http(_url(at, "/healthz" if live else "/readyz"))
+                probe.over_http(_url(at, "/readyz"))
             case _Process.DISPATCHER:
                 plain = Probe(Credentials(), timeout=seconds)
                 plain.over_grpc(at, [""] if live else [_dispatchers_service()])
