@@ -132,11 +132,10 @@ async def running(
             f"cannot listen on {settings.listen}: {why_not(settings.listen, 'server')}"
             " Choose another address with --listen"
         ) from None
-    for service in ("", *SERVICES):
-        health.set(service, health_pb2.HealthCheckResponse.SERVING)
+    _begin_health(health, authenticator)
     runtime.start()
     await server.start()
-    background = [asyncio.create_task(_follow_database(db, health), name="health")]
+    background = [asyncio.create_task(_follow(db, authenticator, health), name="health")]
     if authenticator is not None:
         background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
     address, metrics = f"{settings.listen.rpartition(':')[0]}:{port}", contextlib.AsyncExitStack()
@@ -165,8 +164,23 @@ async def _drain(runtime: Runtime, health: Health, limits: Limits, notice: float
     health.drain()
 
 
-async def _follow_database(db: Database, health: Health) -> None:
-    """Set the health of each service; the process ("") only reports that it is up."""
+def _begin_health(health: Health, authenticator: Authenticator | None) -> None:
+    """Set the health of the process (""), which is up, and of the services.
+
+    They do not serve before callers can be judged: as new servers that refuse everybody take the
+    place of old ones, these are to stay.
+    """
+    kinds = health_pb2.HealthCheckResponse
+    can_serve = authenticator is None or authenticator.can_judge
+    health.set("", kinds.SERVING)
+    for service in SERVICES:
+        health.set(service, kinds.SERVING if can_serve else kinds.NOT_SERVING)
+
+
+async def _follow(db: Database, authenticator: Authenticator | None, health: Health) -> None:
+    """Set the health of each service by the database, once callers can be judged."""
+    if authenticator is not None:
+        await authenticator.until_able()
     kinds = health_pb2.HealthCheckResponse
     async for is_up in db.liveness.follow():
         for service in SERVICES:

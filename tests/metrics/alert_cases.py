@@ -1,45 +1,20 @@
-"""What makes each alert fire, as promtool plays it: series by the minute, and when it is looked at.
-
-Each is looked at twice: a minute before its time it is silent.
-"""
+"""What makes each alert fire: here those on processes, and with them all others."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-
-class Case(NamedTuple):
-    """Series with their values, and the first minute at which it fires.
-
-    ``interval`` is from one value to the next: a minute, where looks back are over several.
-    ``also`` are series that fire it as well, as some that there are only once something was counted.
-    With each of ``never`` it is silent then, too.
-    """
-
-    series: dict[str, str]
-    fires_at: int
-    labels: dict[str, str]
-    also: dict[str, str] | None = None
-    never: tuple[dict[str, str], ...] = ()
-    interval: str = "1m"
-
+from metrics.alert_case import Case
+from metrics.alert_cases_of_work import OF_WORK
 
 _ON = {"instance": "i"}
-_T = {"task": "t"}
 _CALLS = 'zart_calls_total{{instance="i",method="m",code="{code}",reason="{reason}"}}'
 _OK = _CALLS.format(code="OK", reason="")
 _FULL = _CALLS.format(code="UNAVAILABLE", reason="STORE_UNAVAILABLE")
 _SLOW = _CALLS.format(code="DEADLINE_EXCEEDED", reason="OPERATION_TIMEOUT")
+_KEYLESS = _CALLS.format(code="UNAVAILABLE", reason="KEYS_UNAVAILABLE")
 _BEGAN = 'process_start_time_seconds{{job="zart",instance="{}"}}'
 _READY = 'zart_dispatcher_ready{instance="i"}'
 _FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
 _RUNNING = "0+60x40"  # one a second
-_RESUMED = {
-    'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
-    'zart_steps{task="t",status="paused"}': "5000x5 stale",
-}
-_RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
-_BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
 CASES: dict[str, Case] = {
@@ -138,7 +113,7 @@ CASES: dict[str, Case] = {
         {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "0x19 1x40"},
         20,
         {"method": "m"},
-        {_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x20 1x40"},
+        ({_CALLS.format(code="INTERNAL", reason="INTERNAL"): "_x20 1x40"},),
         # It was long ago, and a scrape failed since.
         never=({_CALLS.format(code="INTERNAL", reason="INTERNAL"): "1x9 stale 1x40"},),
     ),
@@ -146,7 +121,10 @@ CASES: dict[str, Case] = {
         {_OK: "0+90x100", _FULL: "0+10x100"},
         4,
         _ON,
-        also={_OK: "0+90x100", _SLOW: "0+10x100"},
+        also=(
+            {_OK: "0+90x100", _SLOW: "0+10x100"},
+            {_OK: "0+90x100", _KEYLESS: "0+10x100"},
+        ),
         never=(
             # A failover took a minute; one call of few fails; and of many, one of a hundred does.
             {_OK: "0+90x100", _FULL: "0 0+90x4 360x100"},
@@ -189,7 +167,7 @@ CASES: dict[str, Case] = {
         },
         9,
         _ON,
-        also={_READY: "1x3 0x40"},  # no server is there, or it is not told of
+        also=({_READY: "1x3 0x40"},),  # no server is there, or it is not told of
         never=(
             {_READY: "1x3 0x40", 'zart_database_up{instance="s"}': "1x3 0x40"},
             {_READY: "0x4 1x40"},  # it has just begun
@@ -202,88 +180,12 @@ CASES: dict[str, Case] = {
         {_OUTCOMES.format("outcomes_waiting"): "0x5 3000x40"},
         11,
         _ON,
-        also={
-            _OUTCOMES.format("outcomes_waiting"): "16x40",
-            _OUTCOMES.format("oldest_outcome_age_seconds"): "0x8 0+61x30",
-        },
-    ),
-    "ZartStepsWait": Case(
-        {
-            'zart_oldest_ready_step_age_seconds{task="t",instance="i"}': "0+60x40",
-            'zart_oldest_ready_step_age_seconds{task="t",instance="j"}': "0+60x40",
-        },
-        11,
-        _T,
-        also={**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': "70x40"},
-        never=(
-            # What was paused for two hours is worked off; all of it, or as fast as it is let go.
-            {**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING},
+        also=(
             {
-                **_RESUMED,
-                'zart_steps{task="t",status="paused"}': "5000x5 3900x40",
-                'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING,
+                _OUTCOMES.format("outcomes_waiting"): "16x40",
+                _OUTCOMES.format("oldest_outcome_age_seconds"): "0x8 0+61x30",
             },
         ),
     ),
-    "ZartAttemptsFail": Case(
-        {
-            'zart_attempts_total{task="t",ending="failed"}': _RUNNING,
-            'zart_attempts_total{task="t",ending="completed"}': "0+30x40",
-        },
-        6,
-        _T,
-        # One step is tried over and over.
-        never=({'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},),
-    ),
-    "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
-    "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
-    "ZartInDoubt": Case({'zart_in_doubt_attempts{task="t"}': "1x40"}, 15, _T),
-    "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
-    "ZartPausedForLong": Case(
-        {'zart_rule_paused_steps{rule="r",instance="i"}': "7x300"},
-        240,
-        {"rule": "r"},
-        # The database was away for half an hour, and there are other servers since.
-        also={
-            'zart_rule_paused_steps{rule="r",instance="i"}': "7x100 _x30 7x20 stale",
-            'zart_rule_paused_steps{rule="r",instance="j"}': "_x151 7x200",
-        },
-        never=(
-            # It was resumed; it is another rule; its steps were let go, and it has others since.
-            {'zart_rule_paused_steps{rule="r"}': "7x200 stale"},
-            {
-                'zart_rule_paused_steps{rule="q"}': "7x200 stale",
-                'zart_rule_paused_steps{rule="r"}': "_x200 7x100",
-            },
-            {'zart_rule_paused_steps{rule="r"}': "7x100 0x10 7x200"},
-        ),
-    ),
-    "ZartReleaseStands": Case(
-        {
-            _RELEASE.format("left"): "5000x50",
-            _RELEASE.format("released"): "0+1x10 10x40",
-        },
-        30,
-        {"rule": "r"},
-        never=(
-            # What is left is an estimate: it may seem to stay as it is, or to become more.
-            {_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
-            # It was stopped and begun anew, more slowly.
-            {_RELEASE.format("left"): "5000x50", _RELEASE.format("released"): "0+500x19 0+60x31"},
-        ),
-    ),
-    "ZartBatchStands": Case(
-        {_BATCH.format("pending"): "100-1x10 90x40", _BATCH.format("done"): "0+1x10 10x40"},
-        30,
-        {"batch": "b"},
-        # It is still prepared, with nothing done; and it was, and has begun since.
-        never=(
-            {_BATCH.format("pending"): "1000+5000x50", _BATCH.format("done"): "0x50"},
-            {
-                _BATCH.format("pending"): "_x10 1000 50000+50000x5 297000-3000x40",
-                _BATCH.format("done"): "_x10 0x6 3000+3000x40",
-                _BATCH.format("refused"): "_x10 0x50",
-            },
-        ),
-    ),
+    **OF_WORK,
 }

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 from breaking import breaker
-from metrics.alert_cases import CASES, Case
+from metrics.alert_case import Case
+from metrics.alert_cases import CASES
 from metrics.prometheus import (
     ROOT,
     RULES,
@@ -178,18 +179,17 @@ def _played(rule: dict[str, Any], case: Case) -> Iterator[dict[str, Any]]:
     silent: list[Any] = []
     for series, then in (
         (case.series, told),
-        (case.also, told),
+        *((each, told) for each in case.also),
         *((each, silent) for each in case.never),
     ):
-        if series is not None:
-            yield {
-                "interval": case.interval,
-                "input_series": [{"series": s, "values": values} for s, values in series.items()],
-                "alert_rule_test": [
-                    {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}
-                    for minute, expected in ((case.fires_at - 1, []), (case.fires_at, then))
-                ],
-            }
+        yield {
+            "interval": case.interval,
+            "input_series": [{"series": s, "values": values} for s, values in series.items()],
+            "alert_rule_test": [
+                {"eval_time": f"{minute}m", "alertname": rule["alert"], "exp_alerts": expected}
+                for minute, expected in ((case.fires_at - 1, []), (case.fires_at, then))
+            ],
+        }
 
 
 def test_each_alert_is_played() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from authority import Authority
 from issuing import Issuer
+from security.providing import Provider, providing
 from security.trusting import trusting
 
 from zart.testing.server import ServerUnderTest
@@ -39,3 +40,10 @@ def jwks(tmp_path: Path, issuer: Issuer) -> Path:
 def trusting_server(zart_database: str, jwks: Path) -> Iterator[ServerUnderTest]:
     with trusting(zart_database, str(jwks)) as server:
         yield server
+
+
+@pytest.fixture
+def provider(issuer: Issuer) -> Iterator[Provider]:
+    """The issuer's host."""
+    with providing(issuer.jwks) as made:
+        yield made

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import grpc
 import pytest
 from issuing import Issuer
 from rig import eventually
+from security.providing import Provider
 from security.trusting import is_known, trusting
 from waiting import GIVE_UP
 
@@ -102,44 +100,8 @@ async def test_what_is_no_key_set_stops_the_start(zart_database: str, tmp_path: 
             pass
 
 
-class _Provider(HTTPServer):
-    """Publishes keys, and counts how often it was asked."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.document: dict[str, Any] | None = document
-        self.asked = 0
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/keys"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        provider = self.server
-        assert isinstance(provider, _Provider)
-        provider.asked += 1
-        body = json.dumps(provider.document).encode()
-        self.send_response(200 if provider.document else 503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
-        """Say nothing."""
-
-
-@pytest.fixture
-def provider(issuer: Issuer) -> Iterator[_Provider]:
-    made = _Provider(issuer.jwks)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
-
-
 async def test_keys_of_a_url_are_asked_for_once_and_again_for_a_new_key(
-    zart_database: str, provider: _Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    zart_database: str, provider: Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("zart_server.identity.key_set._FETCH_AT_MOST_EVERY", 3600.0)
     with trusting(zart_database, provider.url) as server:
@@ -160,7 +122,7 @@ async def test_keys_of_a_url_are_asked_for_once_and_again_for_a_new_key(
 
 
 async def test_keys_on_this_machine_are_asked_for_without_a_proxy(
-    provider: _Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -171,7 +133,7 @@ async def test_keys_on_this_machine_are_asked_for_without_a_proxy(
 
 
 async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(
-    zart_database: str, provider: _Provider, issuer: Issuer
+    zart_database: str, provider: Provider, issuer: Issuer
 ) -> None:
     document, provider.document = provider.document, None
     task, stop = zart.Task("t"), asyncio.Event()

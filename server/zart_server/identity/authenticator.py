@@ -41,6 +41,16 @@ class Authenticator:
         """True if client certificates identify callers."""
         return self._certificates is not None
 
+    @property
+    def can_judge(self) -> bool:
+        """False until the keys of a URL were there once: no JWT can be judged before."""
+        return self._keys is None or self._keys.are_there.is_set()
+
+    async def until_able(self) -> None:
+        """Wait until callers can be judged, which then stays so."""
+        if self._keys is not None:
+            await self._keys.are_there.wait()
+
     async def identify(self, authorization: str | None, certificate: Sequence[str]) -> Identity:
         """Return who sends this Authorization header, or else has a certificate of these names.
 

@@ -53,10 +53,12 @@ class KeySet:
         self._stamp = stamp_of(self._path)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._keys: Keys = {}
+        self.are_there = asyncio.Event()  # set once there are some, which stay
         self._fetched_at = -_REFRESH_EVERY
         self._fetching: asyncio.Task[None] | None = None
         if self._url is None:
             self._keys = self._read()
+            self.are_there.set()
 
     async def find(self, key_id: str | None) -> Sequence[PyJWK]:
         """Return the keys of this id, asking for new ones where there is none; without an id all.
@@ -125,9 +127,11 @@ class KeySet:
             async with asyncio.timeout(_FETCH_WITHIN):
                 keys = _keys_of(json.loads(await _in_own_thread(_text_at, self._url or "")))
         except (HTTPException, PyJWTError, ValueError, OSError, RecursionError) as error:
-            _log.warning("no keys from %s (%s)", self._name, type(error).__name__)
+            waits = "" if self._keys else "; health is NOT_SERVING until there are some"
+            _log.warning("no keys from %s (%s)%s", self._name, type(error).__name__, waits)
         else:
             self._learn(keys)
+            self.are_there.set()
 
     def _read(self) -> Keys:
         try:

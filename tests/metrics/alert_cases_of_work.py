@@ -1,0 +1,98 @@
+"""What makes the alerts on work and on what operators do fire."""
+
+from __future__ import annotations
+
+from metrics.alert_case import Case
+
+_T = {"task": "t"}
+_RUNNING = "0+60x40"  # one a second
+_RESUMED = {
+    'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
+    'zart_steps{task="t",status="paused"}': "5000x5 stale",
+}
+_RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
+_BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
+
+OF_WORK: dict[str, Case] = {
+    "ZartStepsWait": Case(
+        {
+            'zart_oldest_ready_step_age_seconds{task="t",instance="i"}': "0+60x40",
+            'zart_oldest_ready_step_age_seconds{task="t",instance="j"}': "0+60x40",
+        },
+        11,
+        _T,
+        also=({**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': "70x40"},),
+        never=(
+            # What was paused for two hours is worked off; all of it, or as fast as it is let go.
+            {**_RESUMED, 'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING},
+            {
+                **_RESUMED,
+                'zart_steps{task="t",status="paused"}': "5000x5 3900x40",
+                'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING,
+            },
+        ),
+    ),
+    "ZartAttemptsFail": Case(
+        {
+            'zart_attempts_total{task="t",ending="failed"}': _RUNNING,
+            'zart_attempts_total{task="t",ending="completed"}': "0+30x40",
+        },
+        6,
+        _T,
+        # One step is tried over and over.
+        never=({'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},),
+    ),
+    "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
+    "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
+    "ZartInDoubt": Case({'zart_in_doubt_attempts{task="t"}': "1x40"}, 15, _T),
+    "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
+    "ZartPausedForLong": Case(
+        {'zart_rule_paused_steps{rule="r",instance="i"}': "7x300"},
+        240,
+        {"rule": "r"},
+        # The database was away for half an hour, and there are other servers since.
+        also=(
+            {
+                'zart_rule_paused_steps{rule="r",instance="i"}': "7x100 _x30 7x20 stale",
+                'zart_rule_paused_steps{rule="r",instance="j"}': "_x151 7x200",
+            },
+        ),
+        never=(
+            # It was resumed; it is another rule; its steps were let go, and it has others since.
+            {'zart_rule_paused_steps{rule="r"}': "7x200 stale"},
+            {
+                'zart_rule_paused_steps{rule="q"}': "7x200 stale",
+                'zart_rule_paused_steps{rule="r"}': "_x200 7x100",
+            },
+            {'zart_rule_paused_steps{rule="r"}': "7x100 0x10 7x200"},
+        ),
+    ),
+    "ZartReleaseStands": Case(
+        {
+            _RELEASE.format("left"): "5000x50",
+            _RELEASE.format("released"): "0+1x10 10x40",
+        },
+        30,
+        {"rule": "r"},
+        never=(
+            # What is left is an estimate: it may seem to stay as it is, or to become more.
+            {_RELEASE.format("left"): "5000+1x50", _RELEASE.format("released"): "0+1x50"},
+            # It was stopped and begun anew, more slowly.
+            {_RELEASE.format("left"): "5000x50", _RELEASE.format("released"): "0+500x19 0+60x31"},
+        ),
+    ),
+    "ZartBatchStands": Case(
+        {_BATCH.format("pending"): "100-1x10 90x40", _BATCH.format("done"): "0+1x10 10x40"},
+        30,
+        {"batch": "b"},
+        # It is still prepared, with nothing done; and it was, and has begun since.
+        never=(
+            {_BATCH.format("pending"): "1000+5000x50", _BATCH.format("done"): "0x50"},
+            {
+                _BATCH.format("pending"): "_x10 1000 50000+50000x5 297000-3000x40",
+                _BATCH.format("done"): "_x10 0x6 3000+3000x40",
+                _BATCH.format("refused"): "_x10 0x50",
+            },
+        ),
+    ),
+}
