@@ -140,7 +140,8 @@ async def running(
         background.append(asyncio.create_task(authenticator.keep_fresh(), name="identities"))
     address, metrics = f"{settings.listen.rpartition(':')[0]}:{port}", contextlib.AsyncExitStack()
     try:
-        told = await metrics.enter_async_context(serving_metrics_of(settings, runtime, limits))
+        serving = serving_metrics_of(settings, runtime, limits, certificate, authenticator)
+        told = await metrics.enter_async_context(serving)
         yield Running(address, runtime, health, certificate, authenticator, told)
     except MetricsError as error:
         raise StartError(str(error)) from None

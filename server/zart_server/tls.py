@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 
+from zart.validity import ends_at
 from zart_server.stamp import Stamp, stamp_of
 
 _log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Certificate:
         self._lock = threading.Lock()  # handshakes are in gRPC's own threads
         self._stamp = stamp_of(*self._files)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
+        self._ends_at: float | None = None
         self._first = self._read()
         self._next: grpc.ServerCertificateConfiguration | None = None  # read, and not fetched yet
 
@@ -47,6 +49,21 @@ class Certificate:
         """Read the files now, whether or not they seem to have changed."""
         with self._lock:
             self._refresh(anew=True)
+
+    def ends_at(self) -> float | None:
+        """Return when what the next connection is shown ends, in seconds since 1970.
+
+        None: it cannot be read. The files are looked at first, for nobody may have connected.
+        """
+        with self._lock:
+            self._refresh(anew=False)
+            return self._ends_at
+
+    def is_stale(self) -> bool:
+        """Return whether the files cannot be used as they are; they are looked at first, too."""
+        with self._lock:
+            self._refresh(anew=False)
+            return self._failed is not None
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
         """Return a new configuration, None to stay with the last."""
@@ -87,6 +104,7 @@ class Certificate:
             files = ", ".join(map(str, self._files))
             reason = error.reason if isinstance(error, ssl.SSLError) else type(error).__name__
             raise TlsError(f"{files} cannot be used together ({reason})") from None
+        self._ends_at = ends_at(pair[1])
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=ca)
 
 

@@ -14,6 +14,8 @@ _KEYLESS = _CALLS.format(code="UNAVAILABLE", reason="KEYS_UNAVAILABLE")
 _BEGAN = 'process_start_time_seconds{{job="zart",instance="{}"}}'
 _READY = 'zart_dispatcher_ready{instance="i"}'
 _FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
+_ENDS = 'zart_certificate_not_after_seconds{{instance="i",process="{}"}}'
+_WEEK = 7 * 24 * 3600
 _RUNNING = "0+60x40"  # one a second
 _OUTCOMES = 'zart_dispatcher_{}{{instance="i"}}'
 
@@ -158,6 +160,28 @@ CASES: dict[str, Case] = {
     ),
     "ZartAuditIncomplete": Case(
         {'zart_operation_attempts_unrecorded_total{why="lost"}': "0x5 1x40"}, 6, {}
+    ),
+    "ZartCertificateEnds": Case(
+        # It ends a week after the 20th minute, of one of two processes.
+        {
+            _ENDS.format("0"): f"{_WEEK + 20 * 60 - 1}x40",
+            _ENDS.format("1"): f"{_WEEK + 9999}x40",
+        },
+        20,
+        _ON,
+        # It was replaced in time.
+        never=({_ENDS.format("0"): f"{_WEEK + 20 * 60 - 1}x19 {9 * _WEEK}x40"},),
+    ),
+    "ZartCredentialsStale": Case(
+        {
+            'zart_credentials_stale{instance="i",what="keys",process="0"}': "1x40",
+            'zart_credentials_stale{instance="i",what="keys",process="1"}': "0x40",
+            'zart_credentials_stale{instance="i",what="tokens",process="0"}': "0x40",
+        },
+        15,
+        {**_ON, "what": "keys"},
+        # One answer of a host was lost: it is asked again after five minutes.
+        never=({'zart_credentials_stale{instance="i",what="keys"}': "0x3 1x5 0 1x40"},),
     ),
     "ZartDispatcherNotReady": Case(
         {

@@ -11,6 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs/metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*)\| ", re.MULTILINE)
 _SECTIONS = {
     "server": ("Each process", "A server: what it does", "A server: what is in the database"),
+    "credentials": ("What may be out of date: a server and a gateway",),
     "processes": ("A server of several processes",),
     "gateway": ("Each process", "A gateway"),
     "dispatcher": ("Each process", "A dispatcher"),

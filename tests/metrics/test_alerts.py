@@ -202,7 +202,7 @@ def test_each_alert_is_played() -> None:
 def test_alerts_and_dashboard_ask_for_what_there_is() -> None:
     there = {
         name + end
-        for process in ("server", "processes", "gateway", "dispatcher")
+        for process in ("server", "credentials", "processes", "gateway", "dispatcher")
         for name, (kind, _) in written(process).items()
         for end in ENDS[kind]
     } | {"up"}

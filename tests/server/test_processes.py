@@ -137,6 +137,27 @@ def test_each_series_says_of_which_process_it_is(serving: Serving) -> None:
     assert found("zart_process_up", process="0") == found("zart_process_up", process="1") == 1
 
 
+def test_what_is_out_of_date_is_told_of_each(zart_database: str, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("")
+    server = Serving(zart_database, tmp_path / "log", ZART_AUTH_TOKENS=str(tokens))
+    try:
+        block_until(lambda: server.popen.poll() is not None or server.said("processes serve on"))
+        tokens.write_text("no token\n")
+
+        def told() -> bool:
+            found = scrape(server.metrics)
+            return all(
+                found("zart_credentials_stale", what="tokens", process=process) == 1
+                for process in ("0", "1")
+            )
+
+        block_until(told)
+    finally:
+        server.popen.terminate()
+        server.popen.wait(GIVE_UP)
+
+
 def test_a_port_that_somebody_has_is_refused_and_none_outlives_its_supervisor(
     serving: Serving, zart_database: str
 ) -> None:

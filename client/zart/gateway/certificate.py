@@ -16,6 +16,7 @@ from pathlib import Path
 
 from zart.credentials import Stamp, stamp_of
 from zart.gateway.settings import GatewayError, Settings
+from zart.validity import ends_at
 
 _log = logging.getLogger("zart.gateway")
 _LOOK_EVERY = 1.0  # seconds
@@ -50,6 +51,7 @@ class Certificate:
         self._client_ca = client_ca
         self._stamp = stamp_of(chain, key, client_ca)
         self._failed: Stamp | None = None  # of what could not be used, to say so once
+        self._ends_at: float | None = None
         self._reread = asyncio.Event()
         self.context = _Newest(ssl.PROTOCOL_TLS_SERVER)
         self.context.made_last = self._make()
@@ -83,6 +85,14 @@ class Certificate:
                 self._stamp, self._failed = stamp, None
                 _log.info("the certificate was read anew")
 
+    def ends_at(self) -> float | None:
+        """Return when what is served ends, in seconds since 1970; None: it cannot be read."""
+        return self._ends_at
+
+    def is_stale(self) -> bool:
+        """Return whether the files could not be used at the last look."""
+        return self._failed is not None
+
     def reread(self) -> None:
         """Read the files now, whether or not they seem to have changed."""
         self._reread.set()
@@ -98,6 +108,8 @@ class Certificate:
             except OSError as error:
                 raise GatewayError(f"{self._client_ca} cannot be used ({_why(error)})") from None
             context.verify_mode = ssl.CERT_REQUIRED
+        with contextlib.suppress(OSError):  # it is gone again
+            self._ends_at = ends_at(self._chain.read_bytes())
         return context
 
     def _load(self, context: ssl.SSLContext) -> None:

@@ -52,7 +52,8 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
             await check_guarded(channel)
         listener = stack.enter_context(open_listener(settings.listen))
         calls = Calls(channel, settings.timeout)
-        requests = await stack.enter_async_context(_serving_metrics(settings.metrics_listen))
+        metrics = _serving_metrics(settings.metrics_listen, certificate)
+        requests = await stack.enter_async_context(metrics)
         config = _config(settings, application(channel, calls, settings, requests, tracer()))
         config.load()
         if certificate is not None:
@@ -71,19 +72,26 @@ async def running(settings: Settings, certificate: Certificate | None = None) ->
 
 
 @contextlib.asynccontextmanager
-async def _serving_metrics(listen: str | None) -> AsyncIterator[OfTheGateway | None]:
-    """Serve what is counted of requests; None: nobody asks for it. Raises GatewayError."""
+async def _serving_metrics(
+    listen: str | None, certificate: Certificate | None
+) -> AsyncIterator[OfTheGateway | None]:
+    """Serve what is counted of requests, and what is known of the certificate.
+
+    Gives None where nobody asks for it. Raises GatewayError.
+    """
     if not listen:
         yield None
         return
     from zart.gateway.metrics import OfTheGateway  # noqa: PLC0415 - only where it is wanted
+    from zart.metrics.credentials import OfTheCredentials  # noqa: PLC0415 - likewise
     from zart.metrics.failures import MetricsError  # noqa: PLC0415 - likewise
     from zart.metrics.listener import serving_metrics  # noqa: PLC0415 - likewise
     from zart.metrics.registry import registry_of  # noqa: PLC0415 - likewise
 
     requests = OfTheGateway()
+    registry = registry_of("gateway", [requests, OfTheCredentials(certificate, {})])
     try:
-        async with serving_metrics(listen, registry_of("gateway", [requests])) as address:
+        async with serving_metrics(listen, registry) as address:
             _log.info("metrics are served on http://%s/metrics", address)
             yield requests
     except MetricsError as error:

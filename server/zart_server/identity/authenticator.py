@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from zart_server.domain.errors import InvalidCredentials, MissingCredentials
 from zart_server.domain.identity import Identity
 from zart_server.identity.certificates import Certificates
+from zart_server.identity.grants import GrantFile
 from zart_server.identity.key_set import KeySet
 from zart_server.identity.static_tokens import StaticTokens
 from zart_server.identity.web_tokens import WebTokens
@@ -45,6 +47,12 @@ class Authenticator:
     def can_judge(self) -> bool:
         """False until the keys of a URL were there once: no JWT can be judged before."""
         return self._keys is None or self._keys.are_there.is_set()
+
+    @property
+    def followed(self) -> Mapping[str, GrantFile[Any] | KeySet]:
+        """What is read anew when it changes, of what is set up."""
+        every = {"tokens": self._tokens, "certificates": self._certificates, "keys": self._keys}
+        return {name: each for name, each in every.items() if each is not None}
 
     async def until_able(self) -> None:
         """Wait until callers can be judged, which then stays so."""

@@ -68,6 +68,10 @@ class GrantFile(Generic[G]):
             self._stamp, self._failed = stamp, None
             _log.info("%s was read anew: %d lines", self._path, len(grants))
 
+    def is_stale(self) -> bool:
+        """Return whether the file could not be used when it was looked at last."""
+        return self._failed is not None
+
     def learn(self, grants: list[G]) -> None:
         """Know these grants and no others. Raises IdentityFileError where they contradict."""
         raise NotImplementedError

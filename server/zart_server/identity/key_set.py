@@ -54,11 +54,16 @@ class KeySet:
         self._failed: Stamp | None = None  # of what could not be used, to say so once
         self._keys: Keys = {}
         self.are_there = asyncio.Event()  # set once there are some, which stay
+        self._is_fetch_failed = False  # the last one that has ended
         self._fetched_at = -_REFRESH_EVERY
         self._fetching: asyncio.Task[None] | None = None
         if self._url is None:
             self._keys = self._read()
             self.are_there.set()
+
+    def is_stale(self) -> bool:
+        """Return whether the file could not be used at the last look, or the URL had no answer."""
+        return self._failed is not None or self._is_fetch_failed
 
     async def find(self, key_id: str | None) -> Sequence[PyJWK]:
         """Return the keys of this id, asking for new ones where there is none; without an id all.
@@ -127,9 +132,11 @@ class KeySet:
             async with asyncio.timeout(_FETCH_WITHIN):
                 keys = _keys_of(json.loads(await _in_own_thread(_text_at, self._url or "")))
         except (HTTPException, PyJWTError, ValueError, OSError, RecursionError) as error:
+            self._is_fetch_failed = True
             waits = "" if self._keys else "; health is NOT_SERVING until there are some"
             _log.warning("no keys from %s (%s)%s", self._name, type(error).__name__, waits)
         else:
+            self._is_fetch_failed = False
             self._learn(keys)
             self.are_there.set()
 

@@ -6,21 +6,28 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from zart.metrics.credentials import OfTheCredentials
 from zart.metrics.listener import serving_metrics
 from zart.metrics.registry import registry_of
 from zart_server.api.audit_trail import UNRECORDED
 from zart_server.api.call_metrics import CALLS, OPERATIONS, SECONDS
 from zart_server.api.limits import Limits
 from zart_server.engine.background.runtime import Runtime
+from zart_server.identity.authenticator import Authenticator
 from zart_server.metrics.database import OfTheDatabase
 from zart_server.metrics.process import OfTheProcess
 from zart_server.metrics.reading import DatabaseReader
 from zart_server.settings import Settings
+from zart_server.tls import Certificate
 
 
 @contextlib.asynccontextmanager
 async def serving_metrics_of(
-    settings: Settings, runtime: Runtime, limits: Limits
+    settings: Settings,
+    runtime: Runtime,
+    limits: Limits,
+    certificate: Certificate | None,
+    authenticator: Authenticator | None,
 ) -> AsyncIterator[str | None]:
     """Serve the metrics of a server until the context is left; gives the address.
 
@@ -34,6 +41,7 @@ async def serving_metrics_of(
         OPERATIONS,
         UNRECORDED,
         OfTheProcess(runtime, limits),
+        OfTheCredentials(certificate, {} if authenticator is None else authenticator.followed),
         OfTheDatabase(reader, runtime.dispatch.tally, settings.metrics_tasks),
     )
     async with serving_metrics(

@@ -1,0 +1,55 @@
+"""What a process tells Prometheus of the files and URLs by which it is known, and knows others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+
+class Followed(Protocol):
+    """What is read anew when it changes; what cannot be used changes nothing."""
+
+    def is_stale(self) -> bool:
+        """Return whether the last reading failed."""
+
+
+class Served(Followed, Protocol):
+    """A certificate that callers are shown."""
+
+    def ends_at(self) -> float | None:
+        """Return when it ends, in seconds since 1970; None: it cannot be read."""
+
+
+class OfTheCredentials(Collector):
+    """Tells when the certificate ends, and what is out of date; of what is not set up, nothing.
+
+    ``others`` are named as the label ``what`` has them.
+    """
+
+    def __init__(self, certificate: Served | None, others: Mapping[str, Followed]) -> None:
+        self._certificate = certificate
+        self._followed = dict(others)
+        if certificate is not None:
+            self._followed["certificate"] = certificate
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families that have a series."""
+        end = None if self._certificate is None else self._certificate.ends_at()
+        if end is not None:
+            yield GaugeMetricFamily(
+                "zart_certificate_not_after_seconds",
+                "When the certificate that is served ends, since 1970",
+                value=end,
+            )
+        if self._followed:
+            stale = GaugeMetricFamily(
+                "zart_credentials_stale",
+                "1 while the last reading could not be used: what was known before it counts",
+                labels=["what"],
+            )
+            for what, each in self._followed.items():
+                stale.add_metric([what], each.is_stale())
+            yield stale
