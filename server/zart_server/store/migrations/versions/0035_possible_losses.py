@@ -5,7 +5,7 @@ from __future__ import annotations
 from zart_server.store.migrations.script import run_script
 
 revision = "0035"
-down_revision = "0033"
+down_revision = "0034"
 
 
 def upgrade() -> None:
