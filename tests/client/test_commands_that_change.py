@@ -118,7 +118,7 @@ def test_pause_and_resume(run: Run) -> None:
     done = admin.ResumeResponse(rules_deleted=1, rules=[RULE], released_steps=2)
     code, out, _, (request,) = run("resume --rule-id pr-abcd1234", ("Resume", done))
     assert code == 0
-    assert "deleted   1 rules" in out
+    assert "deleted   1 rule\n" in out
     assert (request.rule_id, request.everything) == ("pr-abcd1234", False)
     _, _, _, (request,) = run("resume --all", ("Resume", done))
     assert request.everything
@@ -250,7 +250,7 @@ def test_exempt_undo_of_what_is_not_exempt_says_so(run: Run) -> None:
     answer = admin.UpdatePauseRuleResponse(rule=RULE, withheld_again_steps=1)
     code, out, _, requests = run("exempt --undo pr-abcd1234 x", known, ("UpdatePauseRule", answer))
     assert code == 0
-    assert out == "pr-abcd1234 exempts x no longer\nwithheld again 1 ready steps\n"
+    assert out == "pr-abcd1234 exempts x no longer\nwithheld again 1 ready step\n"
     assert list(requests[-1].remove_exempt_execution_ids) == ["x"]
 
     code, out, err, _ = run("exempt --undo pr-abcd1234 x z", known)

@@ -99,7 +99,7 @@ async def test_resume_counts_the_rules_that_it_was_not_told_of(
     monkeypatch.setattr("zart_server.api.pages.PAGE_BYTES", 250)  # room for two, three or four
     code, seen = terminal.run("resume", "--task-name", "order", answer="y")
     assert code == 0
-    assert re.search(r"delete these rules and [123] rules? more, for 0\+ paused steps\?", seen)
+    assert re.search(r"delete these rules and [123] rules? more, which lets 0 steps go\?", seen)
     assert "deleted   5 rules" in seen
     assert re.search(r"^and [123] rules? more\b", seen, re.MULTILINE)
 
@@ -111,7 +111,7 @@ async def test_who_is_not_asked_has_to_say_all(rig: Rig, terminal: Terminal) -> 
     assert "resuming everything needs --all" in seen
     assert len([r async for r in rig.client.list_pause_rules()]) == 1
     code, seen = terminal.run("resume", "--dry-run", "--yes")
-    assert (code, "would end 1 rules" in seen) == (0, True), seen
+    assert (code, "would end 1 rule\n" in seen) == (0, True), seen
     assert terminal.run("resume", "--yes", "--request-id", "once")[0] == 0  # as a line to repeat
     assert [r async for r in rig.client.list_pause_rules()] == []
     await rig.client.pause(task_name="order")
@@ -128,7 +128,7 @@ async def test_resume_by_scope_asks_for_the_breakers_that_close_with_their_rules
     await rig.start("x", {"a": (), "b": ()})
     code, seen = terminal.run("resume", "--task-name", "t", answer="n")
     assert code != 0
-    assert f"delete this rule and close {breaker_id}, for 2 paused steps?" in seen
+    assert f"delete this rule and close {breaker_id}, which lets 2 steps go?" in seen
     assert (await rig.client.get_breaker(breaker_id)).status == "OPEN"
 
     code, seen = terminal.run("resume", "--task-name", "t", answer="y")
@@ -149,7 +149,7 @@ async def test_resume_tells_of_no_breaker_that_another_rule_keeps_open(
     await rig.client.trip_breaker(made.breaker_id)
     code, seen = terminal.run("resume", "--rule-id", first, answer="y")
     assert code == 0, seen
-    assert "delete this rule, for " in seen
+    assert "delete this rule, which lets " in seen
     assert not re.search("^(would close|closed) ", seen, re.MULTILINE)
     assert (await rig.client.get_breaker(made.breaker_id)).status == "OPEN"
 
@@ -226,7 +226,7 @@ async def test_what_would_be_removed_at_once_is_asked(
         terminal = Terminal(server.address)
         code, seen = terminal.run("retention", *words, answer="n")
         assert code == 130
-        assert "1 executions of t ended before" in seen
+        assert "1 execution of t ended before" in seen
         assert [t.keep_for async for t in rig.client.list_retention()] == [None]
         assert terminal.run("retention", *words, answer="y")[0] == 0
         assert terminal.run("retention", "set", "t", "60d")[0] == 0  # nothing is as old
@@ -265,7 +265,7 @@ async def test_pausing_everything_is_asked_with_what_it_withholds(
     await rig.start("x", CHAIN)
     code, seen = terminal.run("pause", "--everything", answer="n")
     assert code != 0
-    assert "concerns  1 unfinished executions, as x" in seen
+    assert "concerns  1 unfinished execution, as x" in seen
     assert [r async for r in rig.client.list_pause_rules()] == []
     assert terminal.run("pause", "--everything", answer="y")[0] == 0
     assert len([r async for r in rig.client.list_pause_rules()]) == 1

@@ -8,6 +8,7 @@ from dataclasses import fields
 from zart.cli.batch_settings import selection_of, settings_of
 from zart.cli.render import when
 from zart.cli.tables import NAMES, TEXT, Column
+from zart.cli.values import counted
 from zart.models import Batch, BatchCounts, BatchItem, BatchOutcomes, BatchPlan, BatchStatus
 
 BATCHES = (
@@ -82,6 +83,8 @@ def counts_of(counts: BatchCounts | BatchOutcomes) -> str:
 def batch_lines(b: Batch) -> list[str]:
     """Tell all of a batch."""
     rate = "" if b.rate_per_second is None else f"{b.rate_per_second:g}/s"
+    most = b.max_failures
+    bears = "" if most is None else f"fewer than {counted(most, 'failure')}"
     told = [
         ("of", "" if b.selection is None else selection_of(b.selection)),
         ("with", "" if b.operation is None else settings_of(b.operation)),
@@ -90,7 +93,7 @@ def batch_lines(b: Batch) -> list[str]:
         ("made", "" if b.outcomes is None else counts_of(b.outcomes)),
         ("rate", rate),
         ("canary", "" if b.canary is None else str(b.canary)),
-        ("bears", "" if b.max_failures is None else f"fewer than {b.max_failures} failures"),
+        ("bears", bears),
         ("error", b.error),
         ("created", when(b.created_at)),
         ("started", when(b.started_at)),
@@ -107,7 +110,8 @@ def batch_lines(b: Batch) -> list[str]:
 
 def plan_lines(plan: BatchPlan) -> list[str]:
     """Tell what a batch would do."""
-    lines = [f"would be of {plan.items} items in {plan.executions} executions"]
+    where = counted(plan.executions, "execution")
+    lines = [f"would be of {counted(plan.items, 'item')} in {where}"]
     for kind in plan.kinds:
         what = f"refused for {kind.refused_for}" if kind.refused_for else "done"
         sample = ", ".join(kind.sample_execution_ids[:3])

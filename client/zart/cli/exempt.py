@@ -40,13 +40,16 @@ def exempt(
         named = ", ".join(execution_ids)
         verb = "would exempt" if answer.planned else "exempts"
         if undo:
+            again = counted(answer.withheld_again_steps, "ready step")
             session.print(
                 f"{rule_id} {verb} {named} no longer",
-                f"withheld again {answer.withheld_again_steps} ready steps",
+                f"would withhold {again} again" if answer.planned else f"withheld again {again}",
             )
         else:
+            steps = counted(answer.released_steps, "step")
             session.print(
-                f"{rule_id} {verb} {named}", f"released {counted(answer.released_steps, 'step')}"
+                f"{rule_id} {verb} {named}",
+                f"would release {steps}" if answer.planned else f"released {steps}",
             )
 
     call = admin.update_pause_rule(

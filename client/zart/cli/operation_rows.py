@@ -105,8 +105,8 @@ def _of_kept(operation: Operation, made: OperationMade) -> str:
     if operation.kind is not OperationKind.PURGE:
         return ""
     if made.removed_operations:
-        return f"{made.removed_operations} operations"
-    return f"{made.removed_executions} executions"
+        return counted(made.removed_operations, "operation")
+    return counted(made.removed_executions, "execution")
 
 
 def _replaced(operation: Operation) -> str:

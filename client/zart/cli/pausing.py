@@ -107,7 +107,7 @@ def _pause_lines(answer: Paused) -> list[str]:
             f"withheld  {counted(answer.paused_steps, 'ready step', more)}"
             + (f", since {render.when(oldest)}" if (oldest := answer.oldest_ready_at) else ""),
             f"in flight {counted(answer.running_steps, 'step')}, which finish",
-            f"concerns  {answer.executions}{many} unfinished executions"
+            f"concerns  {counted(answer.executions, 'unfinished execution', many)}"
             + (f", as {some}" if some else ""),
         ]
     if answer.rule.expires_at:
@@ -188,16 +188,16 @@ def resume(
             session.print(f"{verb} {counted(answer.released_steps, 'step', more)} at {pace:g}/s")
             return
         if canary is None:
-            session.print(
-                f"{'would end' if answer.planned else 'deleted  '} {answer.rules_deleted} rules"
-            )
+            verb = "would end" if answer.planned else "deleted  "
+            session.print(f"{verb} {counted(answer.rules_deleted, 'rule')}")
         if answer.rules:
             session.print_table(RULES, list(map(rule_row, answer.rules)))
             session.print(*_rest_lines(answer))
         if canary is None:
             session.print(*_closed_lines(answer))
+        steps = counted(answer.released_steps, "step", more)
         session.print(
-            f"released  {counted(answer.released_steps, 'step', more)}",
+            f"would let {steps} go" if answer.planned else f"released  {steps}",
             f"still     {answer.still_paused_steps} paused by other rules",
         )
         if answer.still_releasing_rules:
@@ -244,30 +244,33 @@ def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
         return Plan()
     doomed = [rule for rule in plan.rules if not rule.deleted_at]
     if doomed:
-        rest = _rest_lines(plan)
-        _confirm_rules(session, doomed, rest, asked["canary"], asked["rate_per_second"])
+        _confirm_rules(session, plan, doomed, asked["canary"], asked["rate_per_second"])
     return Plan(plan_token=plan.plan_token)
 
 
 def _confirm_rules(
     session: Session,
+    plan: Resumed,
     doomed: list[PauseRule],
-    rest: list[str],
     canary: int | None,
     pace: float | None,
 ) -> None:
+    """Ask for the rules that a plan would end, with what goes then and what other rules keep."""
     session.print_table(RULES, list(map(rule_row, doomed)), on=session.asking)
+    rest = _rest_lines(plan)
     which = " ".join(["this rule" if len(doomed) == 1 else "these rules", *rest])
-    steps = sum(rule.paused_steps for rule in doomed)
-    more = "+" if rest or any(rule.paused_steps_is_lower_bound for rule in doomed) else ""
-    of_them = f"{counted(steps, 'step', more)} of {which}"
-    if canary is not None:
-        session.confirm(f"release the oldest {canary} of the {of_them}?")
+    # A step that two of the rules withhold is one step: those of each rule are no sum.
+    more = " or more" if plan.released_steps_is_lower_bound else ""
+    steps, others = counted(plan.released_steps, "step", more), plan.still_paused_steps
+    stays = "stays" if others == 1 else "stay"
+    stay = f" ({others} {stays} paused by other rules)" if others else ""
+    if canary is not None:  # of one rule, which the table counts
+        session.confirm(f"release {counted(plan.released_steps, 'step')} of {which}, the oldest?")
     elif pace is not None:
-        session.confirm(f"release the {of_them} at {pace:g}/s?")
+        session.confirm(f"release {steps} of {which} at {pace:g}/s{stay}?")
     else:
         closes = [rule.breaker_id for rule in doomed if rule.breaker_id]
         if closes and rest:
             closes.append("those of the others")
         closing = f" and close {', '.join(closes)}" if closes else ""
-        session.confirm(f"delete {which}{closing}, for {steps}{more} paused steps?")
+        session.confirm(f"delete {which}{closing}, which lets {steps} go{stay}?")

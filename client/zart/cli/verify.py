@@ -9,6 +9,7 @@ from zart.cli.options import RuleId, example, reads
 from zart.cli.render import took, when
 from zart.cli.session import Session
 from zart.cli.tables import TEXT, Column
+from zart.cli.values import counted
 from zart.models import RuleAttempt
 from zart.receipts import PauseReceipt
 
@@ -49,7 +50,9 @@ def _lines(rule_id: str, receipt: PauseReceipt) -> list[str]:
     until = "stands, judged until now" if ended is None else f"until {when(ended)}"
     more = " or more" if receipt.violations_is_lower_bound else ""
     if receipt.violations:
-        verdict = f"VIOLATED: {len(receipt.violations)}{more} attempts were leased all the same"
+        attempts = counted(len(receipt.violations), "attempt", more)
+        were = "was" if attempts == "1 attempt" else "were"
+        verdict = f"VIOLATED: {attempts} {were} leased all the same"
     elif receipt.is_complete:
         verdict = "clean: nothing was leased that it withheld"
     else:
@@ -58,7 +61,7 @@ def _lines(rule_id: str, receipt: PauseReceipt) -> list[str]:
     return [
         f"{rule_id} from {when(receipt.window_started_at)}, {until}",
         verdict,
-        f"checked   {receipt.checked_attempts} attempts of the steps that it matches",
+        f"checked   {counted(receipt.checked_attempts, 'attempt')} of the steps that it matches",
         f"in flight {receipt.in_flight_at_start} when it began, which finished",
         f"exempt    {receipt.exempt_attempts} leased meanwhile",
         f"released  {receipt.released_attempts} leased meanwhile",
