@@ -176,7 +176,8 @@ async def test_ctrl_c_leaves_the_rule_in_force_and_says_so(
     code, seen = await following.ends()
     assert code == 130
     [rule] = await rig.client.list_pause_rules()
-    assert f"{rule.rule_id} stands: zart resume --rule-id {rule.rule_id} ends it" in seen
+    line = f"zart --address {zart_server.address} resume --rule-id {rule.rule_id}"
+    assert f"{rule.rule_id} stands; this ends it:\r\n{line}\r\n" in seen
     assert rule.status == "ACTIVE"
 
 

@@ -123,7 +123,8 @@ async def test_ctrl_c_leaves_it_going_and_says_so(
     following.interrupt()
     code, seen = await following.ends()
     assert code == 130
-    assert f"the release goes on: zart stop-release {rule_id} stops it" in seen
+    line = f"zart --address {zart_server.address} stop-release {rule_id}"
+    assert f"the release goes on; this stops it:\r\n{line}\r\n" in seen
     [rule] = await rig.client.list_pause_rules()
     assert rule.status == "RELEASING"
 

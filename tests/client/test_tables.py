@@ -237,8 +237,8 @@ def test_the_next_command_is_quoted_for_a_shell(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = zart_command(monkeypatch, ["--address", address, "why", ID], columns=80).out
-    pasted = [line for line in shown.splitlines() if line.startswith("  zart ")]
-    assert [shlex.split(line) for line in pasted] == [list(s.next_command) for s in EXPLAINED]
+    pasted = [shlex.split(line) for line in shown.splitlines() if line.startswith("  zart ")]
+    assert pasted == [["zart", "--address", address, *s.next_command[1:]] for s in EXPLAINED]
     as_json = zart_command(monkeypatch, ["--address", address, "why", ID, "-o", "json"]).out
     assert json.loads(as_json)["steps"][0]["nextCommand"] == list(EXPLAINED[0].next_command)
 

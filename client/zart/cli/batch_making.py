@@ -11,6 +11,7 @@ from zart.cli.bar import Bar
 from zart.cli.batch_lines import batch_lines, counts_of, plan_lines
 from zart.cli.batch_selecting import selected
 from zart.cli.planning import planned
+from zart.cli.screen import ReaderLeft
 from zart.cli.session import Session
 from zart.cli.values import rate_of
 from zart.cli.watching import watched
@@ -88,11 +89,11 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
                 bar.show(counts_of(batch.counts), passed, batch.counts.selected)
                 if batch.status is BatchStatus.PAUSED:
                     break
-    except KeyboardInterrupt:
-        session.warn(f"{batch_id} goes on: zart batch cancel {batch_id} ends it")
+    except (KeyboardInterrupt, ReaderLeft):
+        session.advise(f"{batch_id} goes on; this ends it", "batch", "cancel", batch_id)
         raise
-    if batch.status is BatchStatus.PAUSED:
-        session.tell(f"{batch_id} is paused: zart batch resume {batch_id} goes on")
+    if batch.status is BatchStatus.PAUSED and session.has_people:
+        session.advise(f"{batch_id} is paused; this has it go on", "batch", "resume", batch_id)
     return message, batch
 
 

@@ -49,15 +49,12 @@ def selected(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
             "say which executions: by a filter, by --execution-id and --ids-from, or --everything,"
             " and by one of these only"
         )
-    values = [given.get(name) for name in _VALUES]
-    if _STANDARD_INPUT in (file, *values):
-        session.again = ", given the same on standard input again"
-    if file == _STANDARD_INPUT and _STANDARD_INPUT in values:
+    if file == _STANDARD_INPUT and _STANDARD_INPUT in map(given.get, _VALUES):
         raise typer.BadParameter("standard input can be one thing only", param_hint="--ids-from")
     if is_named:
         by = ["--execution-id"] * bool(named) + ["--ids-from"] * (file is not None)
         _told_as(session, ", ".join(by))
-        return {"execution_ids": [*named, *_ids_of(session, file)]}
+        return {"execution_ids": [*named, *_ids_of(file)]}
     if given["everything"]:
         _told_as(session, "--everything")
         return {"everything": True}
@@ -70,18 +67,14 @@ def _told_as(session: Session, option: str) -> None:
     session.parameters = {**session.parameters, **fields}
 
 
-def _ids_of(session: Session, file: str | None) -> list[str]:
+def _ids_of(file: str | None) -> list[str]:
     """Read ids, one a line; a line without anything to see is none. Raises BadParameter."""
     if file is None:
         return []
     where = "standard input" if file == _STANDARD_INPUT else file
     try:
-        if file == _STANDARD_INPUT:
-            content = sys.stdin.buffer.read()
-        else:
-            content = Path(file).read_bytes()
-            if not Path(file).is_file():  # as <(…) of a shell, which is there once
-                session.again = f", with the same in {file} again"
+        is_typed = file == _STANDARD_INPUT
+        content = sys.stdin.buffer.read() if is_typed else Path(file).read_bytes()
         lines = content.decode("utf-8-sig").split("\n")
     except OSError as error:
         why = f"{where}: {error.strerror or error}"

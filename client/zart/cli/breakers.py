@@ -247,9 +247,8 @@ def delete(session: Session, breaker_id: BreakerId) -> None:
     def told(answer: DeletedBreaker) -> None:
         session.print(f"deleted {answer.breaker.breaker_id}")
         if answer.left_rule_id:
-            session.print(
-                f"{answer.left_rule_id} stays: zart resume --rule-id {answer.left_rule_id}"
-            )
+            session.print(f"{answer.left_rule_id} stays; this ends it:")
+            session.out.verbatim(session.line.hint("resume", "--rule-id", answer.left_rule_id))
 
     session.run(calls.delete_breaker(breaker_id, **session.mutation.fields), told)
 

@@ -8,7 +8,8 @@ from datetime import datetime
 from zart.calls.audit import list_rule_holds
 from zart.cli import render
 from zart.cli.session import Session
-from zart.cli.shell import command_line, no_options
+from zart.cli.shell import no_options
+from zart.cli.values import counted
 from zart.errors import ExecutionNotFound, Refused, UnknownMethod, Unreachable
 from zart.models import Attempt, AttemptStatus, ExecutionState, Run, Step, StepStatus
 
@@ -36,12 +37,11 @@ def show_state(session: Session, state: ExecutionState, result_json: str) -> Non
     ]
     session.print_table(render.ATTEMPTS, rows)
     if len(failed) > _FAILED_STEPS:
-        session.tell(f"and {len(failed) - _FAILED_STEPS} more steps that failed")
+        session.tell(f"and {counted(len(failed) - _FAILED_STEPS, 'more step')} that failed")
     number = state.run.run_number
     older = [] if number == state.execution.current_run_number else ["--run", str(number)]
     names = no_options(state.execution.execution_id, failed[0].step_name)
-    words = ["zart", "status", *older, *names]
-    session.err.verbatim(f"with tracebacks: {command_line(words)}")
+    session.err.verbatim(f"with tracebacks: {session.line.hint('status', *older, *names)}")
 
 
 def _has_failed(step: Step) -> bool:

@@ -12,6 +12,7 @@ from zart.calls import admin
 from zart.calls.call import Call
 from zart.cli import render
 from zart.cli.bar import Bar
+from zart.cli.screen import ReaderLeft
 from zart.cli.session import Session
 from zart.cli.watching import watched
 from zart.errors import Unavailable, Unreachable
@@ -71,8 +72,8 @@ def _wait_drained(
     except (Unavailable, Unreachable):
         _tell_unknown(session, rule_id)
         raise
-    except KeyboardInterrupt:
-        session.warn(f"{rule_id} stands: zart resume --rule-id {rule_id} ends it")
+    except (KeyboardInterrupt, ReaderLeft):
+        session.advise(f"{rule_id} stands; this ends it", "resume", "--rule-id", rule_id)
         raise
     rule = call.read(message)
     if rule.drained_at is None:

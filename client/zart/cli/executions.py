@@ -25,7 +25,7 @@ from zart.cli.options import (
 )
 from zart.cli.session import Session
 from zart.cli.values import json_value
-from zart.cli.watching import telling, watched
+from zart.cli.watching import telling, watched, while_read
 from zart.cli.whole_results import NOT_READ, result_after
 from zart.decoding import decode
 from zart.errors import ExecutionNotFound, RunFailed, RunNotFound
@@ -85,7 +85,7 @@ def start(
         show(started)
     else:  # to people only: scripts read JSON only, and the end has the id
         session.tell(started.execution_id)
-    _show_end(session, last_in(messages).state)
+    _show_end(session, last_in(while_read(session, messages)).state)
 
 
 @app.command("list", epilog=example("list --step-status dead --created-after 2h"))

@@ -44,7 +44,11 @@ _IN_FILTERS = {"batch_id": "of_batch", "rule_id": "of_rule", "triggered_by": "st
 # What many options fill together.
 TOGETHER = {"filter": "the filter", "selection": "the filter"}
 _INDEX = re.compile(r"\[(\d*)\]")
-_WORD = re.compile(r"[a-z]+(?:_[a-z]+)+")
+_NAME = r"[a-z]+(?:_[a-z]+)+"
+_WORD = re.compile(_NAME)
+# What stands in quotation marks, or within an id, is somebody's own name, and no field.
+_QUOTED_OR_WORD = re.compile(rf"""'[^']*'|"[^"]*"|(?<![\w:./'"-]){_NAME}(?![\w/'"-]|[:.]\w)""")
+_TWICE = re.compile(r"(?<!\S)(--[\w-]+)(?: or \1(?![\w-]))+")
 
 
 def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
@@ -65,7 +69,22 @@ def in_flags(path: str, what: str, shown: Mapping[str, str]) -> str:
     found = None if is_unknown else next(filter(None, map(flag, reversed(names))), None)
     if found is not None and (index := _INDEX.search(path)) and index[1].strip("0"):
         found += f" (number {int(index[1]) + 1})"
-    return f"{found or path}: {_WORD.sub(lambda word: flag(word[0]) or word[0], what)}"
+    told = _WORD.sub(lambda word: flag(word[0]) or word[0], what)
+    return f"{found or path}: {_once(told)}"
+
+
+def words_in_flags(message: str, shown: Mapping[str, str]) -> str:
+    """Write a message that is of no field by the names of the command's options.
+
+    ``set accept_in_doubt`` is ``set --accept-in-doubt``, for a command that has it.
+    """
+    told = _QUOTED_OR_WORD.sub(lambda word: _flag(word[0], shown) or word[0], message)
+    return _once(told)
+
+
+def _once(told: str) -> str:
+    """Name an option once where two fields were named that it fills: ``set --for``."""
+    return _TWICE.sub(r"\1", told)
 
 
 def option_of(field: str, *, in_filter: bool = False) -> str:

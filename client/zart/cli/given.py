@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
+
+# The parameters that name, or are, what is read: see ``read_once``.
+_VALUES = ("input", "payload", "result")
+_VALUES_OF_STEPS = "inputs"
+_IDS = "ids_from"
 
 
 def shown(parameter: Any) -> str:  # noqa: ANN401 - click's, whichever typer has
@@ -33,6 +40,29 @@ def refuse_empty(ctx: typer.Context, given: Mapping[str, Any], may_be: Collectio
             raise typer.BadParameter("is empty", param_hint=shown(parameter))
 
 
+def read_once(given: Mapping[str, Any]) -> str:
+    """Tell what a repeat has to be given again: what was typed as ``-``, or is in no regular file.
+
+    Of these parameters values are read: JSON, ``@FILE`` or ``-``, of some behind ``STEP=``; and of
+    one a file of ids. A file as that of ``<(…)`` of a shell can be read once.
+    """
+    values = [given[name] for name in _VALUES if isinstance(given.get(name), str)]
+    values += [text.partition("=")[2] for text in given.get(_VALUES_OF_STEPS) or ()]
+    files = [text[1:] for text in values if text.startswith("@")]
+    if ids := given.get(_IDS):
+        (values if ids == "-" else files).append(ids)
+    again = ", given the same on standard input again" if "-" in values else ""
+    once = filter(_holds_it_once, dict.fromkeys(files))
+    return again + "".join(f", with the same in {file} again" for file in once)
+
+
+def _holds_it_once(file: str) -> bool:
+    try:
+        return not stat.S_ISREG(Path(file).stat().st_mode)
+    except (OSError, ValueError):  # there is none, or of no such name: it is refused, not repeated
+        return False
+
+
 def typed(ctx: typer.Context, name: str) -> Any:  # noqa: ANN401 - as the option says
     """Return what was typed for an option, behind the command or else before it.
 
@@ -54,7 +84,7 @@ def refuse_unused(ctx: typer.Context) -> None:
     ``zart --address HOST serve`` would serve here, on a database that is named elsewhere.
     """
     group: Any = ctx.command
-    if "--help" in ctx.obj.argv:
+    if "--help" in ctx.obj.line.argv:
         return
     command = group.commands.get(ctx.invoked_subcommand)
     if command is None or hasattr(command, "commands"):  # those of a group are asked in their turn

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from zart.cli.given import refuse_unused
 from zart.cli.options import Address, Output, Timeout, example
 from zart.cli.screen import OutputLost, ReaderLeft, open_what_is_closed
 from zart.cli.session import ChannelFactory, Session
+from zart.cli.typed_line import TypedLine
 from zart.version import installed_version
 
 OK = 0
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
     """Run the command and return its exit code."""
     open_what_is_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    session = Session(arguments, channel_factory, is_process=argv is None)
+    session = Session(TypedLine(arguments), channel_factory, is_process=argv is None)
     try:
         try:
             return _run(session, arguments)
@@ -89,7 +90,10 @@ def main(argv: Sequence[str] | None = None, channel_factory: ChannelFactory | No
 def _run(session: Session, arguments: list[str]) -> int:
     """Run the command, tell what went wrong, and return the exit code."""
     try:
-        result = _command().main(arguments, prog_name="zart", standalone_mode=False, obj=session)
+        with _help_on(session):
+            result = _command().main(
+                arguments, prog_name="zart", standalone_mode=False, obj=session
+            )
     except _UsageError as error:
         usage = io.StringIO()
         error.show(usage)
@@ -115,6 +119,19 @@ def _run(session: Session, arguments: list[str]) -> int:
     if code == OK:
         session.end_well()
     return code
+
+
+@contextlib.contextmanager
+def _help_on(session: Session) -> Iterator[None]:
+    """Have help printed as all else is: click ends with 1 or a traceback where nobody reads it."""
+    if "--help" not in session.line.argv:
+        yield
+        return
+    held = io.StringIO()
+    with contextlib.redirect_stdout(held):
+        yield
+    if held.getvalue():
+        session.out.verbatim(held.getvalue().removesuffix("\n"))
 
 
 def _stopped(session: Session) -> int:

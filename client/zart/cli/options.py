@@ -12,7 +12,7 @@ import typer
 
 from zart.cli.completing import execution_ids, rule_ids
 from zart.cli.filter_options import FILTER, TaskName
-from zart.cli.given import options_with_value, refuse_empty, shown, typed
+from zart.cli.given import options_with_value, read_once, refuse_empty, shown, typed
 from zart.cli.session import Mutation, Plan, Session
 from zart.listening import host_and_port
 
@@ -176,7 +176,9 @@ def _with_options(
         session.parameters = {
             parameter.name: shown(parameter) for parameter in ctx.command.params if parameter.name
         }
-        session.valued = options_with_value(ctx)
+        session.line.valued = options_with_value(ctx)
+        session.again = read_once(given)
+        session.line.address = typed(ctx, "address") or ""
         for name in _COMMON:
             given.pop(name)  # what the environment says the session has by now
             if (value := typed(ctx, name)) is not None:
@@ -190,7 +192,7 @@ def _with_options(
 
             options = {name: given.pop(name) for name in FILTER}
             given["wanted"] = filter_of(options)
-            session.ages = ages_of(options, given["wanted"])
+            session.line.ages = ages_of(options, given["wanted"])
         command(session, **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -9,11 +9,10 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from zart.channel import address_of
-from zart.cli.flags import in_flags
+from zart.cli.flags import in_flags, words_in_flags
 from zart.cli.json_output import json_of
 from zart.cli.screen import NotWritten
 from zart.cli.session import Session
-from zart.cli.shell import command_line
 from zart.errors import (
     InternalError,
     NotPlanned,
@@ -90,25 +89,25 @@ def say_refused(session: Session, status: status_pb2.Status) -> None:
     reason = f" [{info.reason}]" if info.reason else ""
     for problem in problems:
         session.err.line(f"zart: {problem}{reason}")
-    if hint := _hint(info):
-        session.err.line(hint)
+    _advise(session, info)
 
 
 def _by_its_field(info: error_details_pb2.ErrorInfo, what: str, shown: Mapping[str, str]) -> str:
-    """Write a message that begins with a field, as that of too many items does, by its option."""
+    """Write a message by its options: of the field that it begins with, or of what it names."""
     field = info.metadata.get("field", "")
     head, is_of_it, rest = what.partition(": ")
-    return in_flags(field, rest, shown) if field and is_of_it and head == field else what
+    if field and is_of_it and head == field:
+        return in_flags(field, rest, shown)
+    return words_in_flags(what, shown)
 
 
-def _hint(info: error_details_pb2.ErrorInfo) -> str:
-    """Return what helps against a refusal; empty where its message says all there is to say."""
+def _advise(session: Session, info: error_details_pb2.ErrorInfo) -> None:
+    """Print what helps against a refusal, unless its message says all there is to say."""
     if info.reason == ScopeMatchesNothing.reason:
-        return "nothing was paused; --future pauses what is not there yet"
-    if info.reason == RuleReleasing.reason:
+        session.err.line("nothing was paused; --future pauses what is not there yet")
+    elif info.reason == RuleReleasing.reason:
         rule_id = info.metadata.get("rule_id", "RULE_ID")
-        return f"{command_line(['zart', 'stop-release', rule_id])} has it withhold all again"
-    return ""
+        session.advise("this has it withhold all again", "stop-release", rule_id)
 
 
 def say_unknown(session: Session, error: Exception) -> None:
@@ -165,22 +164,19 @@ def command_to_repeat(session: Session) -> str:
 
     It says what was sent, of which some may have been shown and found out only, and asks nobody.
     """
-    words, arguments = session.parts
     if session.asked is None:
-        return command_line([*words, *arguments])
+        return session.line.again([])
     found_out = [(option, _sent(session.asked, field)) for field, option in _FOUND_OUT.items()]
-    for option, value in (
-        ("--request-id", session.mutation.request_id),
-        ("--triggered-by", session.mutation.triggered_by),
-        ("--incident", session.mutation.incident),
+    mine = session.mutation
+    more = [
+        ("--request-id", mine.request_id),
+        ("--triggered-by", mine.triggered_by),
+        ("--incident", mine.incident),
         *found_out,
-    ):
-        given = any(word == option or word.startswith(f"{option}=") for word in words)
-        if value and not given:
-            words += [option, value]
+    ]
     # Who was asked has said yes.
-    was_asked = session.is_interactive and not session.mutation.yes
-    return command_line([*words, *(["--yes"] if was_asked else []), *arguments])
+    was_asked = session.is_interactive and not mine.yes
+    return session.line.again(more, *(["--yes"] if was_asked else []))
 
 
 def _sent(request: Message, field: str) -> str:

@@ -10,6 +10,7 @@ from zart.calls import admin, resuming
 from zart.cli import render
 from zart.cli.bar import Bar
 from zart.cli.options import RuleId, example, mutates
+from zart.cli.screen import ReaderLeft
 from zart.cli.session import Session
 from zart.cli.values import counted, rate_of
 from zart.cli.watching import watched
@@ -40,8 +41,8 @@ def follow_release(session: Session, answer: Resumed) -> None:
                     break
                 done = rule.release.released_steps
                 bar.show(_progress(rule, rule.release), done, done + rule.paused_steps)
-    except KeyboardInterrupt:
-        session.warn(f"the release goes on: zart stop-release {rule.rule_id} stops it")
+    except (KeyboardInterrupt, ReaderLeft):
+        session.advise("the release goes on; this stops it", "stop-release", rule.rule_id)
         raise
     released = (
         "" if rule.release is None else f", {counted(rule.release.released_steps, 'step')} released"

@@ -17,7 +17,7 @@ from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.render import when
 from zart.cli.session import Session
 from zart.cli.tables import TEXT, Column
-from zart.cli.values import span_of
+from zart.cli.values import counted, span_of
 from zart.errors import Refused, TaskDefinitionNotFound, Unreachable
 from zart.models import RetentionSet, RetentionUnset, ServerRetention, TaskRetention
 
@@ -63,7 +63,8 @@ def warn_if_unknown(session: Session, task: str) -> None:
     """Say so on standard error where there is nothing of a task: it may be misspelt."""
     try:
         if not _is_known(session, task):
-            session.warn(f"there is no task {task!r}, nor an execution of it: see `zart tasks`")
+            text = f"there is no task {task!r}, nor an execution of it; this lists those that are"
+            session.advise(text, "tasks")
     except (Refused, Unreachable, TimeoutError):  # what was asked for has been done all the same
         session.warn(f"whether there is a task {task!r} could not be looked up")
 
@@ -122,8 +123,8 @@ def _confirm_removal(session: Session, task: str, span: timedelta | None) -> Non
     if plan.removed_executions or plan.is_partial:
         more = " or more" if plan.is_partial else ""
         session.asking.line(
-            f"kept for {kept_for(span)}: {plan.removed_executions}{more} executions of {task} ended"
-            f" before {when(plan.ended_before)}"
+            f"kept for {kept_for(span)}: {counted(plan.removed_executions, 'execution', more)}"
+            f" of {task} ended before {when(plan.ended_before)}"
         )
         session.confirm("have them removed? they do not come back")
 

@@ -6,6 +6,8 @@ import codecs
 import contextlib
 import io
 import os
+import select
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -125,6 +127,23 @@ class Screen:
             self._stream.flush()
         except OSError as error:
             raise self._lost(error) from None
+
+    def check_reader(self) -> None:
+        """Raise ReaderLeft where nobody reads any longer, as the next write would; writes nothing.
+
+        Only pipes and sockets tell it by themselves; of all else, a closed stream too, nobody left.
+        """
+        try:
+            number = self._stream.fileno()
+            kind = os.fstat(number).st_mode
+        except (OSError, ValueError):  # no file, as in a test, or closed
+            return
+        if not (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+            return
+        poll = select.poll()
+        poll.register(number, 0)  # of errors and hang-ups it is told anyway
+        if any(found & (select.POLLERR | select.POLLHUP) for _, found in poll.poll(0)):
+            raise self._lost(BrokenPipeError())
 
     def _write(self, text: str) -> None:
         try:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import sys
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -15,8 +15,8 @@ import typer
 from zart.caller import default_caller
 from zart.cli.interrupts import Interrupts
 from zart.cli.screen import OutputLost, Screen
-from zart.cli.shell import command_line
 from zart.cli.tables import Column, Table
+from zart.cli.typed_line import TypedLine
 
 if TYPE_CHECKING:
     import grpc
@@ -74,7 +74,7 @@ class Plan:
 class Session:
     """One run of the command."""
 
-    argv: Sequence[str] = ()
+    line: TypedLine = field(default_factory=TypedLine)
     channel_factory: ChannelFactory | None = None  # None: to a server, as the environment says
     is_process: bool = False  # the command is all that its process does
     address: str | None = None
@@ -85,8 +85,6 @@ class Session:
     asked: Message | None = None  # the change, once the server was asked for it
     is_answered: bool = False  # whether the server said that it is done
     parameters: Mapping[str, str] = field(default_factory=dict)  # as they are typed
-    valued: Collection[str] = ()  # the options behind which a value stands
-    ages: dict[str, tuple[str, str]] = field(default_factory=dict)  # by option, and their times
     again: str = ""  # what the line that repeats or applies the command needs beside itself
     out: Screen = field(default_factory=lambda: Screen(sys.stdout))
     err: Screen = field(default_factory=lambda: Screen(sys.stderr))
@@ -171,37 +169,9 @@ class Session:
             show(answer)
             if self.plan.dry_run:
                 self.print(f"nothing was done; this does it, or nothing{self.again}:")
-                self.out.verbatim(self._line_that_applies(message))
+                plan: Any = message
+                self.out.verbatim(self.line.applying(plan.plan_token))
         return answer
-
-    @property
-    def words(self) -> list[str]:
-        """The command line as it says the same later: with times in place of ages."""
-        found = ["zart"]
-        for word in self.argv:
-            option, is_given, text = word.partition("=")
-            if (age := self.ages.get(found[-1])) and age[0] == word:
-                found.append(age[1])
-            elif is_given and (age := self.ages.get(option)) and age[0] == text:
-                found.append(f"{option}={age[1]}")
-            else:
-                found.append(word)
-        return found
-
-    @property
-    def parts(self) -> tuple[list[str], list[str]]:
-        """The words, up to ``--`` and from it on: behind it nothing is an option."""
-        words, at = self.words, 0
-        while at < len(words) and words[at] != "--":
-            at += 2 if words[at] in self.valued else 1
-        return words[:at], words[at:]
-
-    def _line_that_applies(self, plan: Any) -> str:  # noqa: ANN401 - an answer that is a plan
-        """Return the command line that does what was planned."""
-        before, arguments = self.parts
-        token = {"--dry-run": ["--plan-token", plan.plan_token]}
-        words = [each for word in before for each in token.get(word, [word])]
-        return command_line([*words, *arguments])
 
     def run_list(
         self,
@@ -256,8 +226,13 @@ class Session:
 
         It is for people: a script that wants JSON reads a Status there, or nothing.
         """
-        if self.err.is_terminal or not self.is_json:
+        if self.has_people:
             self.warn(text)
+
+    @property
+    def has_people(self) -> bool:
+        """True if people may read standard error: a script that wants JSON reads a Status there."""
+        return self.err.is_terminal or not self.is_json
 
     def end_well(self) -> None:
         """Echo the incident to a script that wants JSON, at the end: no Status follows."""
@@ -268,6 +243,15 @@ class Session:
         """Print a line as ``tell`` does, also for scripts: beside an answer, not a Status."""
         with contextlib.suppress(OutputLost):
             self.err.line(text)
+
+    def advise(self, text: str, *words: str) -> None:
+        """Print as ``warn`` what helps, and below it the line of that command, to be pasted.
+
+        It is a line of its own, however long: one that a terminal's width broke would be two.
+        """
+        self.warn(f"{text}:")
+        with contextlib.suppress(OutputLost):
+            self.err.verbatim(self.line.hint(*words))
 
     def print_table(
         self,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from zart.calls.call import Call
 from zart.cli.bar import Bar
 from zart.cli.session import Session
 
+T = TypeVar("T")
 _BROKEN = "no answer from the server, trying again"
 
 
@@ -17,14 +18,25 @@ def watched(
 ) -> Iterator[Any]:
     """Return the messages of a call that watches, as they come; meanwhile a ``bar`` may be shown.
 
-    Raises what the call does. After ``timeout`` seconds it raises what the watch broke with, if it
-    was told nothing since; else TimeoutError.
+    Raises what the call does, and ReaderLeft as ``while_read``. After ``timeout`` seconds it raises
+    what the watch broke with, if it was told nothing since; else TimeoutError.
     """
     from zart import streams  # noqa: PLC0415 - gRPC takes a while
     from zart.waiting import Reconnecting  # noqa: PLC0415 - so it does
 
     again = Reconnecting(telling(session, bar))
-    return streams.watch_sync(session.client.channel, call, timeout, again)
+    messages = streams.watch_sync(session.client.channel, call, timeout, again)
+    return while_read(session, messages)
+
+
+def while_read(session: Session, messages: Iterator[T]) -> Iterator[T]:
+    """Return messages for as long as somebody reads what the command prints. Raises ReaderLeft.
+
+    Some are printed nowhere, as a server's signs of life: no write tells that ``| head`` has ended.
+    """
+    for message in messages:
+        session.out.check_reader()
+        yield message
 
 
 def telling(session: Session, bar: Bar | None = None) -> Callable[[], None]:

@@ -11,7 +11,6 @@ from zart.cli.executions import RunNumber
 from zart.cli.options import ExecutionId, example, reads
 from zart.cli.render import when
 from zart.cli.session import Session
-from zart.cli.shell import command_line
 from zart.cli.tables import TEXT, Column
 from zart.models import Cause, ExplainedStep, Explanation
 
@@ -51,7 +50,8 @@ def _show(session: Session, step: ExplainedStep) -> None:
         session.print_table(_CAUSES, rows)
     session.print(f"next: {step.next}")
     if step.next_command:
-        session.out.verbatim(f"  {command_line(step.next_command)}")
+        _, *words = step.next_command  # the first is zart itself
+        session.out.verbatim(f"  {session.line.hint(*words)}")
 
 
 def _told(cause: Cause) -> str:
