@@ -237,11 +237,11 @@ def test_results_are_printed_as_they_were_stored(run: Run) -> None:
 
 def test_times_are_dates_moments_and_ages(run: Run) -> None:
     page = execution.ListExecutionsResponse()
-    line = "list --created-after 2h --created-before '2026-01-31 14:00:00.123456Z'"
+    line = "list --created-before 2h --created-after '2020-01-31 14:00:00.123456Z'"
     _, _, _, (request,) = run(line, ("ListExecutions", page))
-    ago = datetime.now(UTC) - request.created_after.ToDatetime(UTC)
+    ago = datetime.now(UTC) - request.created_before.ToDatetime(UTC)
     assert timedelta(hours=2) <= ago < timedelta(hours=2, minutes=5)
-    assert request.created_before.ToJsonString() == "2026-01-31T14:00:00.123456Z"
+    assert request.created_after.ToJsonString() == "2020-01-31T14:00:00.123456Z"
     line = "list --created-after 2026-01-31 --created-before 2026-01-31T14:00+02:00"
     _, _, _, (request,) = run(line, ("ListExecutions", page))
     assert request.created_after.ToJsonString() == "2026-01-31T00:00:00Z"

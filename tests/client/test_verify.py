@@ -47,7 +47,7 @@ def test_a_receipt_says_whether_it_is_clean_and_ends_with_0_only_then(run: Run) 
     receipt.violations.append(leased)
     code, out, _, _ = run("verify pr-abcd1234", ("VerifyPauseRule", receipt))
     assert code == 1
-    assert "VIOLATED: 1 attempts" in out
+    assert "VIOLATED: 1 attempt was leased all the same" in out
     assert out.splitlines()[-1].split()[0] == "meanwhile"
     code, out, _, _ = run("verify pr-abcd1234 -o json", ("VerifyPauseRule", receipt))
     assert code == 1

@@ -17,7 +17,7 @@ from zart.cli.operation_rows import NOT_DONE, OPERATIONS, decided, operation_row
 from zart.cli.options import ExecutionId, Limit, example, reads
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import names_of, time_of
+from zart.cli.values import names_of, refuse_no_time, time_of
 from zart.errors import ExecutionNotFound, UnknownMethod
 from zart.models import Operation, OperationKind, OperationStatus, RuleHold, RuleHolds
 
@@ -144,7 +144,9 @@ def audit(
     wanted = _kinds_of(kinds)
     names = (triggered_by, principal, incident, rule_id, batch_id, breaker_id)
     has_starts = OperationKind.START in wanted or not any(names)
-    since, until = time_of(created_after, "--since"), time_of(created_before, "--until")
+    now = datetime.now(UTC)
+    since, until = time_of(created_after, "--since", now), time_of(created_before, "--until", now)
+    refuse_no_time(("--since", since), ("--until", until))
     is_bounded = since is None and has_starts and not execution_id
     if is_bounded:
         since = max(until or datetime.now(UTC), _FIRST + _SINCE) - _SINCE

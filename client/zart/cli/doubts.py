@@ -17,7 +17,7 @@ from zart.cli.options import MOST, ExecutionId, Limit, example, mutates, reads_f
 from zart.cli.refusing import refuse
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import time_of
+from zart.cli.values import refuse_no_time, time_of
 from zart.models import AttemptStatus, InDoubtAttempt, OperationKind, ResolvedInDoubt
 
 app = typer.Typer()
@@ -56,7 +56,10 @@ def in_doubt(
         raise typer.BadParameter("give --since or --dead-after", param_hint="--since")
     if prefix and wanted.execution_id_prefix:
         raise typer.BadParameter("give --id-prefix or --prefix", param_hint="--prefix")
-    chosen = wanted if since is None else replace(wanted, dead_after=time_of(since, "--since"))
+    chosen = wanted
+    if since is not None:
+        chosen = replace(wanted, dead_after=time_of(since, "--since"))
+        refuse_no_time(("--since", chosen.dead_after), ("--dead-before", wanted.dead_before))
     if prefix:  # the name that --id-prefix had here, which scripts may still have
         chosen = replace(chosen, execution_id_prefix=prefix)
     call = list_in_doubt(chosen)

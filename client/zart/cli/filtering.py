@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
 from zart.calls.filters import ExecutionFilter
-from zart.cli.values import is_age, names_of, time_of
+from zart.cli.values import is_age, names_of, refuse_no_time, time_of
 from zart.models import RunStatus, StepStatus
 
 _TIMES = ("dead_after", "dead_before", "created_after", "created_before")
@@ -29,7 +30,10 @@ def ages_of(given: Mapping[str, Any], wanted: ExecutionFilter) -> dict[str, tupl
 
 def filter_of(given: Mapping[str, Any]) -> ExecutionFilter:
     """Return the filter that the options of a command say. Raises BadParameter."""
-    times = {name: time_of(given[name], _option(name)) for name in _TIMES}
+    now = datetime.now(UTC)
+    times = {name: time_of(given[name], _option(name), now) for name in _TIMES}
+    for after, before in (_TIMES[:2], _TIMES[2:]):
+        refuse_no_time((_option(after), times[after]), (_option(before), times[before]))
     return ExecutionFilter(
         task_name=given["task_name"],
         statuses=_known(given["status"], [s.value for s in RunStatus][1:], "--status"),

@@ -79,16 +79,33 @@ def is_age(text: str) -> bool:
     return _SPAN.fullmatch(text) is not None
 
 
-def time_of(text: str | None, option: str) -> datetime | None:
-    """Read a time: a date, one with the time of the day (UTC unless it says), or an age: ``2h``."""
+def time_of(text: str | None, option: str, now: datetime | None = None) -> datetime | None:
+    """Read a time: a date, one with the time of the day (UTC unless it says), or an age: ``2h``.
+
+    Ages that are compared are to be of one moment, ``now``.
+    """
     if text is None:
         return None
     if is_age(text):
         try:
-            return datetime.now(UTC) - (span_of(text, option) or timedelta())
+            return (now or datetime.now(UTC)) - (span_of(text, option) or timedelta())
         except OverflowError:
             raise typer.BadParameter(f"{text!r} is too long ago", param_hint=option) from None
     return _time(text, option, f"neither a time such as {_TIMES}, nor an age such as 2h")
+
+
+def refuse_no_time(after: tuple[str, datetime | None], before: tuple[str, datetime | None]) -> None:
+    """Refuse options, each with its time, that have nothing between them. Raises BadParameter.
+
+    So are ages in their wrong order: an empty table would look as if there were nothing.
+    """
+    (first, since), (last, until) = after, before
+    if since is not None and until is not None and since >= until:
+        raise typer.BadParameter(
+            f"{since.isoformat(sep=' ')} is not before {last}, {until.isoformat(sep=' ')}: nothing"
+            " is in between",
+            param_hint=first,
+        )
 
 
 def time_to_come(text: str | None, option: str) -> datetime | None:
