@@ -191,3 +191,24 @@ async def test_a_poll_finds_what_was_removed_unheard(rig: Rig, zart_database: st
     finally:
         watches.stop()
         await db.close()
+
+
+async def test_a_run_of_another_history_with_the_same_key_is_told_whole(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """As after a failover that lost the start: the key was given out again, for other steps."""
+    await rig.start("x", CHAIN)
+    await rig.start("y", {"only": ()})
+    async with watched(rig, "x") as seen:
+        await rig.db.execute(
+            "ALTER TABLE zart.runs DISABLE TRIGGER USER; ALTER TABLE zart.steps DISABLE TRIGGER USER;"
+            " UPDATE zart.runs SET definition_key = ("
+            "   SELECT definition_key FROM zart.runs ORDER BY run_key DESC LIMIT 1);"
+            " DELETE FROM zart.steps WHERE step_no > 0"
+        )
+        zart_server.running.runtime.watches.changed_all()
+
+        async def is_told() -> bool:
+            return "only" in seen.state
+
+        await eventually(is_told)

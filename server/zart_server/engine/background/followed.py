@@ -56,7 +56,9 @@ class Followed:
         """Take the state that was read, and wake the watches; those that know it wait on."""
         known, self.view = self.view, view
         self.digest = view.digest or self.digest
-        if known is None or known.run_key != view.run_key:
+        # After a failover that lost commits another run may have the key, and other steps.
+        is_same = known is not None and known.run_key == view.run_key
+        if known is None or not is_same or len(known.steps) != len(view.steps):
             changed = list(range(len(view.steps)))
             self._changed_at = [0] * len(view.steps)
         else:

@@ -232,7 +232,10 @@ class Watches:
             return
         self._slow.were_read(wanted)
         for number, (followed, view) in enumerate(zip(batch, views, strict=True), 1):
-            self._tell(followed, view)
+            try:
+                self._tell(followed, view)
+            except Exception as error:  # noqa: BLE001 - its watches raise it, and the others go on
+                followed.fail(error)
             if number % _TELL == 0:
                 await yield_to_others()
 
