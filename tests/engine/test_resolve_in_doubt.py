@@ -267,7 +267,7 @@ async def test_the_commands_list_and_resolve(
     assert "xy" in told
     assert '{"paid": 7}' in told
     assert command(zart_server, "retry-step", "x", "a") == 1
-    assert "accept_in_doubt" in capsys.readouterr().err
+    assert "accept-in-doubt" in capsys.readouterr().err
     assert command(zart_server, "resolve", "x", "a", "happened") == 0
     assert "is resolved: happened" in capsys.readouterr().out
     assert command(zart_server, "resolve", "x", "a", "happened") == 1
