@@ -65,6 +65,9 @@ TABLE = [
     ("GET", "/api/v1/executions/{execution_id}/explain", "ExplainStep"),
     ("GET", "/api/v1/executions/{execution_id}/watch", "WatchExecution"),
     ("POST", "/api/v1/executions/{execution_id}/cancel", "CancelExecution"),
+    ("GET", "/api/v1/executions/{execution_id}/step", "GetStep"),
+    ("GET", "/api/v1/tasks", "ListTaskDefinitions"),
+    ("GET", "/api/v1/tasks/{task_name}", "GetTaskDefinition"),
 ]
 STEPS = [{"stepName": "a"}]
 
@@ -73,6 +76,13 @@ def test_the_annotations_are_the_table() -> None:
     found = {(b.http_method, b.path, b.rpc.name) for b in bindings_of(all_services())}
 
     assert found == set(TABLE)
+
+
+def test_all_is_served_but_what_dispatchers_ask() -> None:
+    services = [each for each in all_services() if each.name != "DispatchService"]
+    rpcs = {rpc.name for service in services for rpc in service.methods}
+
+    assert {name for *_, name in TABLE} == rpcs
 
 
 # A body that works as it stands, and its field that is then misspelt.
