@@ -63,11 +63,10 @@ async def test_it_is_told_by_what_was_done_since_it_goes_as_it_does(
         for failures in (7, None):
             await rig.client.update_batch(batch_id, max_failures=failures)
         assert await expected_in(rig, batch_id) is not None
-        # After a pause, and on a server that did not know of this.
+        # After a pause.
         await rig.client.pause_batch(batch_id)
         await pretend_it_began_long_ago(rig)
         assert (await rig.client.resume_batch(batch_id)).batch.expected_end_at is None
-        await rig.db.execute("UPDATE zart.batches SET going_since = NULL, passed_before = NULL")
         await hand.turn()
         assert await expected_in(rig, batch_id) is None
         await hand.turn()

@@ -157,3 +157,29 @@ async def test_another_number_of_failures_to_bear_is_judged_anew(
             while (batch := await rig.client.get_batch(created.batch_id)).counts.done == 6:
                 await hand.turn()
     assert batch.counts.done == 7
+
+
+async def test_one_that_is_resumed_within_a_moment_is_judged_by_what_is_dead_by_then(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await dead_steps(rig.client, 4)
+    async with by_hand(zart_server) as hand:
+        batch_id = (
+            await rig.client.create_batch(zart.RetryStep(), everything=True, max_failures=2)
+        ).batch_id
+        await hand.turn()
+        failed = [
+            item.execution_id
+            for item in await rig.client.list_batch_items(batch_id, statuses=["DONE"])
+        ]
+        assert len(failed) == 2
+        await fail_all(rig.client)
+        hand.here.judge_at = 0.0
+        await hand.turn()
+        assert (await rig.client.get_batch(batch_id)).status == "PAUSED"
+        for name in failed:
+            await rig.client.complete_step(name, "a", 1)
+        await rig.client.resume_batch(batch_id)
+        await hand.turn()
+        batch = await rig.client.get_batch(batch_id)
+    assert (batch.status, batch.counts.done) == ("COMPLETED", 4)

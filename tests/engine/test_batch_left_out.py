@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from batching import ONE, check_totals, dead_steps, fail_all, until_batch
+from batching import ONE, by_hand, check_totals, dead_steps, fail_all, until_batch
 from rig import Rig
 
 import zart
 from zart import errors
 from zart.models import BatchItem
+from zart.testing.server import ServerUnderTest
 
 NAMES = ["x-0", "x-1", "x-2", "x-3", "whole"]
 
@@ -93,3 +94,33 @@ async def test_of_such_ones_alone_there_is_no_batch(rig: Rig) -> None:
                 zart.RetryStep(), execution_ids=["whole", "nobody"], validate_only=is_plan
             )
     assert await rig.client.list_batches() == []
+
+
+async def test_they_are_no_failures_that_a_batch_bears_nor_selected_by_it(rig: Rig) -> None:
+    """A list of which colleagues have mended a part is done as far as it is left."""
+    await dead_steps(rig.client, 4)
+    for name in NAMES[:3]:
+        await rig.client.complete_step(name, "a", 1)
+    created = await rig.client.create_batch(
+        zart.RetryStep(), execution_ids=NAMES[:4], max_failures=1
+    )
+    batch = await until_batch(rig.client, created.batch_id, "COMPLETED")
+    assert (batch.counts.refused, batch.counts.done) == (3, 1)
+    listed = await rig.client.list_executions(zart.ExecutionFilter(batch_id=created.batch_id))
+    assert [execution.execution_id for execution in listed] == ["x-3"]
+
+
+async def test_what_is_refused_at_its_turn_counts_all_the_same(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    await dead_steps(rig.client, 4)
+    await rig.client.complete_step("x-0", "a", 1)
+    async with by_hand(zart_server) as hand:
+        created = await rig.client.create_batch(
+            zart.RetryStep(), execution_ids=NAMES[:4], max_failures=1
+        )
+        await rig.client.complete_step("x-1", "a", 1)
+        while (batch := await rig.client.get_batch(created.batch_id)).status == "RUNNING":
+            await hand.turn()
+    assert (batch.status, batch.pause_cause) == ("PAUSED", "MAX_FAILURES")
+    assert batch.counts.refused == 2

@@ -41,8 +41,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REQUEST_ID_REUSED: _ErrorReason.ValueType  # 8
     """ALREADY_EXISTS: the request_id was used for a different request."""
     ERROR_REASON_STEP_NOT_DEAD: _ErrorReason.ValueType  # 9
-    """FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). Of an item of a batch
-    without a step: no step of the run is, whose status it is.
+    """FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). In an item of a batch that
+    has no step: no step of the run is DEAD; status is then the run's.
     """
     ERROR_REASON_RUN_NOT_CURRENT: _ErrorReason.ValueType  # 10
     """FAILED_PRECONDITION: the run named was superseded."""
@@ -115,7 +115,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STEP_CHANGED: _ErrorReason.ValueType  # 46
     """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
-    attempt). Of an item of a batch without a step: one died after the batch was planned or created.
+    attempt). In an item of a batch that has no step, without these: a step died only after the
+    batch was planned or created.
     """
     ERROR_REASON_ERROR_GROUP_NOT_FOUND: _ErrorReason.ValueType  # 32
     """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""
@@ -172,8 +173,8 @@ ERROR_REASON_EXECUTION_EXISTS: ErrorReason.ValueType  # 7
 ERROR_REASON_REQUEST_ID_REUSED: ErrorReason.ValueType  # 8
 """ALREADY_EXISTS: the request_id was used for a different request."""
 ERROR_REASON_STEP_NOT_DEAD: ErrorReason.ValueType  # 9
-"""FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). Of an item of a batch
-without a step: no step of the run is, whose status it is.
+"""FAILED_PRECONDITION: only a DEAD step can be retried (metadata: status). In an item of a batch that
+has no step: no step of the run is DEAD; status is then the run's.
 """
 ERROR_REASON_RUN_NOT_CURRENT: ErrorReason.ValueType  # 10
 """FAILED_PRECONDITION: the run named was superseded."""
@@ -246,7 +247,8 @@ dispatcher_id).
 """
 ERROR_REASON_STEP_CHANGED: ErrorReason.ValueType  # 46
 """ABORTED: the last attempt of the step is not expected_attempt (metadata: expected_attempt,
-attempt). Of an item of a batch without a step: one died after the batch was planned or created.
+attempt). In an item of a batch that has no step, without these: a step died only after the
+batch was planned or created.
 """
 ERROR_REASON_ERROR_GROUP_NOT_FOUND: ErrorReason.ValueType  # 32
 """NOT_FOUND: no error of this group was ever seen (metadata: error_group_id)."""

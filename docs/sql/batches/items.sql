@@ -26,7 +26,7 @@ WHERE i.batch_key = ANY(ARRAY[u.batch_key]) AND i.item_no = u.item_no
 -- Locks: nothing.
 -- Parameters: statuses=$1, batch_key=$2, after=$3, limit=$4, made=$5, kind=$6, batch_id=$7.
 SELECT i.item_no, i.execution_id, i.run_number, i.step_name, i.status, i.refusal, i.done_at,
-    m.run_status, m.step_status, o.operation_key
+    COALESCE(m.run_status, l.status) AS run_status, m.step_status, o.operation_key
 FROM (
     SELECT n.* FROM unnest($1::text[]) s(status) CROSS JOIN LATERAL (
         SELECT * FROM zart.batch_items
@@ -72,6 +72,9 @@ LEFT JOIN LATERAL (
         SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE s.status = 'open'
             AND queue.run_key = r.run_key AND queue.step_no = i.step_no OFFSET 0) q ON true
 ) m ON true
+LEFT JOIN LATERAL (
+    SELECT status FROM zart.runs
+    WHERE i.execution_key IS NULL AND runs.run_key = i.run_key OFFSET 0) l ON true
 LEFT JOIN LATERAL (
     SELECT max(operation_key) AS operation_key FROM (
         SELECT operation_key FROM zart.operations

@@ -2,8 +2,7 @@
 -- Return those of the runs of which the batch has no item, now that these are written.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, batch_key=$2.
-SELECT e.execution_id, r.execution_key, r.run_key, r.run_number, c.run_number, r.status,
-    r.dead_steps > 0
+SELECT e.execution_id, r.run_key, r.run_number, c.run_number, r.status, r.dead_steps > 0
 FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
 CROSS JOIN LATERAL (
     SELECT execution_key, run_key, run_number, status, dead_steps
@@ -23,8 +22,7 @@ ORDER BY u.n;
 -- Return those of the runs of which no step has been dead since then.
 -- Locks: nothing.
 -- Parameters: run_keys=$1, as_of=$2.
-SELECT e.execution_id, r.execution_key, r.run_key, r.run_number, c.run_number, r.status,
-    r.dead_steps > 0
+SELECT e.execution_id, r.run_key, r.run_number, c.run_number, r.status, r.dead_steps > 0
 FROM unnest($1::bigint[]) WITH ORDINALITY u(run_key, n)
 CROSS JOIN LATERAL (
     SELECT execution_key, run_key, run_number, status, dead_steps

@@ -171,6 +171,8 @@ class Batches(BackgroundLoop):
         now = time.monotonic()
         if progress is None or progress.is_over:
             here.not_before = now + _TICK
+            if progress is not None:  # resumed in a moment, it is judged by another count
+                here.judged, here.judge_at = None, 0.0
         else:
             self._note(here, progress, now - begun)
         if progress is not None and progress.traced is not None and self.on_done is not None:

@@ -82,9 +82,7 @@ async def _left_out(
     if not found.are_named or not row.batch.operation.kind.is_of_steps:
         return []
     return [
-        RefusedItem(
-            refusal_of(run.error), run.execution_id, run.execution_key, run.run_key, run.run_number
-        )
+        RefusedItem(refusal_of(run.error), run.execution_id, run.run_key, run.run_number)
         for run in await find_without_item(tx, row.batch_key, found.run_keys)
     ]
 

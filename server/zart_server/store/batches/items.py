@@ -78,7 +78,7 @@ async def write_results(
 _PAGE = Statement(
     f"""
     SELECT i.item_no, i.execution_id, i.run_number, i.step_name, i.status, i.refusal, i.done_at,
-        m.run_status, m.step_status, o.operation_key
+        COALESCE(m.run_status, l.status) AS run_status, m.step_status, o.operation_key
     FROM (
         SELECT n.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
             SELECT * FROM zart.batch_items
@@ -87,6 +87,9 @@ _PAGE = Statement(
             ORDER BY batch_items.status, item_no LIMIT :limit::integer) n
         ORDER BY item_no LIMIT :limit) i
     LEFT JOIN LATERAL ({MADE}) m ON true
+    LEFT JOIN LATERAL (
+        SELECT status FROM zart.runs
+        WHERE i.execution_key IS NULL AND runs.run_key = i.run_key OFFSET 0) l ON true
     LEFT JOIN LATERAL (
         SELECT max(operation_key) AS operation_key FROM (
             SELECT operation_key FROM zart.operations

@@ -19,7 +19,6 @@ class LeftOut(NamedTuple):
     """A run that was named. ``has_dead``: one of its steps is dead, only since then."""
 
     execution_id: str
-    execution_key: int
     run_key: int
     run_number: int
     current_run_number: int
@@ -38,8 +37,7 @@ class LeftOut(NamedTuple):
 def _left_out(is_selected: str) -> Statement:
     return Statement(
         f"""
-        SELECT e.execution_id, r.execution_key, r.run_key, r.run_number, c.run_number, r.status,
-            r.dead_steps > 0
+        SELECT e.execution_id, r.run_key, r.run_number, c.run_number, r.status, r.dead_steps > 0
         FROM unnest(:run_keys::bigint[]) WITH ORDINALITY u(run_key, n)
         CROSS JOIN LATERAL (
             SELECT execution_key, run_key, run_number, status, dead_steps

@@ -155,18 +155,19 @@ _INSERT = {
             ON CONFLICT (batch_key, execution_key, step_no) DO NOTHING
             RETURNING 1
         ), refused_items AS (
-            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, execution_key, run_key,
-                run_number, status, refusal, done_at)
+            INSERT INTO zart.batch_items (batch_key, item_no, execution_id, run_key, run_number,
+                status, refusal, done_at)
             SELECT :batch_key, :last_item + (SELECT count(*) FROM selected) + row_number() OVER (),
-                execution_id, execution_key, run_key, run_number, 'refused', refusal,
-                statement_timestamp()
-            FROM json_to_recordset(:refused_items::text::json) u(execution_id text,
-                execution_key bigint, run_key bigint, run_number integer, refusal json)
-            RETURNING 1
+                execution_id, run_key, run_number, 'refused', refusal, statement_timestamp()
+            FROM json_to_recordset(:refused_items::text::json)
+                u(execution_id text, run_key bigint, run_number integer, refusal json)
+            RETURNING run_key
         ), prepared AS (
             UPDATE zart.batches SET selected = selected + (SELECT count(*) FROM items)
                     + (SELECT count(*) FROM refused_items),
                 refused = refused + (SELECT count(*) FROM refused_items),
+                failures_before = failures_before + CASE WHEN failures_before >= 0
+                    THEN (SELECT count(run_key) FROM refused_items) ELSE 0 END,
                 last_item = last_item + (SELECT count(*) FROM selected)
                     + (SELECT count(*) FROM refused_items),
                 prepared_until = :until::text::json, is_prepared = :is_last::boolean
@@ -182,11 +183,14 @@ _INSERT = {
 
 
 class RefusedItem(NamedTuple):
-    """An item that is refused from the first: an execution, and the run of it, if there is one."""
+    """An item that is refused from the first: an execution, or a run of which nothing is selected.
+
+    Such a run is no failure that the batch bears, and its execution none that the batch selected:
+    it has no key in the items.
+    """
 
     refusal: Refusal
     execution_id: str
-    execution_key: int | None = None
     run_key: int | None = None
     run_number: int = 0
 

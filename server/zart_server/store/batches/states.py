@@ -90,7 +90,7 @@ async def advance(
     """Add to the totals of a batch, take from its credit, and set what it is by that.
 
     How fast it goes is told from then on: from the first piece since it began, was resumed, or has
-    another pace, whichever server did that.
+    another pace, by whichever server but one before migration 0034.
     """
     credit = None if taken.credit is None else taken.credit - done - refused
     await tx.execute(
