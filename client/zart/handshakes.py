@@ -25,10 +25,7 @@ def speaks_tls(host: str, port: int, patience: float) -> bool | None:
     None: it cannot be known, as where nobody answers. ``patience`` in seconds is to connect, and
     again to shake hands.
     """
-    context = ssl.create_default_context()
-    context.check_hostname = False  # nothing is sent: only what answers is looked at
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context = unverified("h2", "http/1.1")  # nothing is sent: only what answers is looked at
     try:
         with (
             socket.create_connection((host, port), patience) as plain,
@@ -42,6 +39,15 @@ def speaks_tls(host: str, port: int, patience: float) -> bool | None:
     except (OSError, OverflowError, UnicodeError):
         return None
     return True
+
+
+def unverified(*protocols: str) -> ssl.SSLContext:
+    """Return how hands are shaken with whoever is there: for what anybody may know, both ways."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(protocols)
+    return context
 
 
 @contextlib.contextmanager

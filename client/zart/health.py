@@ -7,20 +7,22 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from zart.bare_health import says_serving
 from zart.closing import close_channel
 from zart.credentials import SYSTEM, Credentials, is_local
-from zart.handshakes import ended_at, one_place_of, speaks_tls
+from zart.handshakes import ended_at, one_place_of, speaks_tls, unverified
 
 _OK = 200
 _PORTS = {"http": 80, "https": 443}
 _SAID = 500  # bytes of why not, which is a line
+_Place = tuple[str, int]
 
 
 class NotServing(Exception):
@@ -91,13 +93,9 @@ class Probe:
             ):
                 is_plain = parts.scheme == "http"
                 connection.sock = plain if is_plain else self._encrypted(plain, host, shown)
-                connection.request("GET", parts.path)
-                answer = connection.getresponse()
-                said = answer.read(_SAID).decode(errors="replace").strip()
+                why = _why_not(connection, parts.path)
         except (OSError, http.client.HTTPException, UnicodeError) as error:  # no name of a host
             why, is_cut = f"{error}{lacking}", isinstance(error, OSError)
-        else:
-            why = "" if answer.status == _OK else f"{answer.status} {said}"
         finally:
             connection.close()
         if time.monotonic() >= deadline:
@@ -109,28 +107,42 @@ class Probe:
         """Ask gRPC's health service whether the process is up. Raises NotServing.
 
         Up is also who answers by TLS where only the certificates are in the way: expired, of
-        another name or authority, or wanted of us. No restart cures that.
+        another name or authority, or wanted of us. No restart cures that. Then it is asked once
+        more without a look at its own; of one that does not take ours only the handshake is known.
         """
+
+        def ask(connection: ssl.SSLSocket) -> str:
+            host = str(connection.server_hostname)
+            return "" if says_serving(connection, host) else "the process is not SERVING"
+
         place = None if self.credentials.ca is None else one_place_of(address)
-        with self._but_for_certificates(place):
+        with self._but_for_certificates(place, "h2", ask):
             self.over_grpc(address, [""])
 
     def live_over_http(self, url: str) -> None:
         """Get a URL of what is up if it answers. Raises NotServing, as ``live_over_grpc``."""
-        place = None
+        host, port, path = "", 0, ""
         with contextlib.suppress(ValueError):  # told when it is asked
             parts = urlsplit(url)
             if parts.scheme == "https" and parts.hostname:
-                place = parts.hostname, parts.port or _PORTS["https"]
-        with self._but_for_certificates(place):
+                host, port, path = parts.hostname, parts.port or _PORTS["https"], parts.path
+
+        def ask(connection: ssl.SSLSocket) -> str:
+            with contextlib.closing(http.client.HTTPConnection(host, port)) as by_http:
+                by_http.sock = connection
+                return _why_not(by_http, path)
+
+        with self._but_for_certificates((host, port) if host else None, "http/1.1", ask):
             self.over_http(url)
 
     @contextlib.contextmanager
-    def _but_for_certificates(self, place: tuple[str, int] | None) -> Iterator[None]:
+    def _but_for_certificates(
+        self, place: _Place | None, protocol: str, ask: Callable[[ssl.SSLSocket], str]
+    ) -> Iterator[None]:
         """Pass over what fails by certificates only. ``place``: where TLS is spoken, if it is.
 
-        Who takes connections and shakes no hands hangs: that is not passed over, nor is what was
-        asked, and not answered in time.
+        ``ask`` asks over a connection of this protocol, and says why not. Who takes connections and
+        shakes no hands hangs: that is not passed over, nor is what was asked, and not answered.
         """
         deadline = time.monotonic() + self.timeout
         try:
@@ -140,6 +152,45 @@ class Probe:
             left = deadline - time.monotonic()
             if not is_cut or place is None or left <= 0 or not speaks_tls(*place, left):
                 raise
+            why = self._asked_unverified(place, protocol, ask, deadline)
+            if time.monotonic() >= deadline:
+                raise NotServing(self._late, in_time=False) from None
+            if why:
+                raise NotServing(
+                    f"{error}; asked without a look at its certificate: {why}"
+                ) from None
+
+    def _asked_unverified(
+        self,
+        place: _Place,
+        protocol: str,
+        ask: Callable[[ssl.SSLSocket], str],
+        deadline: float,
+    ) -> str:
+        """Ask whoever is there; gives why not. Empty as well: it does not take what it is shown.
+
+        By TLS 1.2, whose handshake fails then: in 1.3 hands are shaken before it looks at ours, and
+        that it closes the connection thereafter may be for that, or because it answers nobody.
+        """
+        try:
+            context = unverified(protocol)
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers("DEFAULT:@SECLEVEL=0")  # no restart cures what is too weak, either
+            shown, _ = self._shown()
+            if shown.certificate is not None:
+                context.load_cert_chain(shown.certificate, shown.key)
+            left = max(deadline - time.monotonic(), 0.001)
+            with socket.create_connection(place, left) as plain, ended_at(deadline, plain):
+                try:
+                    connection = context.wrap_socket(
+                        plain, server_hostname=self.server_name or place[0]
+                    )
+                except OSError:
+                    return ""
+                with connection:
+                    return ask(connection)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return str(error) or type(error).__name__
 
     @property
     def _late(self) -> str:
@@ -157,7 +208,7 @@ class Probe:
         """Return what the process is shown, and a remark on what it is not shown, and why."""
         if self.credentials.certificate is not None:
             try:
-                self.credentials.check_tls()
+                replace(self.credentials, ca=SYSTEM).check_tls()  # the pair alone
             except ValueError as error:
                 without = replace(self.credentials, certificate=None, key=None)
                 return without, f"; no certificate was shown, for {error}"
@@ -181,3 +232,11 @@ class Probe:
         if shown.certificate is not None:
             context.load_cert_chain(shown.certificate, shown.key)
         return context.wrap_socket(plain, server_hostname=self.server_name or host)
+
+
+def _why_not(connection: http.client.HTTPConnection, path: str) -> str:
+    """Get a path; gives what is answered unless it is a 200."""
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    said = answer.read(_SAID).decode(errors="replace").strip()
+    return "" if answer.status == _OK else f"{answer.status} {said}"

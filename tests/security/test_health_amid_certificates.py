@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -119,9 +122,16 @@ def standing_still(server: ServerUnderTest) -> Iterator[None]:
         goes_on.set()
 
 
+@pytest.mark.parametrize("spoil", [None, end])
 def test_an_event_loop_that_stands_still_is_found_over_tls(
-    zart_database: str, authority: Authority, capsys: pytest.CaptureFixture[str]
+    zart_database: str,
+    authority: Authority,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Authority], None] | None,
 ) -> None:
+    """Hands are shaken by threads of gRPC, without it."""
+    if spoil is not None:
+        spoil(authority)
     with encrypted(zart_database, authority) as server:
         at = ("--address", server.address)
         assert probe("server", "--live", *at) == 0
@@ -137,6 +147,102 @@ def test_who_takes_connections_and_shakes_no_hands_is_not_up(process: str) -> No
         at = f"127.0.0.1:{silent.getsockname()[1]}"
         assert probe(process, "--live", "--address", at, timeout=0.5) == 1
     assert probe(process, "--live", "--address", at) == 1
+
+
+def test_one_that_takes_what_is_shown_is_asked_though_its_own_is_of_another_authority(
+    zart_database: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ZART_TLS_CA", str(Authority(tmp_path / "another").ca))
+    with encrypted(zart_database, authority, tls_client_ca=authority.ca) as server:
+        at = ("--address", server.address)
+        assert probe("server", "--live", *at) == 0
+        with standing_still(server):
+            assert probe("server", "--live", *at, timeout=2) == 1
+        assert probe("server", *at) == 1
+
+
+@pytest.mark.parametrize("length", [126, 127, 253])
+def test_it_may_be_called_by_any_name(
+    zart_database: str, authority: Authority, length: int
+) -> None:
+    name = ("x" * 62 + ".") * 4
+    with encrypted(zart_database, authority) as server:
+        at = ("--address", server.address, "--server-name", name[: length - 1] + "x")
+        assert probe("server", "--live", *at) == 0
+        assert probe("server", *at) == 1
+
+
+@contextmanager
+def answering_nobody(authority: Authority) -> Iterator[str]:
+    """Shake hands with each caller, and close the connection once it has asked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.folder / "server.pem", authority.folder / "server.key")
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def close_all(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it listens no more
+            while True:
+                caller = listener.accept()[0]
+                with contextlib.suppress(OSError), context.wrap_socket(caller, True) as encrypted_:
+                    encrypted_.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closing = threading.Thread(target=close_all, args=(listener,))
+        closing.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            closing.join()
+
+
+@pytest.mark.parametrize("spoil", [None, end])
+@pytest.mark.parametrize("process", ["server", "gateway"])
+def test_who_shakes_hands_and_answers_nothing_is_not_up(
+    process: str,
+    authority: Authority,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Authority], None] | None,
+) -> None:
+    if spoil is not None:
+        spoil(authority)
+    with answering_nobody(authority) as at:
+        assert probe(process, "--live", "--address", at) == 1
+    assert "asked without a look at its certificate: " in capsys.readouterr().err
+
+
+def test_one_whose_certificate_has_ended_is_up_only_until_it_leaves(
+    zart_database: str, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end(authority)
+    with encrypted(zart_database, authority) as server:
+        at = ("--address", server.address)
+        assert probe("server", "--live", *at) == 0
+        server.loop.call_soon_threadsafe(server.running.health.leave)
+        # gRPC's own loop answers what is asked after the change.
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), server.loop).result(GIVE_UP)
+        capsys.readouterr()
+        assert probe("server", "--live", *at) == 1
+        assert "the process is not SERVING" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("process", ["server", "gateway"])
+def test_a_pair_is_shown_though_no_authority_can_be_read(
+    zart_database: str,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    process: str,
+) -> None:
+    """What is in the way is not the pair, and nothing else is said."""
+    nonsense = tmp_path / "ca.crt"
+    nonsense.write_bytes(b"nonsense")
+    monkeypatch.setenv("ZART_TLS_CA", str(nonsense))
+    with encrypted(zart_database, authority) as server:
+        capsys.readouterr()
+        assert probe(process, "--address", server.address) == 1
+    assert "no certificate was shown" not in capsys.readouterr().err
 
 
 def test_who_speaks_no_tls_is_not_up(zart_server: ServerUnderTest) -> None:
