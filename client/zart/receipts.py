@@ -12,7 +12,7 @@ _GAPS = {
     ReceiptGap.RUNS_PURGED: "runs of that time were purged",
     ReceiptGap.OLDER_SERVER: "a server older than receipts added or ended the rule",
     ReceiptGap.MAY_LACK_COMMITS: "the database was restored, or failed over to another PostgreSQL,"
-    " while it stood: what was leased shortly before may be lost with it",
+    " while the rule stood: what was leased shortly before may be lost",
     ReceiptGap.UNSPECIFIED: "what is gone, only newer clients know",
 }
 

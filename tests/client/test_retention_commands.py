@@ -43,7 +43,10 @@ async def test_a_task_that_nobody_knows_is_told_of(
         known = await command(monkeypatch, zart_server.address, line.format("t"))
         unknown = await command(monkeypatch, zart_server.address, line.format("tt"))
         assert (known.code, known.err, unknown.code) == (0, "", 0)
-        assert "there is no task 'tt', nor an execution of it" in unknown.err
+        assert (
+            "there is no task 'tt', nor an execution of it; this lists the tasks that there are:"
+            in unknown.err
+        )
 
 
 async def test_it_is_told_where_an_execution_outlives_its_history(

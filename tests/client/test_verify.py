@@ -40,8 +40,8 @@ def test_a_receipt_says_whether_it_is_clean_and_ends_with_0_only_then(run: Run) 
     assert code == 1
     assert (
         "not complete: a server older than receipts added or ended the rule; the database was"
-        " restored, or failed over to another PostgreSQL, while it stood: what was leased shortly"
-        " before may be lost with it\n"
+        " restored, or failed over to another PostgreSQL, while the rule stood: what was leased"
+        " shortly before may be lost\n"
     ) in out
 
     receipt.violations.append(leased)

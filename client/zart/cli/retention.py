@@ -63,8 +63,8 @@ def warn_if_unknown(session: Session, task: str) -> None:
     """Say so on standard error where there is nothing of a task: it may be misspelt."""
     try:
         if not _is_known(session, task):
-            text = f"there is no task {task!r}, nor an execution of it; this lists those that are"
-            session.advise(text, "tasks")
+            text = f"there is no task {task!r}, nor an execution of it"
+            session.advise(f"{text}; this lists the tasks that there are", "tasks")
     except (Refused, Unreachable, TimeoutError):  # what was asked for has been done all the same
         session.warn(f"whether there is a task {task!r} could not be looked up")
 
