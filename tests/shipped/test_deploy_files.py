@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from shipped.files import (
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 SERVICES = compose()["services"]
 OURS = {name: service for name, service in SERVICES.items() if "zart-control" in service["image"]}
+_OF_THE_SHELL = {"PWD", "OLDPWD", "SHLVL", "_"}  # what it adds to an empty environment
 LISTENS = ("ZART_LISTEN", "ZART_GATEWAY_LISTEN", "ZART_HEALTH_LISTEN", "ZART_METRICS_LISTEN")
 
 
@@ -209,6 +211,21 @@ def test_a_unit_runs_a_command_that_zart_takes(unit: Path) -> None:
 def test_what_may_take_long_to_start_has_the_time(name: str) -> None:
     """A migration that is cut off is rolled back and begins anew: it would never come to its end."""
     assert "\nTimeoutStartSec=infinity\n" in (DEPLOY / f"systemd/{name}.service").read_text()
+
+
+@pytest.mark.parametrize("path", sorted((DEPLOY / "systemd").glob("*.env")), ids=lambda p: p.name)
+def test_a_shell_reads_settings_as_systemd_does(path: Path) -> None:
+    """In docs/alerts.md `zart health` is asked with what a shell reads of them."""
+    read = subprocess.run(
+        ["/bin/sh", "-euc", 'set -a; . "$1"; exec /usr/bin/env -0', "sh", str(path)],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    variables = dict(each.split("=", 1) for each in read.stdout.split("\0") if each)
+    assert not read.stderr
+    assert {k: v for k, v in variables.items() if k not in _OF_THE_SHELL} == environment_of(path)
 
 
 def test_the_services_of_one_machine_keep_off_each_others_ports() -> None:
