@@ -1,6 +1,7 @@
 """Asks gRPC's health service over a connection that is there: gRPC itself makes its own only.
 
-It is one call by HTTP/2 (RFC 9113), and no more of that than the call needs.
+It is one call by HTTP/2 (RFC 9113), and no more of that than the call needs: a library for it would
+be in every install.
 """
 
 from __future__ import annotations
