@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -51,13 +51,21 @@ class Between(grpc.GenericRpcHandler):
     None lets it through. A request within a stream has the name of the call of its kind, and a
     refusal ends the stream. ``refused`` and ``passed`` count calls by method; those that passed
     have been answered. ``streamed`` and ``cut`` count those of them that came within a stream.
+
+    ``hold`` is awaited with each answer of the server, by its method's name, before it is passed on.
+    ``patience`` has the seconds that the caller of each method gave its last call.
     """
 
     def __init__(
-        self, server: str, refuse: Callable[[str, bytes], Refusal | None] = lambda *_: None
+        self,
+        server: str,
+        refuse: Callable[[str, bytes], Refusal | None] = lambda *_: None,
+        hold: Callable[[str, bytes], Awaitable[None]] | None = None,
     ) -> None:
         self._server = server
         self.refuse = refuse
+        self._hold = hold
+        self.patience: dict[str, float | None] = {}
         self.refused: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.streamed: Counter[str] = Counter()
@@ -93,6 +101,7 @@ class Between(grpc.GenericRpcHandler):
         forward: Any = self._channel.unary_unary(details.method)
 
         async def call(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            self.patience[method] = context.time_remaining()
             refusal = self.refuse(method, request)
             if refusal is not None:
                 self.refused[method] += 1
@@ -106,6 +115,8 @@ class Between(grpc.GenericRpcHandler):
             if refusal is not None:
                 await _end(refusal, context)
                 return b""  # of whatever answers so, it is no server of ours
+            if self._hold is not None:
+                await self._hold(method, answer)
             self.passed[method] += 1
             return answer
 
