@@ -6,55 +6,98 @@ import asyncio
 import json
 from pathlib import Path
 
+import grpc
 import pytest
 from acceptance.languages import LANGUAGES, Language
+from between import Between, Refusal, Refusing
 from dispatching import registered
 from rig import QUICK, Rig, eventually
-from waiting import GIVE_UP, until
+from waiting import GIVE_UP, for_ever, until
 
 import zart
 from zart.testing.server import ServerUnderTest
+from zart.v1 import dispatch_service_pb2 as pb
 
+LEASE = 6.0  # seconds, of both examples
 AN_HOUR = 3_600_000
 PAGE = (Path(__file__).parents[2] / "docs/dispatcher.md").read_text()
+
+
+class Late:
+    """Never answers the first extension, and tells of the task of "late" once its lease is lost.
+
+    ``told`` has the outcomes of that task's first lease.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._is_extended = False
+        self._lease_token = 0
+        self.told: list[pb.TaskOutcome] = []
+
+    async def hold(self, method: str, answer: bytes) -> None:
+        """Hold an answer back."""
+        if method == "ExtendLeases" and not self._is_extended:
+            self._is_extended = True
+            await for_ever()  # its caller's patience ends
+        if method == "LeaseTasks" and b"late:run:0" in answer and not self._lease_token:
+            self._lease_token = pb.LeaseTasksResponse.FromString(answer).tasks[0].lease_token
+            await eventually(self._is_lost)
+
+    def look(self, method: str, request: bytes) -> None:
+        """Note what is told of the task, and refuse nothing."""
+        if method == "ReportTasks":
+            outcomes = pb.ReportTasksRequest.FromString(request).outcomes
+            self.told += [each for each in outcomes if each.lease_token == self._lease_token]
+
+    async def _is_lost(self) -> bool:
+        return (await self._rig.client.get_step("late", "look-up")).attempts[0].status == "LOST"
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
 async def test_executions_run_leases_are_kept_and_a_stop_tells_what_is_lost(
     language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
 ) -> None:
+    """A call that hangs costs no lease, and what is leased when it comes is begun by nobody."""
     folder = await asyncio.to_thread(language.built)
-    log = tmp_path / "log"
-    with language.running(folder, log, "dispatch", zart_server.address) as dispatcher:
-        await registered(rig, language.task)
-        for name in ("kept", "cancelled"):
-            payload = {"number": 1, "millis": AN_HOUR}
-            await rig.client.start(language.task, payload, execution_id=name)
-        started = "start", zart_server.address, "quick", '{"number": 21, "millis": 0}'
-        result = json.loads(await asyncio.to_thread(language.ran, folder, *started))
+    log, late = tmp_path / "log", Late(rig)
+    async with Between(zart_server.address, late.look, late.hold) as proxy:
+        with language.running(folder, log, "dispatch", proxy.address) as dispatcher:
+            await registered(rig, language.task)
+            for name in ("kept", "cancelled"):
+                payload = {"number": 1, "millis": AN_HOUR}
+                await rig.client.start(language.task, payload, execution_id=name)
+            started = "start", zart_server.address, "quick", '{"number": 21, "millis": 0}'
+            result = json.loads(await asyncio.to_thread(language.ran, folder, *started))
 
-        assert result == {"look-up": {"user": 42}, "charge": {"receipt": "of quick:run:0/charge"}}
+            assert result == {
+                "look-up": {"user": 42},
+                "charge": {"receipt": "of quick:run:0/charge"},
+            }
 
-        async def are_at_work() -> bool:
-            steps = [await rig.client.get_step(name, "charge") for name in ("kept", "cancelled")]
-            return all(step.status == "RUNNING" for step in steps)
+            async def are_at_work() -> bool:
+                steps = [
+                    await rig.client.get_step(name, "charge") for name in ("kept", "cancelled")
+                ]
+                return all(step.status == "RUNNING" for step in steps)
 
-        await eventually(are_at_work)
-        first = (await rig.client.get_step("kept", "charge")).lease_expires_at
-        assert first is not None
+            await eventually(are_at_work)
+            payload = {"number": 1, "millis": 0}
+            await rig.client.start(language.task, payload, execution_id="late")
+            await until(lambda: proxy.passed["ExtendLeases"])
+            patience = proxy.patience["ExtendLeases"]
+            assert patience is not None
+            assert patience <= LEASE / 4
+            await rig.client.cancel_execution("cancelled")
+            lost = "cancelled:run:0/charge: the lease is lost, the server gave it up"
+            await until(lambda: lost in log.read_text())
+            await until(lambda: late.told)
+            assert [each.released.not_begun for each in late.told] == [True]
 
-        async def is_extended() -> bool:
-            step = await rig.client.get_step("kept", "charge")
-            return step.lease_expires_at is not None and step.lease_expires_at > first
+            dispatcher.terminate()
+            assert await asyncio.to_thread(dispatcher.wait, GIVE_UP) == 0, log.read_text()
 
-        await eventually(is_extended)
-        await rig.client.cancel_execution("cancelled")
-        lost = "cancelled:run:0/charge: the lease is lost, the server gave it up"
-        await until(lambda: lost in log.read_text())
-
-        dispatcher.terminate()
-        assert await asyncio.to_thread(dispatcher.wait, GIVE_UP) == 0, log.read_text()
-
+    assert "no server could be reached to extend it" not in log.read_text()
     step = await rig.client.get_step("kept", "charge")
     assert (step.status, step.attempts[-1].status, step.attempts[-1].in_doubt) == (
         "DEAD", "LOST", True,
@@ -63,48 +106,89 @@ async def test_executions_run_leases_are_kept_and_a_stop_tells_what_is_lost(
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
-async def test_a_step_is_repeated_whose_delay_the_server_does_not_take(
+async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
     language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
 ) -> None:
-    """A failure that is rejected is told again without its delay: it is not dead."""
+    """What no repeat cures is dead at once, what may pass is repeated, and none delays the others.
+
+    A failure that is rejected is told again without its delay: it is not dead. Whoever is between
+    lets two results never through: one is recorded as soon as it is, one dropped with its lease.
+    """
     folder = await asyncio.to_thread(language.built)
     log = tmp_path / "log"
     busy = 400 * 86_400  # seconds: more than a server takes
-    with language.running(folder, log, "dispatch", zart_server.address):
-        await registered(rig, language.task)
-        payload = {"number": 21, "millis": 0, "busy": busy}
-        handle = await rig.client.start(language.task, payload, execution_id="busy")
-        await handle.result(timeout=GIVE_UP)
+    minded = {b'"user":1002', b'"user":1004'}
 
-    first, second = (await rig.client.get_step("busy", "look-up")).attempts
-    assert first.error is not None
-    assert (first.status, first.error.type, first.error.message) == ("FAILED", "RetryLater", "busy")
-    assert second.status == "COMPLETED"
+    def refuse(method: str, request: bytes) -> Refusal | None:
+        is_minded = method == "ReportTasks" and any(each in request for each in minded)
+        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED) if is_minded else None
+
+    async with Between(zart_server.address, refuse) as proxy:
+        with language.running(folder, log, "dispatch", proxy.address):
+            await registered(rig, language.task)
+            handles = {
+                name: await rig.client.start(
+                    language.task, {"number": 1, "millis": 0, **payload}, execution_id=name
+                )
+                for name, payload in {
+                    "minded": {"number": 501},
+                    "dropped": {"number": 502},
+                    "large": {"answer": "large"},
+                    "not-json": {"answer": "not JSON"},
+                    "missing": {"answer": "missing"},
+                    "busy": {"busy": busy},
+                    "fine": {},
+                }.items()
+            }
+            for name in ("fine", "busy", "missing"):
+                await handles[name].result(timeout=GIVE_UP)
+            for name in ("large", "not-json"):
+                assert (await handles[name].run(timeout=GIVE_UP)).status == "FAILED"
+            patience = proxy.patience["ReportTasks"]
+            assert patience is not None
+            assert 20 < patience <= 30
+            for name in ("minded", "dropped"):
+                assert (await rig.client.get_step(name, "look-up")).status == "RUNNING"
+            await rig.client.cancel_execution("dropped")
+            await until(lambda: "the lease was lost, its outcome is dropped" in log.read_text())
+            minded.clear()
+            await handles["minded"].result(timeout=GIVE_UP)
+
+    assert await told(rig, "large") == [("FAILED", "ResultTooLarge")]
+    assert await told(rig, "not-json") == [("FAILED", "ResultNotJson")]
+    assert await told(rig, "missing") == [("FAILED", "AssertionError"), ("COMPLETED", "")]
+    assert await told(rig, "busy") == [("FAILED", "RetryLater"), ("COMPLETED", "")]
+    assert await told(rig, "minded") == [("COMPLETED", "")]
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
-async def test_a_result_that_is_too_large_is_a_failure_for_good(
+async def test_a_result_that_is_rejected_is_a_failure_for_good(
     language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
 ) -> None:
-    """No repeat makes it smaller."""
+    """No repeat makes it what the server stores. And results that are refused are asked for again."""
     folder = await asyncio.to_thread(language.built)
-    steps = [
-        zart.StepSpec("first", handler="ours"),
-        zart.StepSpec("second", handler="ours"),
-        zart.StepSpec("tell", ("first", "second"), retry=QUICK),  # what it is told of both
-    ]
-    with language.running(folder, tmp_path / "log", "dispatch", zart_server.address):
-        await registered(rig, language.task)
-        handle = await rig.client.start(language.task, execution_id="large", steps=steps)
-        ours = await rig.lease(task=language.task, handlers=["ours"])
-        assert await rig.complete(*ours, result="x" * 600_000) == ["RECORDED"] * 2
-        run = await handle.run(timeout=GIVE_UP)
+    ours = [zart.StepSpec(f"ours{n}", handler="ours") for n in range(8)]
+    tell = zart.StepSpec("tell", [each.step_name for each in ours], retry=QUICK)
+    deep: list[object] = []
+    for _ in range(63):
+        deep = [deep]
+    once = Refusing(Refusal(grpc.StatusCode.UNAVAILABLE), GetStepResults=1)
+    async with Between(zart_server.address, once) as proxy:
+        with language.running(folder, tmp_path / "log", "dispatch", proxy.address):
+            await registered(rig, language.task)
+            for name, result in (("deep", deep), ("long", "x" * 600_000)):
+                steps = [*ours, tell]
+                handle = await rig.client.start(language.task, execution_id=name, steps=steps)
+                leased = await rig.lease(task=language.task, handlers=["ours"])
+                assert await rig.complete(*leased, result=result) == ["RECORDED"] * len(ours)
+                assert (await handle.run(timeout=GIVE_UP)).status == "FAILED"
 
-    assert run.status == "FAILED"
-    (attempt,) = (await rig.client.get_step("large", "tell")).attempts
+    assert proxy.refused["GetStepResults"] == 1
+    assert await told(rig, "deep", "tell") == [("FAILED", "OutcomeRejected")]
+    assert await told(rig, "long", "tell") == [("FAILED", "ResultTooLarge")]
+    (attempt,) = (await rig.client.get_step("long", "tell")).attempts
     assert attempt.error is not None
-    assert attempt.error.type == "OutcomeRejected"
-    assert "completed.result_json" in attempt.error.message
+    assert "the result has 48" in attempt.error.message  # of all eight
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
@@ -121,3 +205,9 @@ def test_the_page_tells_how_each_is_built(language: Language) -> None:
 async def steps_of(rig: Rig, execution_id: str) -> list[zart.models.Step]:
     """Return the steps of an execution."""
     return list((await rig.client.get_execution(execution_id)).steps)
+
+
+async def told(rig: Rig, execution_id: str, step: str = "look-up") -> list[tuple[str, str]]:
+    """Return how each attempt of a step ended, and the type of its error."""
+    attempts = (await rig.client.get_step(execution_id, step)).attempts
+    return [(each.status, each.error.type if each.error else "") for each in attempts]

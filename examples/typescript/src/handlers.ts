@@ -1,3 +1,4 @@
+import { fail } from "node:assert";
 import { setTimeout } from "node:timers/promises";
 
 import { create } from "@bufbuild/protobuf";
@@ -15,6 +16,7 @@ interface Order {
   number: number;
   millis: number; // how long the card service takes
   busy?: number; // for how many seconds who is asked first wants to be left alone
+  answer?: string; // what is wrong with the first answer: it is "large", "not JSON", or "missing"
 }
 
 // The graph: what runs after what, and how it is repeated.
@@ -40,12 +42,18 @@ const idempotencyKey = (task: LeasedTask) =>
 
 const orderOf = (task: LeasedTask) => JSON.parse(task.payloadJson ?? "null") as Order;
 
+const wrong = (answer: string): unknown => {
+  if (answer === "large") return "x".repeat(20 * 1024 * 1024);
+  return answer === "not JSON" ? 1n : fail("no answer");
+};
+
 // The code, by the names that steps call it by. What a handler waits for ends with its signal: its
 // lease is lost, its time is up, or the dispatcher stops.
 export const handlers: Record<string, Handler> = {
   "look-up": (task) => {
-    const { number, busy } = orderOf(task);
+    const { number, busy, answer } = orderOf(task);
     if (busy && task.attempt === 1) throw new RetryLater("busy", busy);
+    if (answer && task.attempt === 1) return wrong(answer);
     return { user: number * 2 };
   },
   charge: async (task, signal) => {

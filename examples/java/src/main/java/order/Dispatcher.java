@@ -1,11 +1,9 @@
 package order;
 
-import com.google.gson.Gson;
 import com.google.protobuf.Duration;
 import io.grpc.Context;
 import io.grpc.Context.CancellableContext;
 import io.grpc.StatusRuntimeException;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -21,21 +19,17 @@ import zart.v1.GetStepResultsRequest;
 import zart.v1.LeaseRef;
 import zart.v1.LeaseTasksRequest;
 import zart.v1.LeasedTask;
-import zart.v1.ReportStatus;
-import zart.v1.ReportTasksRequest;
-import zart.v1.TaskCompleted;
-import zart.v1.TaskLost;
-import zart.v1.TaskOutcome;
-import zart.v1.TaskTimedOut;
 
 /** Leases tasks, runs their handlers in threads, keeps their leases, and reports their outcomes. */
 final class Dispatcher {
     private static final int SLOTS = 16; // handlers at work at once
     private static final int LEASE = 6; // seconds, extended while its handler is at work
-    private static final int POLL = 20; // how long the server may wait for the first task
+    private static final int TICK = LEASE * 1000 / 24; // ms from one look at the leases to the next
+    private static final int POLL = LEASE / 3; // the server waits so long: a lease counts from the call
     private static final int PATIENCE = 10; // for an answer, on top
+    private static final int RESULTS_PATIENCE = 60; // for 8 MiB of results, over a narrow way too
     private static final int GRACE = 1; // for handlers to end when the dispatcher stops
-    private static final int MOST = 1_000; // leases or outcomes of one call
+    private static final int MOST = 1_000; // leases of one call
 
     private final DispatchServiceBlockingStub server;
     private final String task;
@@ -44,7 +38,7 @@ final class Dispatcher {
     private final Set<Attempt> inHand = ConcurrentHashMap.newKeySet();
     private final Semaphore free = new Semaphore(SLOTS);
     private final ExecutorService threads = Executors.newFixedThreadPool(SLOTS);
-    private final Semaphore ended = new Semaphore(0); // outcomes that nobody has looked for yet
+    private final Reporter reporter;
     private final CancellableContext polling = Context.current().withCancellation();
     private volatile boolean isStopping;
 
@@ -52,12 +46,13 @@ final class Dispatcher {
         this.server = server;
         this.task = task;
         this.handlers = handlers;
+        this.reporter = new Reporter(server, id, inHand, this::forget);
     }
 
     /** Works until {@link #stop}. */
     void run() throws InterruptedException {
         background(this::keepLeases);
-        background(this::report);
+        background(reporter::report);
         polling.attach();
         while (!isStopping) {
             free.acquire();
@@ -86,14 +81,14 @@ final class Dispatcher {
         polling.cancel(null); // what it has leased in this moment is given back
         within(GRACE, inHand::isEmpty);
         for (Attempt attempt : inHand) {
-            attempt.end(TaskOutcome.newBuilder().setLost(TaskLost.getDefaultInstance()));
-            attempt.interrupt();
-            ended.release();
+            attempt.breakOff();
         }
+        reporter.look();
         return within(PATIENCE, inHand::isEmpty);
     }
 
     private int leaseTasks(int most) {
+        long asked = System.nanoTime(); // a process that was frozen looks at an old answer
         List<LeasedTask> leased = server.withDeadlineAfter(POLL + PATIENCE, TimeUnit.SECONDS)
                 .leaseTasks(LeaseTasksRequest.newBuilder()
                         .setDispatcherId(id)
@@ -105,7 +100,7 @@ final class Dispatcher {
                         .build())
                 .getTasksList();
         for (LeasedTask each : leased) {
-            Attempt attempt = new Attempt(each);
+            Attempt attempt = new Attempt(each, asked);
             inHand.add(attempt);
             threads.execute(() -> handle(attempt));
         }
@@ -115,93 +110,86 @@ final class Dispatcher {
     private void handle(Attempt attempt) {
         attempt.isRunBy(Thread.currentThread());
         try {
-            Object result = handlers.get(attempt.task.getHandler()).run(withResults(attempt.task));
-            attempt.end(TaskOutcome.newBuilder()
-                    .setCompleted(TaskCompleted.newBuilder().setResultJson(new Gson().toJson(result))));
-        } catch (Exception error) {
-            if (attempt.isTimedOut()) {
-                attempt.end(TaskOutcome.newBuilder().setTimedOut(TaskTimedOut.getDefaultInstance()));
-            } else if (attempt.isLost()) {
-                forget(attempt); // nobody wants to know
-                return;
-            } else {
-                attempt.end(Attempt.failed(error));
+            LeasedTask task = withResults(attempt);
+            if (attempt.begin()) {
+                attempt.returned(handlers.get(task.getHandler()).run(task));
             }
+        } catch (Throwable error) { // an Error, too: else nobody would hear of it
+            attempt.threw(error);
         } finally {
             attempt.isRunBy(null);
             Thread.interrupted(); // is not meant for the next one in this thread
+            if (attempt.outcome() == null) {
+                forget(attempt); // its lease is lost: nobody wants to know
+            } else {
+                reporter.look();
+            }
         }
-        ended.release();
     }
 
-    /** Asks for what was too large for LeaseTasks; 8 results of 1 MiB fit into one message. */
-    private LeasedTask withResults(LeasedTask leased) {
-        LeasedTask.Builder whole = leased.toBuilder();
-        List<String> names = leased.getUpstreamOmittedList();
-        for (int at = 0; at < names.size(); at += 8) {
+    /** Asks for the results that were too large for LeaseTasks, until they are there. */
+    private LeasedTask withResults(Attempt attempt) throws InterruptedException {
+        LeasedTask.Builder whole = attempt.task.toBuilder();
+        List<String> names = attempt.task.getUpstreamOmittedList();
+        for (int at = 0; at < names.size(); at += 8) { // 8 of 1 MiB fit into a message
             GetStepResultsRequest request = GetStepResultsRequest.newBuilder()
-                    .setTaskId(leased.getTaskId())
-                    .setLeaseToken(leased.getLeaseToken())
+                    .setTaskId(attempt.task.getTaskId())
+                    .setLeaseToken(attempt.task.getLeaseToken())
                     .addAllStepNames(names.subList(at, Math.min(at + 8, names.size())))
                     .build();
-            whole.putAllUpstreamJson(server.withDeadlineAfter(PATIENCE, TimeUnit.SECONDS)
-                    .getStepResults(request)
-                    .getResultsMap());
+            while (attempt.isWanted() && !hasAll(whole, request)) {
+                try {
+                    whole.putAllUpstreamJson(server.withDeadlineAfter(RESULTS_PATIENCE, TimeUnit.SECONDS)
+                            .getStepResults(request)
+                            .getResultsMap());
+                } catch (StatusRuntimeException error) {
+                    System.err.println("results that a step needs are not given: " + error.getStatus());
+                    TimeUnit.MILLISECONDS.sleep(500); // interrupted, where its lease is over
+                }
+            }
         }
         return whole.build();
     }
 
-    /** Extends every lease in hand, that of an outcome which waits to be recorded, too. */
-    private void keepLeases() throws InterruptedException {
-        TimeUnit.MILLISECONDS.sleep(LEASE * 1000 / 3);
-        inHand.forEach(Attempt::look);
-        List<Attempt> all = new ArrayList<>(inHand);
-        for (int at = 0; at < all.size(); at += MOST) {
-            List<Attempt> some = all.subList(at, Math.min(at + MOST, all.size()));
-            ExtendLeasesRequest.Builder request = ExtendLeasesRequest.newBuilder().setDispatcherId(id);
-            for (Attempt each : some) {
-                request.addLeases(LeaseRef.newBuilder()
-                        .setTaskId(each.task.getTaskId())
-                        .setLeaseToken(each.task.getLeaseToken()));
-            }
-            long asked = System.nanoTime();
-            var results = server.withDeadlineAfter(LEASE / 3, TimeUnit.SECONDS)
-                    .extendLeases(request.build())
-                    .getResultsList();
-            for (int i = 0; i < results.size(); i++) {
-                if (results.get(i).getExtended()) {
-                    some.get(i).extended(results.get(i).getLeaseTtl(), asked);
-                } else {
-                    some.get(i).lose("the server gave it up");
-                }
-            }
-        }
+    private static boolean hasAll(LeasedTask.Builder task, GetStepResultsRequest request) {
+        return task.getUpstreamJsonMap().keySet().containsAll(request.getStepNamesList());
     }
 
-    /** Reports what has ended, as much at once as there is: the same again until it has a result. */
-    private void report() throws InterruptedException {
-        ended.tryAcquire(500, TimeUnit.MILLISECONDS);
-        ended.drainPermits();
-        List<Attempt> some = inHand.stream().filter(each -> each.outcome() != null).limit(MOST).toList();
-        if (some.isEmpty()) {
-            return;
+    /**
+     * Extends each lease in hand when a third of it has passed, that of an outcome which waits to be
+     * recorded, too. What was not extended is due at the next look.
+     */
+    private void keepLeases() throws InterruptedException {
+        TimeUnit.MILLISECONDS.sleep(TICK);
+        List<Attempt> due = inHand.stream().filter(Attempt::isDue).limit(MOST).toList();
+        if (!due.isEmpty()) {
+            try {
+                extend(due);
+            } catch (StatusRuntimeException error) {
+                System.err.println("leases are not extended: " + error.getStatus());
+            }
         }
-        ReportTasksRequest.Builder request = ReportTasksRequest.newBuilder().setDispatcherId(id);
-        some.forEach(each -> request.addOutcomes(each.outcome()));
-        var results = server.withDeadlineAfter(PATIENCE, TimeUnit.SECONDS)
-                .reportTasks(request.build())
+        inHand.forEach(Attempt::look);
+        reporter.look(); // what has not begun in time is given back
+    }
+
+    private void extend(List<Attempt> due) {
+        ExtendLeasesRequest.Builder request = ExtendLeasesRequest.newBuilder().setDispatcherId(id);
+        for (Attempt each : due) {
+            request.addLeases(LeaseRef.newBuilder()
+                    .setTaskId(each.task.getTaskId())
+                    .setLeaseToken(each.task.getLeaseToken()));
+        }
+        long asked = System.nanoTime(); // so that it never ends later, as we see it, than it does
+        var results = server.withDeadlineAfter(LEASE * 1000 / 4, TimeUnit.MILLISECONDS) // two may fail
+                .extendLeases(request.build())
                 .getResultsList();
-        for (int i = 0; i < results.size(); i++) {
-            Attempt attempt = some.get(i);
-            if (results.get(i).getStatus() == ReportStatus.REPORT_STATUS_REJECTED) {
-                attempt.rejected(results.get(i).getError()); // the lease stands
-                ended.release();
-                continue;
+        for (int i = 0; i < Math.min(results.size(), due.size()); i++) {
+            if (results.get(i).getExtended()) {
+                due.get(i).extended(results.get(i).getLeaseTtl(), asked);
+            } else {
+                due.get(i).refused();
             }
-            if (results.get(i).getStatus() == ReportStatus.REPORT_STATUS_LEASE_LOST) {
-                System.err.println(attempt.task.getTaskId() + ": the lease was lost, its outcome is dropped");
-            }
-            forget(attempt);
         }
     }
 
@@ -217,8 +205,8 @@ final class Dispatcher {
             while (true) {
                 try {
                     work.once();
-                } catch (StatusRuntimeException error) {
-                    System.err.println("the server is asked again: " + error.getStatus());
+                } catch (RuntimeException | Error error) {
+                    System.err.println("it is tried again: " + error);
                     within(1, () -> false);
                 } catch (InterruptedException error) {
                     return;

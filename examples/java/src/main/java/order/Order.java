@@ -14,9 +14,10 @@ import zart.v1.TaskDefinition;
 
 /**
  * An order: its graph, and the code of its steps. {@code millis}: how long the card service takes;
- * {@code busy}: for how many seconds who is asked first wants to be left alone, none if 0.
+ * {@code busy}: for how many seconds who is asked first wants to be left alone, none if 0;
+ * {@code answer}: what is wrong with the first answer: it is "large", "not JSON", or "missing".
  */
-record Order(int number, long millis, long busy) {
+record Order(int number, long millis, long busy, String answer) {
     static final String TASK = "order-java";
 
     static final TaskDefinition DEFINITION = TaskDefinition.newBuilder()
@@ -54,7 +55,18 @@ record Order(int number, long millis, long busy) {
         if (order.busy() > 0 && task.getAttempt() == 1) {
             throw new RetryLater("busy", order.busy());
         }
+        if (order.answer() != null && task.getAttempt() == 1) {
+            return wrong(order.answer());
+        }
         return Map.of("user", order.number() * 2);
+    }
+
+    private static Object wrong(String answer) {
+        return switch (answer) {
+            case "large" -> "x".repeat(20 << 20);
+            case "not JSON" -> Double.NaN;
+            default -> throw new AssertionError("no answer");
+        };
     }
 
     private static Object charge(LeasedTask task) throws InterruptedException {
