@@ -116,7 +116,15 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
     """
     folder = await asyncio.to_thread(language.built)
     log = tmp_path / "log"
-    busy = 400 * 86_400  # seconds: more than a server takes
+    payloads: dict[str, dict[str, object]] = {
+        "minded": {"number": 501},
+        "dropped": {"number": 502},
+        "large": {"answer": "large"},
+        "not-json": {"answer": "not JSON"},
+        "missing": {"answer": "missing"},
+        "busy": {"busy": 400 * 86_400},  # seconds: more than a server takes
+        "fine": {},
+    }
     minded = {b'"user":1002', b'"user":1004'}
 
     def refuse(method: str, request: bytes) -> Refusal | None:
@@ -130,15 +138,7 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
                 name: await rig.client.start(
                     language.task, {"number": 1, "millis": 0, **payload}, execution_id=name
                 )
-                for name, payload in {
-                    "minded": {"number": 501},
-                    "dropped": {"number": 502},
-                    "large": {"answer": "large"},
-                    "not-json": {"answer": "not JSON"},
-                    "missing": {"answer": "missing"},
-                    "busy": {"busy": busy},
-                    "fine": {},
-                }.items()
+                for name, payload in payloads.items()
             }
             for name in ("fine", "busy", "missing"):
                 await handles[name].result(timeout=GIVE_UP)
