@@ -101,3 +101,29 @@ async def test_counts_are_right_or_lower_bounds(rig: Rig) -> None:
         assert 5_000 <= found.total <= 2 * DEAD
         assert found.total_is_lower_bound == (found.total < 2 * DEAD)
         assert found.total == sum(one.executions for one in found.by_status)
+
+
+# Each is of a step of its own, but for the oldest: that is of the step that is asked for.
+_KINDS = """
+    INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type, template)
+    SELECT 10 + n, 'eg-' || 10 + n, 'order', CASE n WHEN 1 THEN 'refund' ELSE 'step-' || n END,
+        'Broken', 'no'
+    FROM generate_series(1, 500) n
+"""
+_OF_KINDS = """
+    UPDATE zart.dead_steps d SET group_key = 10 + n FROM (
+        SELECT run_key, row_number() OVER (ORDER BY run_key) AS n FROM zart.runs) r
+    WHERE r.run_key = d.run_key AND n <= 500
+"""
+
+
+async def test_a_few_kinds_of_very_many_are_a_way_to_what_died_of_them(rig: Rig) -> None:
+    await rig.client.register_task("order", [zart.StepSpec("pay")])
+    for statement in (LOAD, _KINDS, _OF_KINDS):
+        await rig.db.execute(statement)
+    refund = ExecutionFilter(step_pattern="refund")
+    for wanted in (refund, replace(refund, task_name="order")):
+        first = await anext(rig.client.list_executions(wanted).pages())
+        assert [one.execution_id for one in first.items] == ["x-1"]
+        # Few errors are searched for the text, so that it is not refused.
+        assert await rig.client.list_executions(replace(wanted, error_contains="no card")) == []

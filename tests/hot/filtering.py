@@ -7,6 +7,8 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
 from hot.states import GROUPS, MANY
@@ -34,6 +36,7 @@ from zart_server.store.regrouping import (
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _MIDDLE = 20_000
 _LOOKED_AT = 1_000  # runs for a page, where no index has all that is asked
+_KINDS = 10_001  # one more than are looked at without a task's name
 _DEAD = ExecutionFilter(step_statuses=(StepStatus.DEAD,))
 
 
@@ -54,6 +57,27 @@ async def filtering_by_groups(tx: Explained) -> None:
     await _found(
         tx, by_group, ExecutionFilter(step_pattern="b*"), replace(by_group, step_pattern="b")
     )
+
+
+# Where very many kinds are live, those of a task are found by its name.
+@scenario(_KINDS)
+async def filtering_beside_very_many_kinds(tx: Explained) -> None:
+    await tx.sql.execute(
+        "INSERT INTO zart.error_groups (group_key, error_group_id, task_name, step_name, type,"
+        " template) SELECT 1000 + n, 'eg-' || 1000 + n, 'other', 'b', 'Broken', 'no'"
+        f" FROM generate_series(1, {_KINDS}) n"
+    )
+    await tx.sql.execute(
+        "INSERT INTO zart.dead_steps (run_key, step_no, execution_key, group_key, listed_at,"
+        " died_at) SELECT -n, 0, -n, 1000 + n, now(), now()"
+        f" FROM generate_series(1, {_KINDS}) n"
+    )
+    for wanted in (ExecutionFilter("many"), ExecutionFilter("many", step_pattern="b*")):
+        page = await list_error_groups(tx.tx, wanted, None, BATCH)
+        assert len(page.items) == GROUPS
+        await find_filtered(tx.tx, replace(wanted, step_pattern="b"), _MIDDLE, BATCH)
+    with pytest.raises(FilterTooBroad):
+        await list_error_groups(tx.tx, ExecutionFilter(step_pattern="b*"), None, BATCH)
 
 
 @scenario(_LOOKED_AT)

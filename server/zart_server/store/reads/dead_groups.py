@@ -29,30 +29,63 @@ class Group(NamedTuple):
 
 _COLUMNS = """g.group_key, g.error_group_id, g.task_name, g.step_name, g.type, g.template,
         g.former_id, g.former_template"""
-_FIT = """CASE WHEN :step_regex::text = '' THEN true ELSE g.step_name ~ :step_regex END
-      AND (:task_name::text = '' OR g.task_name = :task_name)"""
-_OF_ID_BY = """SELECT * FROM zart.error_groups e WHERE {} = :error_group_id::text AND EXISTS (
-            SELECT FROM zart.dead_steps WHERE group_key = e.group_key OFFSET 0)
-        ORDER BY group_key LIMIT :most::bigint"""
-_OF_ID = Statement(f"""
-    SELECT {_COLUMNS} FROM (
-        ({_OF_ID_BY.format("error_group_id")}) UNION ALL ({_OF_ID_BY.format("former_id")})) g
-    WHERE {_FIT}
-""")
+_FITS = """CASE WHEN :step_regex::text = '' THEN true ELSE e.step_name ~ :step_regex END
+            AND (:task_name::text = '' OR e.task_name = :task_name)
+            AND (:error_group_id::text = ''
+                 OR :error_group_id IN (e.error_group_id, e.former_id))"""
+# Kinds of an id, or of a task, along the index that begins with it: its keys are compared as one
+# row, which no other index can answer.
+_KINDS_OF = f"""
+    SELECT group_key, {_FITS} AS fits
+    FROM zart.error_groups e
+    WHERE {{0}} IS NOT NULL AND ({{0}}, group_key) >= (:{{1}}::text, 0)
+      AND ({{0}}, group_key) <= (:{{1}}, {2**63 - 1})
+    ORDER BY {{0}}, group_key LIMIT :looked_at::bigint
+"""
+_AND_LIVE = " AND EXISTS (SELECT FROM zart.dead_steps WHERE group_key = k.group_key OFFSET 0)"
 # Those of all dead steps, from one to the next: what no step is dead of any more is not looked at.
 _NEXT = "SELECT group_key FROM zart.dead_steps WHERE group_key > {} ORDER BY group_key LIMIT 1"
-_LIVE = f"""
-    WITH RECURSIVE live AS (
+_LIVE = f"""live AS (
         ({_NEXT.format(-1)})
         UNION ALL
         SELECT ({_NEXT.format("l.group_key")}) FROM live l WHERE l.group_key IS NOT NULL
-    )
-    SELECT {{columns}} FROM (
-        SELECT group_key FROM live WHERE group_key IS NOT NULL LIMIT :most::bigint) l
+    ), """
+_LIVE_KINDS = f"""
+    SELECT group_key, {_FITS} AS fits
+    FROM (
+        SELECT group_key FROM live WHERE group_key IS NOT NULL LIMIT :looked_at::bigint) l
     CROSS JOIN LATERAL (
-        SELECT * FROM zart.error_groups WHERE group_key = l.group_key OFFSET 0) g
+        SELECT error_group_id, former_id, task_name, step_name FROM zart.error_groups
+        WHERE group_key = l.group_key OFFSET 0) e
 """
-_OF_ALL = Statement(_LIVE.format(columns=f"{_COLUMNS}, {_FIT} AS fits"))
+
+
+def _finding(kinds: str, *, first: str = "", and_also: str = "") -> Statement:
+    """Return the query for kinds that fit; a last row says of how many, unless too many fit."""
+    return Statement(f"""
+        WITH RECURSIVE {first}kinds AS MATERIALIZED ({kinds})
+        SELECT * FROM (
+            (SELECT {_COLUMNS}
+            FROM (
+                SELECT group_key FROM kinds k WHERE fits{and_also} LIMIT :most::bigint) k
+            CROSS JOIN LATERAL (
+                SELECT * FROM zart.error_groups WHERE group_key = k.group_key OFFSET 0) g)
+            UNION ALL
+            SELECT count(*), NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM kinds) f
+        LIMIT :most
+    """)
+
+
+_OF_ID = _KINDS_OF.format("error_group_id", "error_group_id")
+_OF_FORMER_ID = _KINDS_OF.format("former_id", "error_group_id")
+_GROUPS = {
+    "of id": _finding(f"({_OF_ID}) UNION ALL ({_OF_FORMER_ID})", and_also=_AND_LIVE),
+    "of all": _finding(_LIVE_KINDS, first=_LIVE),
+    "of task": _finding(_KINDS_OF.format("task_name", "task_name"), and_also=_AND_LIVE),
+}
+# How many kinds each way looks at, in the order in which they are tried. A task may have had very
+# many in its life of which few are live, so that these come last; they cost less each, too.
+_LOOKED_AT = {"of id": 20_000, "of all": 10_000, "of task": 20_000}
 
 
 async def expect_group(connection: Connection, error_group_id: str) -> None:
@@ -66,17 +99,28 @@ async def expect_group(connection: Connection, error_group_id: str) -> None:
 async def find_groups(
     connection: Connection, wanted: ExecutionFilter, most: int
 ) -> list[Group] | None:
-    """Return the groups with dead steps that a filter asks for; None: more than ``most`` have."""
-    asked = dead_arguments(wanted)
-    values = {"step_regex": asked["step_regex"], "task_name": wanted.task_name, "most": most + 1}
-    if wanted.error_group_id:
-        values["error_group_id"] = wanted.error_group_id
-        rows = await connection.fetch(_OF_ID.text, *_OF_ID.arguments(**values))
-        return None if len(rows) > most else [_group(connection, row) for row in rows]
-    rows = await connection.fetch(_OF_ALL.text, *_OF_ALL.arguments(**values))
-    if len(rows) > most:
-        return None
-    return [_group(connection, row) for row in rows if row["fits"]]
+    """Return the groups with dead steps that a filter asks for.
+
+    None: more than ``most`` have, or too many kinds would have to be looked at to find them.
+    """
+    values = {
+        "step_regex": dead_arguments(wanted)["step_regex"],
+        "task_name": wanted.task_name,
+        "error_group_id": wanted.error_group_id,
+        "most": most + 1,
+    }
+    is_open = {"of id": wanted.error_group_id, "of all": True, "of task": wanted.task_name}
+    for way, bound in _LOOKED_AT.items():
+        if not is_open[way]:
+            continue
+        statement = _GROUPS[way]
+        arguments = statement.arguments(looked_at=bound + 1, **values)
+        *found, last = await connection.fetch(statement.text, *arguments)
+        if last["error_group_id"] is not None:
+            return None
+        if last["group_key"] <= bound:
+            return [_group(connection, row) for row in found]
+    return None
 
 
 def _group(connection: Connection, row: asyncpg.Record) -> Group:

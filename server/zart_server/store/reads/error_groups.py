@@ -60,8 +60,7 @@ async def list_error_groups(
     batch_key = await batch_key_of(tx, wanted.batch_id) if wanted.batch_id else 0
     groups = await find_groups(tx, wanted, _GROUPS)
     if groups is None:
-        field = "filter.step_pattern" if wanted.task_name else "filter.task_name"
-        raise FilterTooBroad(field, f"is needed: there are more than {_GROUPS:,} groups")
+        raise _too_many(wanted)
     if not groups and wanted.error_group_id:
         await expect_group(tx, wanted.error_group_id)
     created = wanted.created_after, wanted.created_before
@@ -78,6 +77,15 @@ async def list_error_groups(
     items = await _with_details(tx, page, wanted, part)
     cursors = tuple((f"{-one.place[0]}:{one.place[1]}:{most}",) for one in page)
     return Page(tuple(items), cursors, cursors[-1] if len(rest) > limit else None)
+
+
+def _too_many(wanted: ExecutionFilter) -> FilterTooBroad:
+    """Return the refusal: it asks for what the filter has not said yet."""
+    why = f"more than {_GROUPS:,} groups match, or too many would have to be looked at"
+    for name in ("task_name", "step_pattern", "error_group_id"):
+        if not getattr(wanted, name):
+            return FilterTooBroad(f"filter.{name}", f"is needed: {why}")
+    return FilterTooBroad("filter.step_pattern", f"has to match fewer steps: {why}")
 
 
 def _place_of(cursor: Cursor) -> tuple[tuple[int, int] | None, int]:
