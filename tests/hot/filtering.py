@@ -76,6 +76,9 @@ async def filtering_beside_very_many_kinds(tx: Explained) -> None:
         page = await list_error_groups(tx.tx, wanted, None, BATCH)
         assert len(page.items) == GROUPS
         await find_filtered(tx.tx, replace(wanted, step_pattern="b"), _MIDDLE, BATCH)
+    of_task = [plan for plan in tx.plans if "(task_name, group_key)" in plan.sql]
+    assert all("error_groups_by_task" in plan.indexes for plan in of_task)
+    assert all(plan.looked_at("error_groups") <= 2 * GROUPS for plan in of_task)
     with pytest.raises(FilterTooBroad):
         await list_error_groups(tx.tx, ExecutionFilter(step_pattern="b*"), None, BATCH)
 

@@ -26,6 +26,7 @@ _STEP_BACK = """
     ALTER TABLE zart.error_groups DROP COLUMN former_id, DROP COLUMN former_template;
     DROP TABLE zart.fingerprint_version;
     DROP TABLE zart.possible_losses;
+    DROP INDEX zart.released_steps_by_time;
     CREATE FUNCTION zart.pausing_rule(text, text, text) RETURNS bigint LANGUAGE sql
         RETURN NULL::bigint;
     UPDATE zart.alembic_version SET version_num = '0023';

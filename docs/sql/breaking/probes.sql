@@ -7,7 +7,8 @@ FROM zart.breakers b CROSS JOIN LATERAL (
             AND s.resolution IS NULL) AS good,
         count(a.status) AS bad, count(t.attempt) AS under_way
     FROM (SELECT x.* FROM zart.released_steps x
-        WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at OFFSET 0) x
+        WHERE (x.rule_key + 0, x.released_at) > (b.rule_key, b.half_open_at)
+            AND (x.rule_key + 0, x.released_at) <= (b.rule_key, 'infinity') OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT status, attempt, resolution FROM zart.steps
         WHERE run_key = x.run_key AND step_no = x.step_no OFFSET 0) s ON true
@@ -44,7 +45,8 @@ FROM zart.breakers b CROSS JOIN LATERAL (
             AND s.resolution IS NULL) AS good,
         count(a.status) AS bad, count(t.attempt) AS under_way
     FROM (SELECT x.* FROM zart.released_steps x
-        WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at OFFSET 0) x
+        WHERE (x.rule_key + 0, x.released_at) > (b.rule_key, b.half_open_at)
+            AND (x.rule_key + 0, x.released_at) <= (b.rule_key, 'infinity') OFFSET 0) x
     LEFT JOIN LATERAL (
         SELECT status, attempt, resolution FROM zart.steps
         WHERE run_key = x.run_key AND step_no = x.step_no OFFSET 0) s ON true
@@ -77,7 +79,8 @@ WHERE b.status = 'half_open' AND NOT EXISTS (
 -- Locks: nothing.
 SELECT a.error FROM zart.breakers b CROSS JOIN LATERAL (
     SELECT x.* FROM zart.released_steps x
-    WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at OFFSET 0) x
+    WHERE (x.rule_key + 0, x.released_at) > (b.rule_key, b.half_open_at)
+        AND (x.rule_key + 0, x.released_at) <= (b.rule_key, 'infinity') OFFSET 0) x
 CROSS JOIN LATERAL (
     SELECT error, completed_at FROM zart.attempts
     WHERE run_key = x.run_key AND step_no = x.step_no AND attempt = x.attempt

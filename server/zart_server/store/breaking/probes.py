@@ -34,7 +34,8 @@ class Probes(NamedTuple):
 
 
 _STANDING = """zart.released_steps x
-    WHERE x.rule_key = b.rule_key AND x.released_at > b.half_open_at"""
+    WHERE (x.rule_key + 0, x.released_at) > (b.rule_key, b.half_open_at)
+      AND (x.rule_key + 0, x.released_at) <= (b.rule_key, 'infinity')"""
 # Under way is also what a releasing rule has in its line though it was let go: it goes at a pace.
 _PROBES = f"""
     SELECT b.breaker_key, b.rule_key, b.half_open_at, b.probe_steps, p.good, p.bad, p.under_way
