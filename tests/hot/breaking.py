@@ -126,11 +126,12 @@ async def probing(tx: Explained) -> None:
     assert len(await find_due(tx.tx)) == 20
     assert await is_to_try(tx.tx, "br-b-0")
     assert await half_open(tx.tx, keys[0])
-    # Before it was half open its rule let go many more.
+    # Before it was half open its rule let go many more, which were leased.
     await tx.sql.execute(
         "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from,"
-        " released_at) SELECT $1, n, 0, 1, 0, now() + CASE WHEN n <= 20 THEN 1 ELSE -1 END"
-        " * interval '1 day' FROM generate_series(1, 1000) n",
+        " token_until, released_at) SELECT $1, n, 0, 1, 0, CASE WHEN n > 20 THEN 0 END,"
+        " now() + CASE WHEN n > 20 THEN -1 ELSE 1 END * interval '1 day'"
+        " FROM generate_series(1, 1000) n",
         -keys[0],
     )
     found = await find_probes(tx.tx, "br-b-0")
