@@ -11,13 +11,16 @@ from typing import Any, cast
 import pytest
 from api.test_batched import _counted, _Kept
 from api.test_turns import MOST, Asked, Doing
+from patient import patient_database
 from rig import Rig
 from standing_clock import StandingClock
 from waiting import GIVE_UP
 
+import zart
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1.execution_service_pb2 import StartExecutionRequest
 from zart.v1.task_definition_pb2 import StepSpec
+from zart_server.api.mutations.admin import RERUN, RESTART
 from zart_server.api.mutations.batched import Batched
 from zart_server.api.mutations.execution import start_mutation
 from zart_server.api.mutations.mutation import Call
@@ -52,7 +55,7 @@ def test_what_comes_at_once_is_together_up_to_a_weight() -> None:
 
 
 async def test_starts_of_large_graphs_share_no_transaction_that_takes_long() -> None:
-    start = start_mutation(cast("Any", None))
+    start = start_mutation(cast("Any", None), lambda _task_name: None)
     graph = [StepSpec(step_name=f"s{n}") for n in range(4_000)]
     command, _ = start.decode(StartExecutionRequest(task_name="t", steps=graph))
     begun: list[int] = []
@@ -71,6 +74,29 @@ async def test_starts_of_large_graphs_share_no_transaction_that_takes_long() -> 
     )
     assert sum(begun) == 5
     assert max(begun) == 2  # of 10,000 steps at most
+
+
+async def test_next_runs_of_large_graphs_share_no_transaction_that_takes_long(
+    rig: Rig, zart_database: str
+) -> None:
+    """How large they are is known once their executions are locked."""
+    names = [f"x-{n}" for n in range(3)]
+    await rig.client.register_task("t", [zart.StepSpec(f"s{n}") for n in range(4_000)])
+    await rig.client.batch_start_executions([zart.Start("t", {}, name) for name in names])
+    db = await patient_database(zart_database)
+    mutations = Mutations(db, GIVE_UP, WaitingRoom(1))
+    await asyncio.gather(
+        *(mutations.run(RESTART, pb.RestartRequest(execution_id=name)) for name in names)
+    )
+    reruns = [pb.RerunRequest(execution_id=name, force_rerun=["s0"]) for name in names]
+    await asyncio.gather(*(mutations.run(RERUN, request) for request in reruns))
+    await db.close()
+
+    for kind in ("restart", "selective_rerun"):
+        begun = await rig.db.fetch(
+            "SELECT count(*) FROM zart.runs WHERE trigger = $1 GROUP BY xmin::text ORDER BY 1", kind
+        )
+        assert [row[0] for row in begun] == [1, 2]  # of 10,000 steps at most
 
 
 async def test_large_calls_share_no_transaction_that_takes_long() -> None:

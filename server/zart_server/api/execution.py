@@ -45,7 +45,7 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
         self._mutations = mutations
         self._watches = watches
         self._dispatch = dispatch
-        self._start = start_mutation(dispatch.long_polls)
+        self._start = start_mutation(dispatch.long_polls, mutations.db.last_current)
         self._batch_start = batch_start_mutation(dispatch.long_polls)
 
     async def StartExecution(

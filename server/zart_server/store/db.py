@@ -31,6 +31,7 @@ from zart_server.store.liveness import Liveness
 from zart_server.store.outage_lines import OutageLines
 from zart_server.store.schema import refuse_older
 from zart_server.store.sessions import Session
+from zart_server.store.stored_graph import Definition
 
 _CLOSE_WAIT = 1.0  # seconds
 _ROLLBACK = 1.0
@@ -201,6 +202,10 @@ class Database:
             yield raw
         finally:
             await self._pool.release(raw)
+
+    def last_current(self, task_name: str) -> Definition | None:
+        """Return the graph that a task had last, as ``DefinitionCache`` does."""
+        return self._definitions.last_current(task_name)
 
     @property
     def in_use(self) -> int:

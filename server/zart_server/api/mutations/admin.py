@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from zart.v1 import admin_service_pb2 as pb
 from zart.v1.pause_rule_pb2 import PauseRule as PauseRuleMessage
 from zart_server.api import decode_admin as decode
@@ -24,6 +26,7 @@ from zart_server.domain.commands import (
     UpdatedPauseRule,
     UpdatePauseRule,
 )
+from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import PauseRule
 from zart_server.domain.pacing import StopRelease
 from zart_server.domain.pause_plans import Paused
@@ -86,7 +89,7 @@ def _restarted(done: Restarted) -> pb.RestartResponse:
 RESTART = Mutation(
     response_type=pb.RestartResponse,
     decode=with_caller(decode.restart),
-    operate=restart,
+    operate=partial(restart, most_steps=MAX_STEPS),
     encode=_restarted,
     target=_execution_id,
 )
@@ -120,7 +123,7 @@ def _stale(plan: RerunPlan) -> list[pb.PotentiallyStale]:
 RERUN = Mutation(
     response_type=pb.RerunResponse,
     decode=with_caller(decode.rerun),
-    operate=rerun,
+    operate=partial(rerun, most_steps=MAX_STEPS),
     encode=_rerunned,
     target=_execution_id,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -20,7 +20,8 @@ from zart_server.domain.commands import (
     StartExecution,
     StartResult,
 )
-from zart_server.domain.errors import ZartError
+from zart_server.domain.errors import TooManyItems, ZartError
+from zart_server.domain.graph import MAX_STEPS
 from zart_server.domain.model import Execution
 from zart_server.engine.dispatch.long_polls import LongPolls
 from zart_server.engine.operations.cancel import cancel_executions
@@ -28,20 +29,32 @@ from zart_server.engine.operations.requests import Answered
 from zart_server.engine.operations.start import start_executions
 from zart_server.engine.operations.start_fast import start_executions_fast
 from zart_server.store.connection import Autocommit, Tx
+from zart_server.store.stored_graph import Definition
+
+_ASSUMED = 1_000  # steps, where a task's graph is not at hand: it is once the first have begun
+# Steps that the starts of one call may have together: a thousand of the usual size. They take some
+# seconds, and for most of that the pause lock.
+_MOST_OF_BATCH = 50_000
 
 
 def start_mutation(
-    long_polls: LongPolls,
+    long_polls: LongPolls, last_current: Callable[[str], Definition | None]
 ) -> Mutation[pb.StartExecutionRequest, StartExecution, Execution, pb.StartExecutionResponse]:
-    """Return StartExecution; the first steps may be leased at once to ``long_polls``."""
+    """Return StartExecution; the first steps may be leased at once to ``long_polls``.
+
+    ``last_current`` tells the graph that a task had last, if it is at hand: so much is written.
+    """
 
     async def operate(
         tx: Tx,
         wanted: Sequence[tuple[StartExecution, Caller]],
         *,
         wait: bool,  # noqa: ARG001 - it always does
-    ) -> list[StartResult]:
-        return await start_executions(tx, [command for command, _ in wanted], long_polls)
+    ) -> list[StartResult | None]:
+        commands = [command for command, _ in wanted]
+        results = await start_executions(tx, commands, long_polls, most_steps=MAX_STEPS)
+        # Alone each has room.
+        return [None if isinstance(result, TooManyItems) else result for result in results]
 
     async def fast(
         connection: Autocommit,
@@ -58,6 +71,12 @@ def start_mutation(
 
         return await start_executions_fast(connection, wanted, answer, long_polls)
 
+    def steps(command: StartExecution) -> int:
+        if command.graph is not None:
+            return len(command.graph.graph.steps)
+        definition = last_current(command.task_name)
+        return _ASSUMED if definition is None else len(definition.graph.steps)
+
     return Mutation(
         response_type=pb.StartExecutionResponse,
         decode=_decode_start,
@@ -66,7 +85,7 @@ def start_mutation(
         target=_id_of,
         fast=fast,
         replay=_begun_at,
-        steps=_steps_of,
+        steps=steps,
     )
 
 
@@ -77,10 +96,6 @@ def _decode_start(request: pb.StartExecutionRequest) -> tuple[StartExecution, Ca
 
 def _id_of(command: StartExecution) -> str:
     return command.execution_id or str(id(command))
-
-
-def _steps_of(command: StartExecution) -> int:
-    return 0 if command.graph is None else len(command.graph.graph.steps)
 
 
 def _started(execution: Execution) -> pb.StartExecutionResponse:
@@ -107,7 +122,7 @@ def batch_start_mutation(
 
     async def operate(tx: Tx, items: Sequence[_Item], _caller: Caller) -> Sequence[StartResult]:
         good = [item for item in items if isinstance(item, StartExecution)]
-        started = iter(await start_executions(tx, good, long_polls))
+        started = iter(await start_executions(tx, good, long_polls, most_steps=_MOST_OF_BATCH))
         return [item if isinstance(item, ZartError) else next(started) for item in items]
 
     return Mutation(

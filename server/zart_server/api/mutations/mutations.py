@@ -22,7 +22,7 @@ class Mutations:
 
     def __init__(self, db: Database, timeout: float, room: WaitingRoom) -> None:
         self.room = room
-        self._db = db
+        self.db = db
         self.patience = timeout / 2  # with what somebody holds: who it is can be told in time
         self._outliving = Outliving()
         self._runner = MutationRunner(db, timeout, room, self._outliving)
@@ -49,7 +49,7 @@ class Mutations:
         else:
             self._batches_of(mutation).add(call)
         answer = await outcome_of(call.done)
-        await link_to_execution(self._db, request)
+        await link_to_execution(self.db, request)
         return answer
 
     async def drain(self) -> None:

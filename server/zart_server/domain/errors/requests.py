@@ -71,13 +71,14 @@ class PayloadTooLarge(ZartError):
 
 
 class TooManyItems(ZartError):
-    """More items than one call may carry."""
+    """More items than one call may carry. ``advice`` says what to do."""
 
     reason = "TOO_MANY_ITEMS"
 
-    def __init__(self, field: str, count: int, limit: int) -> None:
+    def __init__(self, field: str, count: int, limit: int, advice: str = "") -> None:
+        then = f": {advice}" if advice else ""
         super().__init__(
-            f"{field}: {count} items, at most {limit} are taken",
+            f"{field}: {count} items, at most {limit} are taken{then}",
             field=field,
             count=count,
             limit=limit,

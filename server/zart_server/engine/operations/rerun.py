@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from zart_server.engine.operations.supersede import (
     Inputs,
     Meant,
     Superseded,
+    begun_together,
     lock_current,
     refused,
     supersede,
@@ -35,17 +37,22 @@ _FEW = 200  # steps
 
 
 async def rerun(
-    tx: Tx, wanted: Sequence[tuple[Rerun, Caller]], *, wait: bool
+    tx: Tx,
+    wanted: Sequence[tuple[Rerun, Caller]],
+    *,
+    wait: bool,
+    most_steps: int = sys.maxsize,
 ) -> list[Rerunned | ZartError | None]:
     """Plan under the executions' locks, and create the runs.
 
     Preserved steps refer to where their result was made; nothing is copied. An error is
     InvalidField, ExecutionNotFound, RunChanged, RunActive, PlanChanged, NothingToRerun or
-    StepInDoubt; None, without ``wait``: another transaction has locked the execution. No two may
-    name the same one.
+    StepInDoubt; None, without ``wait``: another transaction has locked the execution, or the runs
+    would have more than ``most_steps`` together. No two may name the same execution.
     """
     meant = [Meant.of(item, OF_RERUN) for item, _ in wanted]
     locked = await lock_current(tx, meant, wait=wait)
+    locked = begun_together(locked, lambda each: each.definition, most_steps)
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     doubts = await find_doubts(tx, locked)
     states = await read_states(tx, keys) if keys else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from zart_server.domain.commands import Caller, Restart, Restarted
@@ -24,6 +25,7 @@ from zart_server.engine.operations.supersede import (
     Following,
     Meant,
     Superseded,
+    begun_together,
     lock_current,
     refused,
     supersede,
@@ -33,19 +35,25 @@ from zart_server.store.definitions import find_definitions
 
 
 async def restart(
-    tx: Tx, wanted: Sequence[tuple[Restart, Caller]], *, wait: bool
+    tx: Tx,
+    wanted: Sequence[tuple[Restart, Caller]],
+    *,
+    wait: bool,
+    most_steps: int = sys.maxsize,
 ) -> list[Restarted | ZartError | None]:
     """Create next runs with the same or a new payload and the tasks' current definitions.
 
     Unfinished runs are cancelled and their leases are fenced. Inline graphs are kept. An error is
     ExecutionNotFound, RunChanged, PlanChanged, RunActive or StepInDoubt; None, without ``wait``:
-    another transaction has locked the execution. No two may name the same execution.
+    another transaction has locked the execution, or the next runs would have more than
+    ``most_steps`` together. No two may name the same execution.
     """
     meant = [Meant.of(item, OF_RUN) for item, _ in wanted]
     found: list[Restarted | ZartError | None] = []
     locked = await lock_current(tx, meant, wait=wait)
     keys = {_definition_key(current) for current in locked if isinstance(current, CurrentRun)}
     definitions = await find_definitions(tx, keys)
+    locked = begun_together(locked, lambda each: definitions[_definition_key(each)], most_steps)
     doubts = await find_doubts(tx, locked)
     doable: list[tuple[int, str]] = []
     following: list[Following] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from zart_server.domain.errors import (
     ExecutionExists,
     StoreConflict,
     TaskDefinitionNotFound,
+    TooManyItems,
     ZartError,
 )
 from zart_server.domain.model import Execution, IfExists, RunStatus
@@ -25,6 +27,8 @@ from zart_server.store.reads.executions import find_executions
 from zart_server.store.standby import reach_standby
 from zart_server.store.stored_graph import Definition
 
+_APART = "with those of the starts before it; ask for it in another call"
+
 
 def with_id(command: StartExecution) -> StartExecution:
     """Give an execution an id if its caller chose none."""
@@ -34,15 +38,21 @@ def with_id(command: StartExecution) -> StartExecution:
 
 
 async def start_executions(
-    tx: Tx, starts: Sequence[StartExecution], long_polls: LongPolls | None = None
+    tx: Tx,
+    starts: Sequence[StartExecution],
+    long_polls: LongPolls | None = None,
+    *,
+    most_steps: int = sys.maxsize,
 ) -> list[StartResult]:
     """Start executions, each by itself: the result of a refused one is an error.
 
     A fixed number of statements, however many there are. Of two with the same id the first wins.
-    The first steps may be leased at once to ``long_polls``.
+    The first steps may be leased at once to ``long_polls``. An error is TaskDefinitionNotFound,
+    ExecutionExists, or TooManyItems: it would bring more than ``most_steps`` with those before it.
+    Raises StoreConflict.
     """
     starts = list(map(with_id, starts))
-    graphs = await _find_graphs(tx, starts)
+    graphs = await _find_graphs(tx, starts, most_steps)
     firsts: dict[str, tuple[int, Definition]] = {}
     for number, (item, graph) in enumerate(zip(starts, graphs, strict=True)):
         if isinstance(graph, Definition):
@@ -71,26 +81,68 @@ async def start_executions(
     ]
 
 
-async def _find_graphs(tx: Tx, starts: Sequence[StartExecution]) -> list[Definition | ZartError]:
+async def _find_graphs(
+    tx: Tx, starts: Sequence[StartExecution], most_steps: int
+) -> list[Definition | ZartError]:
     """Return the graph of each: its own, stored where it is new, or its task's current one."""
     named = {item.task_name for item in starts if item.graph is None}
     keys = await current_keys(tx, named) if named else {}
     current = await find_definitions(tx, keys.values()) if keys else {}
     for definition in current.values():
         tx.definitions.add_current(definition)
-    inline = [(item.task_name, 0, item.graph) for item in starts if item.graph is not None]
+    registered = {task_name: current[key] for task_name, key in keys.items()}
+    beyond = await _find_beyond(tx, starts, registered, most_steps)
+    inline = [
+        (item.task_name, 0, item.graph)
+        for number, item in enumerate(starts)
+        if item.graph is not None and number not in beyond
+    ]
     stored = iter(await insert_definitions(tx, inline) if inline else ())
     found: list[Definition | ZartError] = []
-    for item in starts:
-        if item.graph is not None:
+    for number, item in enumerate(starts):
+        if number in beyond:
+            found.append(beyond[number])
+        elif item.graph is not None:
             definition = next(stored)
             tx.definitions.add(definition)
             found.append(definition)
-        elif item.task_name in keys:
-            found.append(current[keys[item.task_name]])
         else:
-            found.append(TaskDefinitionNotFound(item.task_name))
+            found.append(registered.get(item.task_name) or TaskDefinitionNotFound(item.task_name))
     return found
+
+
+async def _find_beyond(
+    tx: Tx,
+    starts: Sequence[StartExecution],
+    registered: Mapping[str, Definition],
+    most_steps: int,
+) -> dict[int, TooManyItems]:
+    """Return by number why starts are refused that bring too many steps with those before them.
+
+    What exists already brings none: of a call that is repeated, those that are left have the room.
+    """
+    sizes = [_size(item, registered) for item in starts]
+    if sum(sizes) <= most_steps:
+        return {}
+    existing = await find_executions(tx, [item.execution_id for item in starts])
+    beyond: dict[int, TooManyItems] = {}
+    total = 0
+    for number, (item, size) in enumerate(zip(starts, sizes, strict=True)):
+        if item.execution_id in existing:
+            continue
+        if total and total + size > most_steps:
+            beyond[number] = TooManyItems("steps", total + size, most_steps, _APART)
+        else:
+            total += size
+    return beyond
+
+
+def _size(item: StartExecution, registered: Mapping[str, Definition]) -> int:
+    """Return how many steps a start brings."""
+    if item.graph is not None:
+        return len(item.graph.graph.steps)
+    definition = registered.get(item.task_name)
+    return 0 if definition is None else len(definition.graph.steps)
 
 
 def new_execution(item: StartExecution, definition: Definition) -> NewExecution:

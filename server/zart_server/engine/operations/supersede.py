@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from zart_server.domain.commands import Caller
@@ -127,6 +127,25 @@ async def lock_current(
             error = await moved(tx, item.planning, item.bound, "run", error)
         found.append(error or CurrentRun(execution, definitions[execution.run.definition_key]))
     return found
+
+
+def begun_together(
+    locked: Sequence[CurrentRun | ZartError | None],
+    graph_of: Callable[[CurrentRun], Definition],
+    most_steps: int,
+) -> list[CurrentRun | ZartError | None]:
+    """Leave out, as if locked by another transaction, what brings too many steps with the others.
+
+    ``graph_of`` tells the graph of the run that follows. One is left in, however large it is.
+    """
+    left: list[CurrentRun | ZartError | None] = []
+    total = 0
+    for current in locked:
+        steps = len(graph_of(current).graph.steps) if isinstance(current, CurrentRun) else 0
+        is_beyond = total > 0 and total + steps > most_steps
+        left.append(None if is_beyond and steps else current)
+        total += 0 if is_beyond else steps
+    return left
 
 
 async def _mistake(
