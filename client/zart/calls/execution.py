@@ -163,7 +163,9 @@ def batch_start_executions(
 ) -> Call[tuple[Execution | Refused, ...]]:
     """Start up to 1,000 executions at once; each one stands or falls alone.
 
-    Answers, in order, the execution or why it was not started. Raises TooManyItems.
+    Answers, in order, the execution or why it was not started: TooManyItems, too, where it would
+    have more than 50,000 steps with those before it; ask for it in another call. Raises
+    TooManyItems.
     """
     request = pb.BatchStartExecutionsRequest(
         requests=map(_start_request, starts),

@@ -121,7 +121,9 @@ class ExecutionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def BatchStartExecutions(self, request, context):
-        """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
+        """Starts up to 1,000 executions in one transaction; each item stands or falls alone. The new ones
+        have 50,000 steps together at most: one that has more with those before it is not started, and
+        has TOO_MANY_ITEMS in its place; ask for it in another call.
         Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -43,7 +43,9 @@ class ExecutionServiceStub:
     RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     BatchStartExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchStartExecutionsRequest, _execution_service_pb2.BatchStartExecutionsResponse]
-    """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
+    """Starts up to 1,000 executions in one transaction; each item stands or falls alone. The new ones
+    have 50,000 steps together at most: one that has more with those before it is not started, and
+    has TOO_MANY_ITEMS in its place; ask for it in another call.
     Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
     """
     RunExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.RunExecutionRequest, _execution_service_pb2.RunExecutionResponse]
@@ -120,7 +122,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     RESOURCE_EXHAUSTED (PAYLOAD_TOO_LARGE, TOO_MANY_ITEMS).
     """
     BatchStartExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchStartExecutionsRequest, _execution_service_pb2.BatchStartExecutionsResponse]  # type: ignore[assignment]
-    """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
+    """Starts up to 1,000 executions in one transaction; each item stands or falls alone. The new ones
+    have 50,000 steps together at most: one that has more with those before it is not started, and
+    has TOO_MANY_ITEMS in its place; ask for it in another call.
     Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
     """
     RunExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.RunExecutionRequest, _execution_service_pb2.RunExecutionResponse]  # type: ignore[assignment]
@@ -206,7 +210,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_service_pb2.BatchStartExecutionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.BatchStartExecutionsResponse, _abc.Awaitable[_execution_service_pb2.BatchStartExecutionsResponse]]:
-        """Starts up to 1,000 executions in one transaction; each item stands or falls alone.
+        """Starts up to 1,000 executions in one transaction; each item stands or falls alone. The new ones
+        have 50,000 steps together at most: one that has more with those before it is not started, and
+        has TOO_MANY_ITEMS in its place; ask for it in another call.
         Errors: RESOURCE_EXHAUSTED (TOO_MANY_ITEMS); those of StartExecution stand in the results.
         """
 
