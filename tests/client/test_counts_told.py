@@ -60,6 +60,28 @@ async def test_a_pace_is_asked_for_with_what_goes(
     assert asked in seen
 
 
+async def test_of_more_than_are_counted_both_numbers_are_told_as_the_least(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    for execution_id in ("x", "y"):
+        await rig.start(execution_id, {f"n{n}": () for n in range(5001)})
+    mine = (await rig.client.pause(task_name="t")).rule_id
+    other = (await rig.client.pause(everything=True)).rule_id
+    resume = ("resume", "--rule-id", mine)
+    terminal = Terminal(zart_server.address)
+    stays = "(10000 or more stay paused by other rules)"
+    _, seen = terminal.run(*resume, answer="n")
+    asked = f"delete this rule, which lets 0 or more of more than 10000 steps go {stays}?"
+    assert asked in " ".join(seen.split())
+    _, seen = terminal.run(*resume, "--rate", "5/s", answer="n")
+    asked = f"release 0 or more of more than 10000 steps of this rule at 5/s {stays}?"
+    assert asked in " ".join(seen.split())
+    await rig.client.resume(rule_id=other)
+    _, seen = terminal.run(*resume, answer="n")
+    stay = "(others may stay paused by other rules)"
+    assert f"which lets 10000 or more steps go {stay}?" in " ".join(seen.split())
+
+
 KNOWN = ("GetPauseRule", admin.GetPauseRuleResponse(rule=RULE))
 EXEMPTING = rules.PauseRule(rule_id="pr-abcd1234", exempt_execution_ids=["x"])
 RESUMED = rules.PauseRule(rule_id="pr-abcd1234", deleted_at=Timestamp(seconds=1))
@@ -82,6 +104,12 @@ CASES: list[tuple[str, list[Any], list[str], list[str]]] = [
         [_resumed(**PLANNED)],
         ["would end 1 rule", "would let 1 step go"],
         ["released"],
+    ),
+    (
+        "resume --all",
+        [_resumed(released_steps_is_lower_bound=True, still_paused_steps=10_000)],
+        ["released  1 or more steps", "still     10000 or more paused by other rules"],
+        [],
     ),
     (
         "exempt pr-abcd1234 x",

@@ -22,6 +22,8 @@ from zart.models import OperationKind, Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
 
+_EXACT_TO = 10_000  # steps that a Resume counts
+
 ScopeStep = Annotated[str | None, typer.Option("--step", help="Step names: a glob, 'send-*'.")]
 
 
@@ -198,7 +200,7 @@ def resume(
         steps = counted(answer.released_steps, "step", more)
         session.print(
             f"would let {steps} go" if answer.planned else f"released  {steps}",
-            f"still     {answer.still_paused_steps} paused by other rules",
+            f"still     {answer.still_paused_steps}{more} paused by other rules",
         )
         if answer.still_releasing_rules:
             session.print(f"releasing {', '.join(answer.still_releasing_rules)}: name it to end it")
@@ -248,6 +250,22 @@ def _confirm_resume(session: Session, asked: dict[str, Any]) -> Plan:
     return Plan(plan_token=plan.plan_token)
 
 
+def _steps_and_rest(plan: Resumed) -> tuple[str, str]:
+    """Say how many steps a plan lets go, and in parentheses what other rules keep of them.
+
+    Of more than are counted any so many were looked at: either number may be larger by far.
+    """
+    going, others = plan.released_steps, plan.still_paused_steps
+    if not plan.released_steps_is_lower_bound:
+        stays = "stays" if others == 1 else "stay"
+        stay = f" ({others} {stays} paused by other rules)" if others else ""
+        return counted(going, "step"), stay
+    if not others:
+        return counted(going, "step", " or more"), " (others may stay paused by other rules)"
+    steps = f"{going} or more of more than {_EXACT_TO} steps"
+    return steps, f" ({others} or more stay paused by other rules)"
+
+
 def _confirm_rules(
     session: Session,
     plan: Resumed,
@@ -260,10 +278,7 @@ def _confirm_rules(
     rest = _rest_lines(plan)
     which = " ".join(["this rule" if len(doomed) == 1 else "these rules", *rest])
     # A step that two of the rules withhold is one step: those of each rule are no sum.
-    more = " or more" if plan.released_steps_is_lower_bound else ""
-    steps, others = counted(plan.released_steps, "step", more), plan.still_paused_steps
-    stays = "stays" if others == 1 else "stay"
-    stay = f" ({others} {stays} paused by other rules)" if others else ""
+    steps, stay = _steps_and_rest(plan)
     if canary is not None:  # of one rule, which the table counts
         session.confirm(f"release {counted(plan.released_steps, 'step')} of {which}, the oldest?")
     elif pace is not None:

@@ -1559,13 +1559,18 @@ class ResumeResponse(_message.Message):
     rules_deleted: _builtins.int
     """How many rules this call deleted."""
     released_steps: _builtins.int
-    """How many steps it lets go, now or at its pace, exact to 10,000. They are queued in small
-    transactions; those of a canary are queued when it answers.
+    """How many steps it lets go, now or at its pace. Exact where the rules withhold 10,000 steps at
+    most, these and still_paused_steps together: of more any so many are looked at. They are queued
+    in small transactions; those of a canary, whose number is exact, are queued when it answers.
     """
     released_steps_is_lower_bound: _builtins.bool
-    """True when there are more than 10,000."""
+    """True when the rules withhold more than 10,000: so many go, or more, and still_paused_steps, or
+    more, are withheld further on. Never true of a canary.
+    """
     still_paused_steps: _builtins.int
-    """How many of the rules' steps other active rules go on withholding, exact to 10,000."""
+    """How many of the rules' steps other active rules go on withholding, exact as released_steps; of
+    a canary where its rule withholds 10,000 steps at most.
+    """
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""
     planned: _builtins.bool
