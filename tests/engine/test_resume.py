@@ -94,3 +94,26 @@ async def test_many_withheld_steps_are_counted_to_a_bound_and_released(rig: Rig)
 
     await eventually(released)
     assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 12_000
+
+
+async def test_what_a_rule_exempts_or_let_go_is_not_counted_in_place_of_what_it_withholds(
+    rig: Rig,
+) -> None:
+    names = {f"n{n}": () for n in range(7000)}
+    rule_id = (await rig.client.pause(task_name="t", must_match=False)).rule_id
+    for execution_id in ("x", "y", "z"):
+        await rig.start(execution_id, names)
+    await rig.client.update_pause_rule(rule_id, exempt=["z"])
+
+    async def exempt() -> bool:
+        return bool(await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 7000)
+
+    async def plan(**pace: float) -> tuple[int, bool, int]:
+        plan = await rig.client.resume(rule_id=rule_id, validate_only=True, **pace)
+        bound = plan.released_steps_is_lower_bound
+        return plan.released_steps, bound, plan.still_paused_steps
+
+    await eventually(exempt)
+    assert await plan() == await plan(rate_per_second=1.0) == (10_000, True, 0)
+    await rig.client.resume(rule_id=rule_id, canary=10_000)
+    assert await plan() == await plan(rate_per_second=1.0) == (4000, False, 0)

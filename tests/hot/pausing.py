@@ -141,6 +141,27 @@ async def finding_some(tx: Explained) -> None:
     assert len(await find_matching(tx.tx, keys, 20)) == 20
 
 
+# Half of its queued steps: it goes past what the rule has let go, and exempts.
+@scenario(MANY // 2)
+async def finding_some_behind_what_went(tx: Explained) -> None:
+    key = await paused(tx, PauseScope(None, "many", None))
+    await tx.sql.execute(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
+        " SELECT $1, run_key, step_no, attempt, 0 FROM zart.queue"
+        " ORDER BY not_before, queue_no LIMIT 50",
+        key,
+    )
+    await tx.sql.execute(
+        "INSERT INTO zart.pause_exemptions (rule_key, execution_id, token_from)"
+        " SELECT $1, 'x-' || n, 0 FROM generate_series($2::int, $2 + 149) n",
+        key,
+        MANY + 1,
+    )
+    found = await find_matching(tx.tx, [key], 20)
+    assert len({execution_id for execution_id, *_ in found}) == 20
+    assert min(int(execution_id[2:]) for execution_id, *_ in found) > MANY + 150
+
+
 @scenario(10)
 async def reading_what_changed_of_the_rules(tx: Explained) -> None:
     await tx.sql.execute(

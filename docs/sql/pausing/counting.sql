@@ -263,7 +263,8 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
     SELECT r.*, e.n AS exempt, e.n + $2::bigint AS most FROM (
         SELECT *, EXISTS (
             SELECT FROM zart.released_steps s
-            WHERE s.rule_key = k.rule_key AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
+            WHERE s.rule_key = pause_rules.rule_key
+                AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
         FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT count(*) FROM zart.pause_exemptions x

@@ -123,14 +123,23 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
 FROM zart.pause_rules r WHERE r.rule_id = $1;
 
 -- store/pausing/matching.py: find_matching
--- Return up to ``limit`` ready steps that are in the scope of rules.
+-- Return up to ``limit`` ready steps that any of some rules withholds.
 -- Locks: nothing.
 SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
     SELECT s.rule_key FROM zart.released_steps s
     WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
         AND s.token_until IS NULL) AS let_go FROM (
             SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
-            FROM zart.pause_rules r CROSS JOIN LATERAL (
+            FROM (
+                SELECT *, EXISTS (
+                    SELECT FROM zart.released_steps s
+                    WHERE s.rule_key = pause_rules.rule_key
+                        AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go,
+                    EXISTS (
+                        SELECT FROM zart.pause_exemptions x
+                        WHERE x.rule_key = pause_rules.rule_key AND x.token_until IS NULL OFFSET 0) AS is_exempting
+                FROM zart.pause_rules WHERE rule_key = ANY($1::bigint[]) OFFSET 0) r
+            CROSS JOIN LATERAL (
                 (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                     FROM (
                         SELECT l.run_key, e.task_name FROM (
@@ -144,7 +153,18 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         SELECT run_key, step_no, attempt, step_name FROM zart.queue
                         WHERE run_key = u.run_key OFFSET 0) t
                     WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key
+                                AND s.token_until IS NULL) IS NULL)
+                        AND NOT (r.is_exempting
+                                AND EXISTS (
+                                    SELECT FROM zart.pause_exemptions x
+                                    WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                        SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                            SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                    OFFSET 0))
                     LIMIT $2)
                 UNION ALL
                 (SELECT m.* FROM (
@@ -156,6 +176,18 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
                         WHERE t.lane = l.lane
                             AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                            AND (NOT r.is_letting_go OR (
+                                SELECT true FROM zart.released_steps s
+                                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                    AND s.rule_key = r.rule_key
+                                    AND s.token_until IS NULL) IS NULL)
+                            AND NOT (r.is_exempting
+                                    AND EXISTS (
+                                        SELECT FROM zart.pause_exemptions x
+                                        WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                                SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                        OFFSET 0))
                         ORDER BY t.not_before, t.queue_no LIMIT $2) m
                     WHERE r.execution_id IS NULL AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
@@ -175,7 +207,18 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         SELECT run_key, step_no, attempt, step_name FROM zart.held
                         WHERE run_key = u.run_key OFFSET 0) t
                     WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                        AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key
+                                AND s.token_until IS NULL) IS NULL)
+                        AND NOT (r.is_exempting
+                                AND EXISTS (
+                                    SELECT FROM zart.pause_exemptions x
+                                    WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                        SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                            SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                    OFFSET 0))
                     LIMIT $2)
                 UNION ALL
                 (SELECT m.* FROM (
@@ -187,13 +230,25 @@ SELECT e.execution_id, e.task_name, m.step_name, ARRAY(
                         SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
                         WHERE t.lane = l.lane
                             AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                            AND (NOT r.is_letting_go OR (
+                                SELECT true FROM zart.released_steps s
+                                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                    AND s.rule_key = r.rule_key
+                                    AND s.token_until IS NULL) IS NULL)
+                            AND NOT (r.is_exempting
+                                    AND EXISTS (
+                                        SELECT FROM zart.pause_exemptions x
+                                        WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                            SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                                SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                        OFFSET 0))
                         ORDER BY t.not_before, t.queue_no LIMIT $2) m
                     WHERE r.execution_id IS NULL AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $2)
             ) t
-            WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+            LIMIT $2) m
 CROSS JOIN LATERAL (
     SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
         SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e;

@@ -17,7 +17,6 @@ from zart_server.engine.operations.canary_line import (
 from zart_server.engine.operations.counts import counted_now
 from zart_server.engine.operations.let_go import LetGo
 from zart_server.engine.operations.one_rule import living_rule, only_rule
-from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.connection import Autocommit, Tx
@@ -73,5 +72,5 @@ async def release_canary(
     await record_deleted_rules(tx, OperationKind.RESUME, caller, [rule], made=made)
     left = max(0, counted.counts.paused - (gone.released + gone.handed_over))
     rule = replace(rule, counts=replace(counted.counts, paused=left))
-    still = min(planned.others, EXACT_TO)
+    still = planned.others
     return tx, Resumed(0, (rule,), released, is_lower_bound=False, still_paused_steps=still)

@@ -107,11 +107,10 @@ async def count_canaries(connection: Connection, rule_key: int, count: int) -> C
     It looks as far as ``lock_canaries``. Of a rule that is settling it counts only those that no
     other rule withholds, but for as many as are promised to other canaries. Locks nothing.
     """
-    free, others = await count_leaving(connection, [rule_key])
+    free, others, is_lower_bound = await count_leaving(connection, [rule_key])
     if not await is_settled(connection, rule_key):
-        seen = free + others
-        if seen > EXACT_TO:  # there may be enough for all of them
-            return CanaryCount(min(free, count), others, seen)
+        if is_lower_bound:  # there may be enough for all of them
+            return CanaryCount(min(free, count), others, EXACT_TO + 1)
         unpromised = max(free - await promised_steps(connection, rule_key), 0)
         return CanaryCount(min(unpromised, count), others, None)
     rates = await read_rates(connection)

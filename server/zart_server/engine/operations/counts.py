@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from zart_server.domain.model import PauseRule
 from zart_server.domain.rule_set import StepNames
@@ -14,20 +15,36 @@ from zart_server.store.pausing.matching import find_matching
 from zart_server.store.pausing.rules import RuleRow, active_of
 
 
-async def count_leaving(connection: Connection, rule_keys: list[int]) -> tuple[int, int]:
-    """Count the ready steps that rules withhold: only they, others as well."""
+class Leaving(NamedTuple):
+    """How many ready steps some rules alone withhold (``free``), and how many ``others`` do, too.
+
+    ``is_lower_bound``: they withhold more than ``EXACT_TO``, of which any so many were looked at:
+    either number may be larger.
+    """
+
+    free: int
+    others: int
+    is_lower_bound: bool
+
+
+async def count_leaving(connection: Connection, rule_keys: list[int]) -> Leaving:
+    """Count the ready steps that rules withhold, exact to ``EXACT_TO`` of them all."""
+    if not rule_keys:
+        return Leaving(0, 0, is_lower_bound=False)
     await refresh_rules(connection)
     leaving = set(rule_keys)
 
     def is_free(step: StepNames) -> bool | None:
         rules = set(connection.pauses.matching(step))
         if rules.isdisjoint(leaving):
-            return None  # they exempt its execution, or have let it go
+            return None  # they do no longer
         return rules <= leaving
 
     steps = await find_matching(connection, rule_keys, EXACT_TO + 1)
     found = await ask_of_each(connection, steps, is_free)
-    return found.count(True), found.count(False)
+    # Whether the look was cut is known by what it found, of which some may be left out since.
+    free, others = (min(found.count(is_alone), EXACT_TO) for is_alone in (True, False))
+    return Leaving(free, others, len(steps) > EXACT_TO)
 
 
 async def counted_now(connection: Connection, rows: Sequence[RuleRow]) -> list[PauseRule]:

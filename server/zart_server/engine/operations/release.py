@@ -14,7 +14,6 @@ from zart_server.domain.pacing import StopRelease
 from zart_server.engine.operations.canary_line import count_canaries
 from zart_server.engine.operations.counts import count_leaving, counted_now
 from zart_server.engine.operations.one_rule import living_rule, only_rule
-from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.store.connection import Autocommit, Connection, Tx
@@ -49,7 +48,7 @@ async def release_at_rate(
     """
     row = await only_rule(connection, command)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
-    free, others = await count_leaving(connection, [row.rule_key])
+    leaving = await count_leaving(connection, [row.rule_key])
     (counted,) = await counted_now(connection, [row])
     tx = await seize_pause_lock(connection, within)
     now = await living_rule(tx, row.rule.rule_id, command.planning)
@@ -71,9 +70,9 @@ async def release_at_rate(
     return tx, Resumed(
         rules_deleted=0,
         rules=(rule,),
-        released_steps=min(free, EXACT_TO),
-        is_lower_bound=free + others > EXACT_TO,
-        still_paused_steps=min(others, EXACT_TO),
+        released_steps=leaving.free,
+        is_lower_bound=leaving.is_lower_bound,
+        still_paused_steps=leaving.others,
     )
 
 
@@ -85,11 +84,11 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
     row = await only_rule(connection, command)
     token = await judge_plan(connection, command.planning, decided_of([row.rule]))
     if command.canary is None:
-        going, others = await count_leaving(connection, [row.rule_key])
+        released, others, is_lower_bound = await count_leaving(connection, [row.rule_key])
         cut_at = None
     else:
-        going, others, cut_at = await count_canaries(connection, row.rule_key, command.canary)
-    released = min(going, EXACT_TO)
+        released, others, cut_at = await count_canaries(connection, row.rule_key, command.canary)
+        is_lower_bound = False
     if command.canary is not None and row.rule.status is PauseRuleStatus.RELEASING:
         raise RuleReleasing(row.rule.rule_id)
     if command.canary is not None and not released:
@@ -98,8 +97,8 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
         rules_deleted=0,
         rules=tuple(await counted_now(connection, [row])),
         released_steps=released,
-        is_lower_bound=command.canary is None and going + others > EXACT_TO,
-        still_paused_steps=min(others, EXACT_TO),
+        is_lower_bound=is_lower_bound,
+        still_paused_steps=others,
         plan_token=token,
     )
 

@@ -10,8 +10,7 @@ from zart_server.domain.errors import PauseRuleNotFound
 from zart_server.domain.model import PauseRule
 from zart_server.domain.operations import OperationKind
 from zart_server.engine.operations.canary import release_canary
-from zart_server.engine.operations.counts import count_leaving, counted_now
-from zart_server.engine.operations.plan_pause import EXACT_TO
+from zart_server.engine.operations.counts import Leaving, count_leaving, counted_now
 from zart_server.engine.operations.plan_rules import decided_of
 from zart_server.engine.operations.plans import judge_plan
 from zart_server.engine.operations.release import plan_pace, release_at_rate
@@ -45,7 +44,7 @@ async def resume(
     known = await _known(connection, command)
     # Counted before the lock is seized, so that counting keeps nobody from leasing.
     keys = await active_rule_keys(connection, command.rule_id, command.scope)
-    free, others = await count_leaving(connection, keys) if keys else (0, 0)
+    leaving = await count_leaving(connection, keys)
     tx = await seize_pause_lock(connection, within)
     if command.planning:
         meant = await rules_meant(tx, command.rule_id, command.scope)
@@ -57,7 +56,7 @@ async def resume(
     tx.changes.rules = tx.changes.rules or bool(deleted)
     if not deleted:
         await reach_standby(tx)
-    return tx, _resumed(deleted, known, over, free, others)
+    return tx, _resumed(deleted, known, over, leaving)
 
 
 async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) -> Resumed:
@@ -69,9 +68,9 @@ async def plan_resume(connection: Autocommit, command: Resume, _caller: Caller) 
     decisions = decided_of([row.rule for row in meant])
     token = await judge_plan(connection, command.planning, decisions)
     keys = [row.rule_key for row in meant]
-    free, others = await count_leaving(connection, keys) if keys else (0, 0)
+    leaving = await count_leaving(connection, keys)
     over = [] if command.rule_id else await find_active(connection, command.scope, releasing=True)
-    would = _resumed(meant, known, over, free, others)
+    would = _resumed(meant, known, over, leaving)
     rules = await counted_now(connection, meant) or would.rules
     if command.rule_id is None:
         rules = [_as_listed(rule) for rule in rules]
@@ -96,15 +95,14 @@ def _resumed(
     deleted: Sequence[RuleRow],
     known: RuleRow | None,
     passed_over: Sequence[RuleRow],
-    free: int,
-    others: int,
+    leaving: Leaving,
 ) -> Resumed:
     rules = [row.rule for row in deleted] or ([known.rule] if known is not None else [])
     return Resumed(
         rules_deleted=len(deleted),
         rules=tuple(rules),
-        released_steps=min(free, EXACT_TO),
-        is_lower_bound=free + others > EXACT_TO,
-        still_paused_steps=min(others, EXACT_TO),
+        released_steps=leaving.free,
+        is_lower_bound=leaving.is_lower_bound,
+        still_paused_steps=leaving.others,
         still_releasing_rules=tuple(row.rule.rule_id for row in passed_over),
     )

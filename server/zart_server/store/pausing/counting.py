@@ -11,7 +11,12 @@ from zart_server.domain.model import PauseRule
 from zart_server.domain.rule_counts import RuleCounts
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import exempts
-from zart_server.store.pausing.matching import tasks_matched, unfinished_run
+from zart_server.store.pausing.matching import (
+    IS_LETTING_GO,
+    NOT_LET_GO,
+    tasks_matched,
+    unfinished_run,
+)
 from zart_server.store.pausing.released import standing
 from zart_server.store.pausing.rules import RuleRow
 from zart_server.store.statement import Statement
@@ -158,26 +163,19 @@ class Withheld(NamedTuple):
     is_lower_bound: bool
 
 
-_LET_GO = """(
-    SELECT true FROM zart.released_steps s
-    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-      AND s.rule_key = r.rule_key AND s.token_until IS NULL)"""
 # What is counted up to a limit are exempt ones, too: it is by so many higher.
-_BUT = f"AND (NOT r.is_letting_go OR {_LET_GO} IS NULL)"
 _WITHHELD = Statement(
     f"""
     SELECT r.rule_key, (
         SELECT count(*) FROM (
             SELECT FROM (
-                {tasks_matched("queue", "r.most", _BUT)}
+                {tasks_matched("queue", "r.most", NOT_LET_GO)}
                 UNION ALL
-                {tasks_matched("held", "r.most", _BUT)}) t
+                {tasks_matched("held", "r.most", NOT_LET_GO)}) t
             LIMIT r.most) c) - r.exempt
     FROM unnest(:rule_keys::bigint[]) k(rule_key) CROSS JOIN LATERAL (
         SELECT r.*, e.n AS exempt, e.n + :most::bigint AS most FROM (
-            SELECT *, EXISTS (
-                SELECT FROM zart.released_steps s
-                WHERE s.rule_key = k.rule_key AND {standing("s")} OFFSET 0) AS is_letting_go
+            SELECT *, {IS_LETTING_GO} AS is_letting_go
             FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
         CROSS JOIN LATERAL ({
         _of_exempt(
@@ -187,7 +185,7 @@ _WITHHELD = Statement(
             " SELECT run_key, step_no, step_name, attempt FROM zart.held"
             " WHERE run_key = u.run_key OFFSET 0",
         )
-    } {_BUT}) e(n) OFFSET 0) r
+    } {NOT_LET_GO}) e(n) OFFSET 0) r
     """
 )
 

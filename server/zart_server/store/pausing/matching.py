@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from zart_server.domain.rule_set import StepNames
 from zart_server.store.connection import Connection
+from zart_server.store.pausing.exempting import exempts, exempts_any
+from zart_server.store.pausing.released import standing
 
 # A lane l that a rule r without an execution may match.
 LANE_MAY_MATCH = """
@@ -134,6 +136,20 @@ async def count_matching(connection: Connection, rule_id: str, limit: int) -> Ma
     return None if row is None else Matching(*row)
 
 
+# Whether a rule r has let any attempt go that nobody has leased: then each task is asked for it.
+IS_LETTING_GO = f"""EXISTS (
+    SELECT FROM zart.released_steps s
+    WHERE s.rule_key = pause_rules.rule_key AND {standing("s")} OFFSET 0)"""
+# A rule r, of which that is known, has not let the attempt of a task t go.
+NOT_LET_GO = """AND (NOT r.is_letting_go OR (
+    SELECT true FROM zart.released_steps s
+    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+      AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)"""
+_EXECUTION = """(
+    SELECT execution_id FROM zart.executions WHERE execution_key = (
+        SELECT execution_key FROM zart.runs WHERE run_key = t.run_key))"""
+# It withholds it: that is no execution that it exempts either.
+_WITHHELD = f"{NOT_LET_GO} AND NOT (r.is_exempting AND {exempts('r.rule_key', _EXECUTION)})"
 _LET_GO = """ARRAY(
     SELECT s.rule_key FROM zart.released_steps s
     WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
@@ -143,14 +159,22 @@ _LET_GO = """ARRAY(
 async def find_matching(
     connection: Connection, rule_keys: Sequence[int], limit: int
 ) -> list[StepNames]:
-    """Return up to ``limit`` ready steps that are in the scope of rules."""
+    """Return up to ``limit`` ready steps that any of some rules withholds.
+
+    Not what they have let go or exempt: it would be found in place of what they withhold.
+    """
     rows = await connection.fetch(
         f"""
         SELECT e.execution_id, e.task_name, m.step_name, {_LET_GO} AS let_go FROM (
             SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
-            FROM zart.pause_rules r CROSS JOIN LATERAL (
-                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
-            WHERE r.rule_key = ANY($1::bigint[]) LIMIT $2) m
+            FROM (
+                SELECT *, {IS_LETTING_GO} AS is_letting_go,
+                    {exempts_any("pause_rules.rule_key")} AS is_exempting
+                FROM zart.pause_rules WHERE rule_key = ANY($1::bigint[]) OFFSET 0) r
+            CROSS JOIN LATERAL (
+                {tasks_matched("queue", "$2", _WITHHELD)}
+                UNION ALL {tasks_matched("held", "$2", _WITHHELD)}) t
+            LIMIT $2) m
         CROSS JOIN LATERAL (
             SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
                 SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e
