@@ -205,6 +205,30 @@ async def test_no_dispatcher(rig: Rig, follow: Follow) -> None:
     assert cause.since == await rig.db.fetchval("SELECT last_asked_at FROM zart.task_names")
 
 
+async def test_dispatchers_that_are_at_work_for_long_and_do_not_ask(rig: Rig) -> None:
+    await rig.start("x", {"a": (), "b": ()})
+    [task] = await rig.client.lease_tasks("d", ["t"], max_tasks=1, lease_duration=3600)
+    other = "b" if task.step_name == "a" else "a"
+    found: list[ExplainedStep] = []
+
+    async def is_noted() -> bool:
+        await asked(rig, timedelta(hours=1))
+        found.append(await why(rig, other))
+        return found[-1].causes[0].text.endswith("free slot")
+
+    await eventually(is_noted)
+    step = found[-1]
+    assert kinds(step) == ["QUEUED_BEHIND"]
+    assert step.causes[0].text == (
+        f"the first in line for handler {other}:"
+        " its dispatchers are at work on 1 step, and none has a free slot"
+    )
+    assert step.next == "The next dispatcher with a free slot takes it."
+
+    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now()")
+    assert kinds(await why(rig, other))[0] == "NO_DISPATCHER"
+
+
 async def test_a_dispatcher_that_has_just_come(rig: Rig) -> None:
     await rig.start("x", {"a": ()})
     await rig.client.lease_tasks("d", ["t"], handlers=["other"])

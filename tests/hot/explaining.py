@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hot.explained import Explained
 from hot.scenario import scenario
-from hot.states import MANY
+from hot.states import MANY, OTHERS
 from zart_server.store.reads.known_steps import read_known_steps
 
 _RULE = """
@@ -26,6 +26,17 @@ async def explaining(tx: Explained) -> None:
         for step_name in ("", "a", "b"):
             steps = (await read_known_steps(tx.tx, f"x-{number}", step_name, None)).explained()
             assert len(steps) <= 2
+
+
+# Whatever is in flight is looked at, where nobody has asked for the task lately.
+@scenario(OTHERS, whole="leases")
+async def explaining_what_nobody_asks_for(tx: Explained) -> None:
+    await tx.sql.execute(
+        "UPDATE zart.task_names SET last_asked_at = now() - interval '1 h' WHERE task_name = 'many'"
+    )
+    await tx.sql.execute("UPDATE zart.leases SET lease_expires_at = now() + interval '1 h'")
+    known = await read_known_steps(tx.tx, f"x-{MANY + 2}", "a", None)
+    assert known.run.at_work == OTHERS
 
 
 @scenario(2_000)  # whole lines are counted, of 10,000 each

@@ -81,6 +81,13 @@ WHERE resolved_at IS NULL OR finding = 'happened' AND (
     WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no) <> 'completed'
 ORDER BY step_no, resolved_at IS NULL, attempt;
 
+-- store/reads/explained_steps.py: steps_at_work
+-- Return how many steps of a task are leased; it goes through whatever is leased.
+-- Locks: nothing.
+SELECT count(*) FROM zart.leases
+WHERE lease_expires_at > statement_timestamp()
+    AND lane = ANY (ARRAY(SELECT lane FROM zart.lanes WHERE task_name = $1));
+
 -- store/reads/explained_steps.py: blocking_steps
 -- Return which steps of a run are open, and which are dead.
 -- Locks: nothing.

@@ -17,7 +17,6 @@ from zart_server.domain.known_step import (
 from zart_server.domain.model import RunStatus, StepError, StepStatus
 from zart_server.domain.next_step import next_of
 from zart_server.domain.waiting import (
-    STALE_AFTER,
     letting_go,
     moment,
     waiting_for_rule,
@@ -168,23 +167,27 @@ def _ready(run: KnownRun, step: KnownStep) -> Iterator[Cause]:
     if run.last_asked_at is None:
         text = f"no dispatcher has ever asked for {run.task_name}"
         yield Cause(CauseKind.NO_DISPATCHER, text, step.ready_at)
-    elif run.now - run.last_asked_at > STALE_AFTER:
+    elif run.is_asked_no_more and not run.at_work:
         text = f"no dispatcher asks for {run.task_name} any more"
         yield Cause(CauseKind.NO_DISPATCHER, text, run.last_asked_at)
     if not_before > run.now:
         text = f"backoff before attempt {step.attempt} of {step.max_attempts}"
         yield Cause(CauseKind.BACKOFF, text, step.ready_at, not_before)
     elif step.status is StepStatus.SCHEDULED:
-        yield _queued(step, not_before)
+        yield _queued(run, step, not_before)
 
 
-def _queued(step: KnownStep, not_before: datetime) -> Cause:
+def _queued(run: KnownRun, step: KnownStep, not_before: datetime) -> Cause:
     ahead = step.ahead
     if ahead is None:
         text = "no pause rule withholds it any more: it is about to be queued"
     elif ahead.count:
         text = f"{_counted(ahead)} due before it for handler {step.handler}"
     else:
-        text = f"the first in line for handler {step.handler}, as soon as a slot is free"
+        text = f"the first in line for handler {step.handler}"
+        text += "" if run.at_work else ", as soon as a slot is free"
+    if ahead is not None and run.at_work:
+        steps = "1 step" if run.at_work == 1 else f"{run.at_work} steps"
+        text += f": its dispatchers are at work on {steps}, and none has a free slot"
     since = max(not_before, step.ready_at or not_before)
     return Cause(CauseKind.QUEUED_BEHIND, text, since, ahead=0 if ahead is None else ahead.count)

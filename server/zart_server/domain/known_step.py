@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from zart_server.domain.model import AttemptStatus, RunStatus, StepError, StepStatus
+from zart_server.domain.waiting import STALE_AFTER
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
     """The run that a step belongs to, as of ``now``.
 
-    ``last_asked_at``: when a dispatcher asked for its task last. ``in_doubt``: the steps that may
-    have happened; ``happened``: those that have, as was found out, and are not completed.
+    ``last_asked_at``: when a dispatcher asked for its task last. ``at_work``: where that is long
+    ago, how many steps of the task are leased. ``in_doubt``: the steps that may have happened;
+    ``happened``: those that have, as was found out, and are not completed.
     """
 
     execution_id: str
@@ -25,6 +27,7 @@ class KnownRun:
     error: str
     last_asked_at: datetime | None
     now: datetime
+    at_work: int = 0
     in_doubt: frozenset[str] = frozenset()
     happened: frozenset[str] = frozenset()
 
@@ -32,6 +35,11 @@ class KnownRun:
     def is_current(self) -> bool:
         """Whether it is the newest run of its execution."""
         return self.run_number == self.current_run_number
+
+    @property
+    def is_asked_no_more(self) -> bool:
+        """Whether dispatchers have asked for its task, and none has lately."""
+        return self.last_asked_at is not None and self.now - self.last_asked_at > STALE_AFTER
 
     @property
     def is_over(self) -> bool:

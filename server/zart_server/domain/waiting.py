@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-# A dispatcher that waits for tasks is noted every few seconds; older than this means it is gone.
+# A dispatcher that waits for tasks is noted every few seconds; older than this means that it is
+# gone, or that each of its slots has been taken for so long: then it does not ask.
 STALE_AFTER = timedelta(seconds=15)
 _NAMED_STEPS = 5
 

@@ -170,6 +170,10 @@ class Dispatch:
         """
         if self.draining.is_set():
             outcomes = [outcome._replace(lease_next=None) for outcome in outcomes]
+        # All outcomes of a call ask alike, or not at all.
+        wish = next((outcome.lease_next for outcome in outcomes if outcome.lease_next), None)
+        if wish is not None:
+            self.asked.update(wish.task_names)
         reported = await self._reports.record(outcomes)
         lost = sum(result.status is ReportStatus.LEASE_LOST for result in reported.results)
         if lost:

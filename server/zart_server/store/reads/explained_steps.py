@@ -173,6 +173,19 @@ def status_of_row(row: asyncpg.Record) -> StepStatus:
     return StepStatus.PENDING if row["queue_no"] is None else StepStatus.SCHEDULED
 
 
+_AT_WORK = """
+    SELECT count(*) FROM zart.leases
+    WHERE lease_expires_at > statement_timestamp()
+      AND lane = ANY (ARRAY(SELECT lane FROM zart.lanes WHERE task_name = $1))
+"""
+
+
+async def steps_at_work(tx: Tx, task_name: str) -> int:
+    """Return how many steps of a task are leased; it goes through whatever is leased."""
+    found: int = await tx.fetchval(_AT_WORK, task_name)
+    return found
+
+
 async def blocking_steps(tx: Tx, run_key: int) -> tuple[frozenset[int], frozenset[int]]:
     """Return which steps of a run are open, and which are dead."""
     row = await tx.fetchrow(

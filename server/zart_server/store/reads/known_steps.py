@@ -27,6 +27,7 @@ from zart_server.store.reads.explained_steps import (
     read_step_rows,
     rules_for,
     status_of_row,
+    steps_at_work,
     unfinished_steps,
 )
 from zart_server.store.slices import in_slices
@@ -113,6 +114,9 @@ async def read_known_steps(
         return KnownSteps(run.known, graph)
     rows = await read_step_rows(tx, run.run_key, numbers, most_ahead)
     facts = [_facts(graph, row, most_ahead) for row in rows]
+    if run.known.is_asked_no_more and any(step.status is StepStatus.SCHEDULED for step in facts):
+        at_work = await steps_at_work(tx, run.known.task_name)
+        run = replace(run, known=replace(run.known, at_work=at_work))
     opened, dead = frozenset[int](), frozenset[int]()
     if any(step.status is StepStatus.PENDING for step in facts):
         opened, dead = await blocking_steps(tx, run.run_key)
