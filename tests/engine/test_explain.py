@@ -150,6 +150,30 @@ async def test_the_line_of_a_release(rig: Rig, follow: Follow) -> None:
     assert kinds(await why(rig, "a", "x4")) == ["PAUSE_RULE", "RELEASE_QUEUE"]
 
 
+async def test_of_two_releases_the_slower_tells_the_turn(rig: Rig) -> None:
+    await asked(rig)
+    faster = await paused(rig)
+    slower = await paused(rig)
+    equal = await paused(rig)
+    for n in range(5):
+        await rig.start(f"x{n}", CHAIN)
+    for rule_id, rate in ((faster, 40.0), (slower, 0.02), (equal, 0.02)):
+        await rig.client.resume(rule_id=rule_id, rate_per_second=rate)
+
+    async def are_handed_over() -> bool:
+        return (await why(rig, "a", "x4")).causes[0].ahead > 0
+
+    await eventually(are_handed_over)
+    step = await why(rig, "a", "x4")
+    assert [cause.rule_id for cause in step.causes] == [slower, equal, faster]
+    assert [cause.until is not None for cause in step.causes] == [True, False, False]
+    assert step.causes[1].text.endswith(f"go: {slower}, which is as fast, and older, decides")
+    assert step.causes[2].text == (
+        f"pause rule {faster} lets 40 steps a second go: {slower}, which is slower, decides"
+    )
+    assert step.next.startswith("It is let go in its turn, at about ")
+
+
 async def test_the_line_of_a_release_that_waits_for_dispatchers(rig: Rig) -> None:
     rule_id = await paused(rig)
     await rig.start("x", {f"s{n}": () for n in range(12)})

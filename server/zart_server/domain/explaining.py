@@ -106,9 +106,15 @@ def _rules(run: KnownRun, step: KnownStep) -> Iterator[Cause]:
     holding = [each for each in step.holding if each.rule.rate_per_second is None]
     for each in holding:
         yield _pause_rule(step, each)
-    for each in step.holding:
-        if each.rule.rate_per_second is not None:
-            yield _release(run, step, each, is_alone=not holding)
+    # The slowest decides, of equals the oldest (``judge_release``): the step is handed to that.
+    releasing = sorted(
+        (each for each in step.holding if each.rule.rate_per_second is not None),
+        key=lambda each: (each.rule.rate_per_second or 0.0, each.rule.rule_key),
+    )
+    for each in releasing[:1]:
+        yield _release(run, step, each, is_alone=not holding)
+    for each in releasing[1:]:
+        yield _faster_release(step, each, releasing[0])
 
 
 def _pause_rule(step: KnownStep, holding: Holding) -> Cause:
@@ -151,6 +157,21 @@ def _release(run: KnownRun, step: KnownStep, holding: Holding, *, is_alone: bool
         until,
         rule_id=rule.rule_id,
         ahead=ahead.count,
+    )
+
+
+def _faster_release(step: KnownStep, holding: Holding, slowest: Holding) -> Cause:
+    """Tell of a release that goes by another one's pace: the step's turn is in that one's line."""
+    rule, other = holding.rule, slowest.rule
+    is_slower = other.rate_per_second != rule.rate_per_second
+    which = "which is slower" if is_slower else "which is as fast, and older"
+    return Cause(
+        CauseKind.RELEASE_QUEUE,
+        f"pause rule {rule.rule_id} lets {rule.rate_per_second:g} steps a second go:"
+        f" {other.rule_id}, {which}, decides",
+        step.ready_at if step.status is StepStatus.PAUSED else None,
+        rule_id=rule.rule_id,
+        ahead=0 if holding.ahead is None else holding.ahead.count,
     )
 
 
