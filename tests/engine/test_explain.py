@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from explaining import asked, kinds, why
-from releasing import paused, release_of, until_released
+from releasing import paused, until_released
 from rig import CHAIN, LONG, Rig, eventually
 from terminal import Printed, zart_command
 
@@ -150,45 +150,6 @@ async def test_the_line_of_a_release(rig: Rig, follow: Follow) -> None:
     assert kinds(await why(rig, "a", "x4")) == ["PAUSE_RULE", "RELEASE_QUEUE"]
 
 
-async def test_of_two_releases_the_slower_tells_the_turn(rig: Rig) -> None:
-    await asked(rig)
-    faster = await paused(rig)
-    slower = await paused(rig)
-    equal = await paused(rig)
-    for n in range(5):
-        await rig.start(f"x{n}", CHAIN)
-    for rule_id, rate in ((faster, 40.0), (slower, 0.02), (equal, 0.02)):
-        await rig.client.resume(rule_id=rule_id, rate_per_second=rate)
-
-    async def are_handed_over() -> bool:
-        return (await why(rig, "a", "x4")).causes[0].ahead > 0
-
-    await eventually(are_handed_over)
-    step = await why(rig, "a", "x4")
-    assert [cause.rule_id for cause in step.causes] == [slower, equal, faster]
-    assert [cause.until is not None for cause in step.causes] == [True, False, False]
-    assert step.causes[1].text.endswith(f"go: {slower}, which is as fast, and older, decides")
-    assert step.causes[2].text == (
-        f"pause rule {faster} lets 40 steps a second go: {slower}, which is slower, decides"
-    )
-    assert step.next.startswith("It is let go in its turn, at about ")
-
-
-async def test_the_line_of_a_release_that_waits_for_dispatchers(rig: Rig) -> None:
-    rule_id = await paused(rig)
-    await rig.start("x", {f"s{n}": () for n in range(12)})
-    await rig.client.resume(rule_id=rule_id, canary=10)
-    await rig.client.resume(rule_id=rule_id, rate_per_second=1)
-
-    async def does_wait() -> bool:
-        return release_of(await rig.client.get_pause_rule(rule_id)).waiting_for_dispatchers
-
-    await eventually(does_wait)
-    cause = (await why(rig, "s11")).causes[0]
-    assert (cause.kind, cause.ahead, cause.until) == ("RELEASE_QUEUE", 1, None)
-    assert cause.text.endswith("it waits for dispatchers to take what it let go")
-
-
 async def test_what_a_rule_has_let_go_is_not_held_by_it(rig: Rig) -> None:
     await asked(rig)
     rule_id = await paused(rig)
@@ -227,30 +188,6 @@ async def test_no_dispatcher(rig: Rig, follow: Follow) -> None:
     (cause, _) = (await why(rig, "a")).causes
     assert cause.text == "no dispatcher asks for t any more"
     assert cause.since == await rig.db.fetchval("SELECT last_asked_at FROM zart.task_names")
-
-
-async def test_dispatchers_that_are_at_work_for_long_and_do_not_ask(rig: Rig) -> None:
-    await rig.start("x", {"a": (), "b": ()})
-    [task] = await rig.client.lease_tasks("d", ["t"], max_tasks=1, lease_duration=3600)
-    other = "b" if task.step_name == "a" else "a"
-    found: list[ExplainedStep] = []
-
-    async def is_noted() -> bool:
-        await asked(rig, timedelta(hours=1))
-        found.append(await why(rig, other))
-        return found[-1].causes[0].text.endswith("free slot")
-
-    await eventually(is_noted)
-    step = found[-1]
-    assert kinds(step) == ["QUEUED_BEHIND"]
-    assert step.causes[0].text == (
-        f"the first in line for handler {other}:"
-        " its dispatchers are at work on 1 step, and none has a free slot"
-    )
-    assert step.next == "The next dispatcher with a free slot takes it."
-
-    await rig.db.execute("UPDATE zart.leases SET lease_expires_at = now()")
-    assert kinds(await why(rig, other))[0] == "NO_DISPATCHER"
 
 
 async def test_a_dispatcher_that_has_just_come(rig: Rig) -> None:

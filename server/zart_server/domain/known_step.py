@@ -127,7 +127,8 @@ class KnownStep:
     ``attempt`` is the one that is queued, held or under way, else the last. ``waits_for``, and
     ``dead`` among or behind them, are of a PENDING step; ``first`` is what is to end first of what
     it waits for. ``more_rules`` is how many matching rules are left out. ``ahead`` None: it is not
-    in its lane.
+    in its lane. ``stops``: an attempt that is lost is in doubt. ``is_last``: the one under way is
+    its last that counts.
     """
 
     step_name: str
@@ -149,3 +150,5 @@ class KnownStep:
     more_rules: int = 0
     doubt: KnownDoubt | None = None
     ahead: Ahead | None = None
+    stops: bool = False
+    is_last: bool = False

@@ -176,7 +176,12 @@ def _queued(run: KnownRun, _step: KnownStep, cause: Cause) -> Next:
 def _running(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
     sentence = "It ends by itself: its lease is extended as long as its dispatcher lives."
     if step.lease_expires_at is not None and step.lease_expires_at < run.now:
-        sentence = "Its lease has ended: the attempt is about to be taken for lost, and repeated."
+        then = "repeated"
+        if step.stops:
+            then = "is then in doubt: it is not repeated"
+        elif step.is_last:
+            then = "the step is then dead: it was the last one"
+        sentence = f"Its lease has ended: the attempt is about to be taken for lost, and {then}."
     return Next(sentence, _command("watch", run.execution_id))
 
 

@@ -101,6 +101,7 @@ _STEPS = """
         COALESCE(q.not_before, h.not_before) AS not_before,
         COALESCE(q.queue_no, h.queue_no) AS queue_no,
         l.started_at, l.dispatcher_id, l.lease_expires_at, h.rule_key,
+        l.counted + 1 >= l.max_attempts AS is_last,
         q.lane IS NOT NULL AS is_queued, (
             SELECT array_agg(g.rule_key) FROM zart.released_steps g
             WHERE g.run_key = $1 AND g.step_no = s.step_no

@@ -31,6 +31,7 @@ from zart_server.store.reads.explained_steps import (
     unfinished_steps,
 )
 from zart_server.store.slices import in_slices
+from zart_server.store.stored_graph import Definition
 
 _MOST_AHEAD = 20_000  # of one step; of each of many
 _MOST_AHEAD_OF_EACH = 1_000
@@ -113,7 +114,7 @@ async def read_known_steps(
     if not numbers:
         return KnownSteps(run.known, graph)
     rows = await read_step_rows(tx, run.run_key, numbers, most_ahead)
-    facts = [_facts(graph, row, most_ahead) for row in rows]
+    facts = [_facts(definition, row, most_ahead) for row in rows]
     if run.known.is_asked_no_more and any(step.status is StepStatus.SCHEDULED for step in facts):
         at_work = await steps_at_work(tx, run.known.task_name)
         run = replace(run, known=replace(run.known, at_work=at_work))
@@ -148,8 +149,8 @@ def _held(step: KnownStep, held_by: tuple[Sequence[Holding], int]) -> KnownStep:
     return replace(step, status=status, holding=tuple(holding), more_rules=more)
 
 
-def _facts(graph: Graph, row: asyncpg.Record, most_ahead: int) -> KnownStep:
-    spec = graph.steps[row["step_no"]]
+def _facts(definition: Definition, row: asyncpg.Record, most_ahead: int) -> KnownStep:
+    spec = definition.graph.steps[row["step_no"]]
     return KnownStep(
         spec.step_name,
         status_of_row(row),
@@ -164,6 +165,8 @@ def _facts(graph: Graph, row: asyncpg.Record, most_ahead: int) -> KnownStep:
         ended_at=row["completed_at"],
         error=error_from_json(row["error"]),
         ahead=Ahead(row["ahead"], row["ahead"] >= most_ahead) if row["is_queued"] else None,
+        stops=row["step_no"] in definition.stops,
+        is_last=bool(row["is_last"]),
     )
 
 
