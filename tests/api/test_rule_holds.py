@@ -253,3 +253,18 @@ async def test_a_rule_that_is_older_than_those_looked_at_is_not_left_out_unsaid(
     assert (found.holds, found.is_partial) == ((), True)
     # None that is older may have held this one.
     assert not (await rig.client.list_rule_holds("other")).is_partial
+
+
+@pytest.mark.parametrize("let_go", [5000, 5001])
+async def test_where_more_was_let_go_of_a_run_than_is_looked_at_there_may_be_others(
+    rig: Rig, let_go: int
+) -> None:
+    await paused(rig)
+    await rig.start("x", ONE)
+    await rig.db.execute(
+        "INSERT INTO zart.released_steps (rule_key, run_key, step_no, attempt, token_from)"
+        " SELECT rule_key, run_key, 0, n, 0"
+        " FROM zart.pause_rules, zart.runs, generate_series(2, $1::int + 1) n",
+        let_go,
+    )
+    assert (await rig.client.list_rule_holds("x")).is_partial == (let_go > 5000)

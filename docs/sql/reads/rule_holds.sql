@@ -38,17 +38,17 @@ LEFT JOIN LATERAL (
 ON true;
 
 -- store/reads/rule_holds.py: _records (let go)
--- Return what is on record of each run, by its number.
+-- Return what is on record of each run, by its number; and whether more was let go of any.
 -- Locks: nothing.
 -- Parameters: run_keys=$1.
 SELECT p.rule_id, s.run_key, s.step_no, s.attempt, s.released_at
 FROM unnest($1::bigint[]) u(run_key)
 CROSS JOIN LATERAL (SELECT * FROM zart.released_steps WHERE run_key = u.run_key
-    LIMIT 5000) s
+    LIMIT 5000 + 1) s
 CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p;
 
 -- store/reads/rule_holds.py: _records (taken back)
--- Return what is on record of each run, by its number.
+-- Return what is on record of each run, by its number; and whether more was let go of any.
 -- Locks: nothing.
 -- Parameters: rule_ids=$1.
 SELECT o.rule_id, o.created_at FROM unnest($1::text[]) u(rule_id) CROSS JOIN LATERAL (

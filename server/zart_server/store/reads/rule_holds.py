@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,7 +56,7 @@ _LET_GO = Statement(
     SELECT p.rule_id, s.run_key, s.step_no, s.attempt, s.released_at
     FROM unnest(:run_keys::bigint[]) u(run_key)
     CROSS JOIN LATERAL (SELECT * FROM zart.released_steps WHERE run_key = u.run_key
-        LIMIT {_LOOKED_AT}) s
+        LIMIT {_LOOKED_AT} + 1) s
     CROSS JOIN LATERAL (SELECT rule_id FROM zart.pause_rules WHERE rule_key = s.rule_key OFFSET 0) p
     """
 )
@@ -91,6 +91,7 @@ class KnownHolds:
     rules: Sequence[PauseRule]
     has_earlier_runs: bool
     has_older_rules: bool  # beyond those that are looked at, which may have held it
+    lacks_let_go: bool = False  # what rules let go of a run is more than is looked at
 
     @property
     def size(self) -> int:
@@ -102,7 +103,8 @@ class KnownHolds:
         holds, are_all = newest_holds(
             self.execution_id, self.task_name, self.runs, self.rules, _MOST
         )
-        is_partial = self.has_earlier_runs or self.has_older_rules or not are_all
+        is_partial = self.has_earlier_runs or self.has_older_rules or self.lacks_let_go
+        is_partial |= not are_all
         is_partial |= any(lacks_attempts(step) for held in self.runs for step in held.steps)
         return RuleHolds(tuple(holds), is_partial)
 
@@ -141,7 +143,7 @@ async def read_known_holds(connection: Connection, execution_id: str) -> KnownHo
             if isinstance(view, ZartError):
                 raise view
             views.append(view)
-    records = await _records(connection, execution_id, views, born_exempt)
+    records, lacks_let_go = await _records(connection, execution_id, views, born_exempt)
     runs = [HeldRun(view.run, view.steps, records[view.run.run_number]) for view in views]
     return KnownHolds(
         execution_id,
@@ -150,6 +152,7 @@ async def read_known_holds(connection: Connection, execution_id: str) -> KnownHo
         rules,
         has_earlier_runs=oldest > 0,
         has_older_rules=is_any_older,
+        lacks_let_go=lacks_let_go,
     )
 
 
@@ -158,8 +161,8 @@ async def _records(
     execution_id: str,
     views: list[ExecutionView],
     born_exempt: frozenset[str],
-) -> dict[int, OnRecord]:
-    """Return what is on record of each run, by its number."""
+) -> tuple[dict[int, OnRecord], bool]:
+    """Return what is on record of each run, by its number; and whether more was let go of any."""
     revived = OperationKind.RETRY_STEP, OperationKind.COMPLETE_STEP
     kinds = (*revived, OperationKind.UPDATE_PAUSE_RULE)
     page = await list_operations(
@@ -174,7 +177,9 @@ async def _records(
             exempted[done.rule_id].append((done.created_at, done.made.is_exempt))
     by_key = {view.run_key: view for view in views}
     let_go: dict[int, dict[tuple[str, str, int], datetime]] = defaultdict(dict)
-    for row in await connection.fetch(_LET_GO.text, *_LET_GO.arguments(run_keys=list(by_key))):
+    rows = await connection.fetch(_LET_GO.text, *_LET_GO.arguments(run_keys=list(by_key)))
+    lacks_let_go = max(Counter(row["run_key"] for row in rows).values(), default=0) > _LOOKED_AT
+    for row in rows:
         view = by_key[row["run_key"]]
         name = view.steps[row["step_no"]].step_name
         let_go[view.run.run_number][row["rule_id"], name, row["attempt"]] = row["released_at"]
@@ -185,4 +190,7 @@ async def _records(
         for rule_id, at in await connection.fetch(_TAKEN_BACK.text, *values):
             taken_back[rule_id].append(at)
     numbers = [view.run.run_number for view in views]
-    return {n: OnRecord(retried[n], exempted, let_go[n], taken_back, born_exempt) for n in numbers}
+    records = {
+        n: OnRecord(retried[n], exempted, let_go[n], taken_back, born_exempt) for n in numbers
+    }
+    return records, lacks_let_go
