@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from explaining import asked, kinds, why
 from releasing import paused, until_released
-from rig import CHAIN, LONG, Rig, eventually
+from rig import CHAIN, LONG, Rig
 from terminal import Printed, zart_command
 
 import zart

@@ -108,12 +108,12 @@ async def test_what_a_rule_exempts_or_let_go_is_not_counted_in_place_of_what_it_
     async def exempt() -> bool:
         return bool(await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 7000)
 
-    async def plan(**pace: float) -> tuple[int, bool, int]:
-        plan = await rig.client.resume(rule_id=rule_id, validate_only=True, **pace)
+    async def plan(rate: float | None = None) -> tuple[int, bool, int]:
+        plan = await rig.client.resume(rule_id=rule_id, validate_only=True, rate_per_second=rate)
         bound = plan.released_steps_is_lower_bound
         return plan.released_steps, bound, plan.still_paused_steps
 
     await eventually(exempt)
-    assert await plan() == await plan(rate_per_second=1.0) == (10_000, True, 0)
+    assert await plan() == await plan(1.0) == (10_000, True, 0)
     await rig.client.resume(rule_id=rule_id, canary=10_000)
-    assert await plan() == await plan(rate_per_second=1.0) == (4000, False, 0)
+    assert await plan() == await plan(1.0) == (4000, False, 0)
