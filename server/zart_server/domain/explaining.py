@@ -192,10 +192,17 @@ def _ready(run: KnownRun, step: KnownStep) -> Iterator[Cause]:
         text = f"no dispatcher asks for {run.task_name} any more"
         yield Cause(CauseKind.NO_DISPATCHER, text, run.last_asked_at)
     if not_before > run.now:
-        text = f"backoff before attempt {step.attempt} of {step.max_attempts}"
-        yield Cause(CauseKind.BACKOFF, text, step.ready_at, not_before)
+        yield Cause(CauseKind.BACKOFF, _backoff(step), step.ready_at, not_before)
     elif step.status is StepStatus.SCHEDULED:
         yield _queued(run, step, not_before)
+
+
+def _backoff(step: KnownStep) -> str:
+    if step.attempt == step.counted + 1:
+        return f"backoff before attempt {step.attempt} of {step.max_attempts}"
+    # Whether the last one failed or was given back, nobody has to know to tell the truth.
+    used = f"{step.counted} of {step.max_attempts} that count are used"
+    return f"not due before attempt {step.attempt}: {used}; one that was given back does not count"
 
 
 def _queued(run: KnownRun, step: KnownStep, not_before: datetime) -> Cause:

@@ -124,11 +124,11 @@ class KnownDoubt:
 class KnownStep:
     """A step, as it is stored.
 
-    ``attempt`` is the one that is queued, held or under way, else the last. ``waits_for``, and
-    ``dead`` among or behind them, are of a PENDING step; ``first`` is what is to end first of what
-    it waits for. ``more_rules`` is how many matching rules are left out. ``ahead`` None: it is not
-    in its lane. ``stops``: an attempt that is lost is in doubt. ``is_last``: the one under way is
-    its last that counts.
+    ``attempt`` is the one that is queued, held or under way, else the last. ``counted``: how many
+    of those before it count, as none does that was given back; 0 of a step that is not open.
+    ``waits_for``, and ``dead`` among or behind them, are of a PENDING step; ``first`` is what is to
+    end first of what it waits for. ``more_rules`` is how many matching rules are left out.
+    ``ahead`` None: it is not in its lane. ``stops``: an attempt that is lost is in doubt.
     """
 
     step_name: str
@@ -136,6 +136,7 @@ class KnownStep:
     handler: str
     attempt: int
     max_attempts: int
+    counted: int = 0
     ready_at: datetime | None = None
     not_before: datetime | None = None
     started_at: datetime | None = None
@@ -151,4 +152,3 @@ class KnownStep:
     doubt: KnownDoubt | None = None
     ahead: Ahead | None = None
     stops: bool = False
-    is_last: bool = False

@@ -179,7 +179,7 @@ def _running(run: KnownRun, step: KnownStep, _cause: Cause) -> Next:
         then = "repeated"
         if step.stops:
             then = "is then in doubt: it is not repeated"
-        elif step.is_last:
+        elif step.counted + 1 >= step.max_attempts:
             then = "the step is then dead: it was the last one"
         sentence = f"Its lease has ended: the attempt is about to be taken for lost, and {then}."
     return Next(sentence, _command("watch", run.execution_id))

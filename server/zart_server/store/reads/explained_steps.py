@@ -97,11 +97,11 @@ _STEPS = """
     SELECT s.step_no, s.status, s.attempt, s.max_attempts, s.error, s.completed_at,
         COALESCE(l.attempt, q.attempt, h.attempt) AS open_attempt,
         COALESCE(l.max_attempts, q.max_attempts, h.max_attempts) AS open_max,
+        COALESCE(l.counted, q.counted, h.counted) AS open_counted,
         COALESCE(q.scheduled_at, h.scheduled_at) AS ready_at,
         COALESCE(q.not_before, h.not_before) AS not_before,
         COALESCE(q.queue_no, h.queue_no) AS queue_no,
         l.started_at, l.dispatcher_id, l.lease_expires_at, h.rule_key,
-        l.counted + 1 >= l.max_attempts AS is_last,
         q.lane IS NOT NULL AS is_queued, (
             SELECT array_agg(g.rule_key) FROM zart.released_steps g
             WHERE g.run_key = $1 AND g.step_no = s.step_no

@@ -157,6 +157,7 @@ def _facts(definition: Definition, row: asyncpg.Record, most_ahead: int) -> Know
         spec.handler,
         row["attempt"] if row["open_attempt"] is None else row["open_attempt"],
         row["open_max"] or row["max_attempts"] or spec.retry_policy.max_attempts,
+        row["open_counted"] or 0,
         ready_at=row["ready_at"],
         not_before=row["not_before"],
         started_at=row["started_at"],
@@ -166,7 +167,6 @@ def _facts(definition: Definition, row: asyncpg.Record, most_ahead: int) -> Know
         error=error_from_json(row["error"]),
         ahead=Ahead(row["ahead"], row["ahead"] >= most_ahead) if row["is_queued"] else None,
         stops=row["step_no"] in definition.stops,
-        is_last=bool(row["is_last"]),
     )
 
 
