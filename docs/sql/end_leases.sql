@@ -61,11 +61,14 @@ WITH locked AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint,
+    NULL::timestamptz, NULL::bigint
 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds, n FROM ended;
+    max_attempts, final, correction, seconds, n,
+    CASE status WHEN 'released' THEN not_before END,
+    CASE status WHEN 'released' THEN queue_no END FROM ended;
 
 -- store/end_leases.py: end_leases (end in doubt passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -131,11 +134,14 @@ verdicts AS MATERIALIZED (
         WHERE execution_key = r.execution_key OFFSET 0) x
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint,
+    NULL::timestamptz, NULL::bigint
 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds, n FROM ended;
+    max_attempts, final, correction, seconds, n,
+    CASE status WHEN 'released' THEN not_before END,
+    CASE status WHEN 'released' THEN queue_no END FROM ended;
 
 -- store/end_leases.py: end_leases (end waiting)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -186,11 +192,14 @@ WITH locked AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint,
+    NULL::timestamptz, NULL::bigint
 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds, n FROM ended;
+    max_attempts, final, correction, seconds, n,
+    CASE status WHEN 'released' THEN not_before END,
+    CASE status WHEN 'released' THEN queue_no END FROM ended;
 
 -- store/end_leases.py: end_leases (end passing over locked rows)
 -- End the leases that are current: delete them, record the attempts, finish their steps.
@@ -242,11 +251,14 @@ verdicts AS MATERIALIZED (
         AND s.status = 'open'
 )
 SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+    NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint,
+    NULL::timestamptz, NULL::bigint
 FROM locked
 UNION ALL
 SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-    max_attempts, final, correction, seconds, n FROM ended;
+    max_attempts, final, correction, seconds, n,
+    CASE status WHEN 'released' THEN not_before END,
+    CASE status WHEN 'released' THEN queue_no END FROM ended;
 
 -- store/end_leases.py: end_and_enqueue
 -- End leases, complete runs and enqueue ready steps by one statement, without a transaction.

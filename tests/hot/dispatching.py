@@ -163,6 +163,15 @@ async def failing_and_releasing(tx: Explained) -> None:
 
 
 @scenario()
+async def giving_back_unbegun(tx: Explained) -> None:
+    tasks = await leased(tx)
+    ending = Released(None, not_begun=True)
+    await recorded(tx, [Outcome(t.task_id, t.lease_token, ending, "") for t in tasks])
+    again = await leased(tx)
+    assert {task.execution_id for task in again} == {task.execution_id for task in tasks}
+
+
+@scenario()
 async def sweeping(tx: Explained) -> None:
     tasks = await leased(tx)
     await tx.sql.execute(

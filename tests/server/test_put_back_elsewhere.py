@@ -28,32 +28,40 @@ def other(zart_database: str) -> Iterator[ServerUnderTest]:
         yield server
 
 
+async def know_each_other(*servers: ServerUnderTest) -> None:
+    told = [server.running.runtime._notifications for server in servers]
+
+    async def do_they() -> bool:
+        return all(each._peers for each in told)
+
+    await eventually(do_they)
+
+
+async def is_past_all(other: ServerUnderTest, elsewhere: zart.Client) -> None:
+    """Wait until the other server's looks begin behind whatever was queued."""
+
+    async def is_it() -> bool:
+        assert await elsewhere.lease_tasks("d", ["t"]) == ()
+        return other.running.runtime.dispatch.low_water.to_look(["t"]).since is not None
+
+    await eventually(is_it)
+
+
 async def test_a_resume_of_many_lanes_is_heard_of_by_the_other_servers(
     rig: Rig, zart_server: ServerUnderTest, other: ServerUnderTest
 ) -> None:
-    here, there = (s.running.runtime._notifications for s in (zart_server, other))
-    marks = other.running.runtime.dispatch.low_water
-
-    async def know_each_other() -> bool:
-        return bool(here._peers and there._peers)
-
     async def is_paused() -> bool:
         return not await rig.db.fetchval(
             "SELECT EXISTS (SELECT FROM zart.queue) OR EXISTS (SELECT FROM zart.pause_work)"
         )
 
-    await eventually(know_each_other)
+    await know_each_other(zart_server, other)
     steps = [zart.StepSpec(f"s{n}", handler=f"h{n}") for n in range(LANES)]
     await rig.client.start("t", execution_id="x", steps=steps)
     await rig.client.pause(task_name="t")
     await eventually(is_paused)
     async with zart.connect(other.address) as elsewhere:
-
-        async def is_past_them() -> bool:
-            assert await elsewhere.lease_tasks("d", ["t"]) == ()
-            return marks.to_look(["t"]).since is not None
-
-        await eventually(is_past_them)
+        await is_past_all(other, elsewhere)
         polling = asyncio.create_task(elsewhere.lease_tasks("d", ["t"], max_tasks=LANES, wait=LONG))
         await until_polled(other)
         await rig.client.resume(task_name="t")
@@ -62,3 +70,20 @@ async def test_a_resume_of_many_lanes_is_heard_of_by_the_other_servers(
         async with asyncio.timeout(GIVE_UP):  # the first of several messages may have woken it
             while leased < LANES:
                 leased += len(await elsewhere.lease_tasks("d", ["t"], max_tasks=LANES))
+
+
+async def test_what_is_given_back_unbegun_is_heard_of_by_the_other_servers(
+    rig: Rig, zart_server: ServerUnderTest, other: ServerUnderTest
+) -> None:
+    await know_each_other(zart_server, other)
+    await rig.start("x", {"a": ()})
+    (task,) = await rig.lease()
+    async with zart.connect(other.address) as elsewhere:
+        await is_past_all(other, elsewhere)
+        polling = asyncio.create_task(elsewhere.lease_tasks("d", ["t"], wait=LONG))
+        await until_polled(other)
+        await rig.report(
+            zart.Outcome(task.task_id, task.lease_token, zart.Released(not_begun=True))
+        )
+        async with asyncio.timeout(GIVE_UP):
+            assert [again.attempt for again in await polling] == [2]

@@ -7,6 +7,7 @@ that ends a lease locks its run and deletes it, and a lease that is gone by then
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from zart_server.domain.model import AttemptStatus, StepError
@@ -42,7 +43,8 @@ class EndedLease(NamedTuple):
     """A lease that ended. ``final`` is 'completed' or 'dead', None: the step is queued again.
 
     ``counted`` includes this attempt where it counts. ``verdict`` is the number of the verdict that
-    ended it, from 1.
+    ended it, from 1. ``not_before`` and ``queue_no`` are the place that it had in its lane, None
+    unless it was released; the number is 0 where it was leased without having been queued.
     """
 
     run_key: int
@@ -57,6 +59,8 @@ class EndedLease(NamedTuple):
     correction: int
     seconds: float  # since it was leased
     verdict: int
+    not_before: datetime | None
+    queue_no: int | None
 
 
 # {only_if} says whether anything is to be done. IS TRUE keeps what is before it from becoming
@@ -122,11 +126,14 @@ def _end(skip: str, more: str = "") -> str:
         WITH locked AS MATERIALIZED ({LOCKING} {skip}),
         {_ENDED.format(only_if="true")} {more}
         SELECT run_key, NULL::integer, NULL::bigint, status, dead_steps, by_hand::integer,
-               NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint
+               NULL::integer, NULL::integer, NULL::text, NULL::integer, NULL::float8, NULL::bigint,
+               NULL::timestamptz, NULL::bigint
         FROM locked
         UNION ALL
         SELECT run_key, step_no, lease_token, principal, attempt, now_counted, backoff_base,
-               max_attempts, final, correction, seconds, n FROM ended
+               max_attempts, final, correction, seconds, n,
+               CASE status WHEN 'released' THEN not_before END,
+               CASE status WHEN 'released' THEN queue_no END FROM ended
     """
 
 

@@ -13,7 +13,7 @@ from zart_server.store.arrays import numbers
 from zart_server.store.connection import Tx
 from zart_server.store.lessees import Lessee, lessee_columns
 from zart_server.store.pausing.rules import PATIENT_EPOCH
-from zart_server.store.queue import READY_COLUMNS, TASK_COLUMNS
+from zart_server.store.queue import READY_COLUMNS, TASK_COLUMNS, LaneCursor
 from zart_server.store.statement import Statement
 from zart_server.store.steps import RerunSteps, rerun_steps
 from zart_server.store.stored_graph import QueuedAs
@@ -44,7 +44,8 @@ class ReadyRows:
     A row has run key, step number, attempt, counted, backoff_base, max_attempts, the delay in
     seconds, the key of its rule (0: none) and the indexes, from 1, of its kind and its lessee (0:
     none). The rules are those of the ``judgement``, which is written only if it still holds.
-    ``after``: the verdict that made each step ready, if any did.
+    ``after``: the verdict that made each step ready, if any did. ``places``: where steps stand
+    again, None: at the end of their lane; empty where that is so of all.
     """
 
     judgement: Judgement
@@ -52,6 +53,7 @@ class ReadyRows:
     kinds: Sequence[QueuedAs]
     lessees: Sequence[Lessee]
     after: Sequence[int] = ()
+    places: Sequence[LaneCursor | None] = ()
 
     def arguments(self) -> dict[str, object]:
         """Return the parameters that ``enqueue_parts`` takes."""
@@ -66,12 +68,21 @@ class ReadyRows:
             **lessee_columns(self.lessees),
         }
 
+    def arguments_of_places(self) -> dict[str, object]:
+        """Return the parameters that ``enqueue_parts`` takes besides, for steps with places."""
+        return {
+            "place_times": [place and place[0] for place in self.places],
+            "place_numbers": [place and place[1] for place in self.places],
+        }
+
 
 def enqueued(
     ids: str = ":lessee_ids",
     principals: str = ":lessee_principals",
     seconds: str = ":lessee_seconds",
     now: str = "clock_timestamp()",
+    *,
+    keeps_places: bool = False,
 ) -> str:
     """Return the parts of a WITH that enqueue the steps of ``ready``, the last of them ``leased``.
 
@@ -79,18 +90,24 @@ def enqueued(
     ``delay`` in seconds, the ``rule_key`` that withholds a step, 0: none, and the index of its
     ``lessee``, 0: none. The lessees are arrays, by default those of ``lessee_columns``. A step is
     scheduled ``now``: after what the statement has waited for. Whoever selects steps meanwhile, as
-    a plan does, sees that it is not yet.
+    a plan does, sees that it is not yet. With ``keeps_places`` a step may stand in its lane where
+    it did before, and is scheduled ``now`` all the same: ``ready`` has its ``place_at``, NULL: it
+    has no place, and ``place_no``, 0: it had no number.
     """
+    number, due = "nextval('zart.queue_numbers')", f"{now} + delay * interval '1 second'"
+    if keeps_places:
+        number = f"COALESCE(NULLIF(place_no, 0), {number})"
+        due = f"COALESCE(place_at, {due})"
     return f"""
         queued AS (
             INSERT INTO zart.queue ({TASK_COLUMNS})
-            SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
-                {now} + delay * interval '1 second', {now}
+            SELECT {READY_COLUMNS}, {number},
+                {due}, {now}
             FROM ready WHERE rule_key = 0 AND lessee = 0 ORDER BY n
         ), held AS (
             INSERT INTO zart.held ({TASK_COLUMNS}, rule_key)
-            SELECT {READY_COLUMNS}, nextval('zart.queue_numbers'),
-                {now} + delay * interval '1 second', {now}, rule_key
+            SELECT {READY_COLUMNS}, {number},
+                {due}, {now}, rule_key
             FROM ready WHERE rule_key <> 0 ORDER BY n
         ), leased AS (
             INSERT INTO zart.leases ({TASK_COLUMNS}, lease_token, started_at, lease_expires_at,
@@ -110,11 +127,15 @@ def enqueued(
 NO_LESSEES = ("'{}'", "'{}'", "'{}'")
 
 
-def enqueue_parts(only_if: str) -> str:
+def enqueue_parts(only_if: str, *, keeps_places: bool = False) -> str:
     """Return the parts of a WITH that enqueue ready steps, the last of them ``leased``.
 
     ``only_if`` is true of the steps that are to be enqueued.
     """
+    places, columns = "", ""
+    if keeps_places:
+        places = ", :place_times::timestamptz[], :place_numbers::bigint[]"
+        columns = ", place_at, place_no"
     return f"""
         ready AS MATERIALIZED (
             SELECT u.*, (:lanes::integer[])[kind] AS lane, (:step_names::text[])[kind] AS step_name,
@@ -124,26 +145,30 @@ def enqueue_parts(only_if: str) -> str:
                 :attempts::text::integer[], :counted::text::integer[],
                 :backoff_bases::text::integer[], :max_attempts::text::integer[],
                 :delays::text::float8[], :rule_keys::text::bigint[], :kinds::text::integer[],
-                :lessees::text::integer[], :after::text::bigint[])
+                :lessees::text::integer[], :after::text::bigint[]{places})
             WITH ORDINALITY u(run_key, step_no, attempt, counted, backoff_base, max_attempts,
-                delay, rule_key, kind, lessee, after, n)
+                delay, rule_key, kind, lessee, after{columns}, n)
             WHERE {only_if}
-        ), {enqueued()}
+        ), {enqueued(keeps_places=keeps_places)}
     """
 
 
 _IS_STILL = ":epoch = (SELECT epoch FROM now)"
-_ENQUEUE, _ENQUEUE_WITH_STEPS = (
+_ENQUEUE, _ENQUEUE_WITH_STEPS, _ENQUEUE_IN_PLACE = (
     Statement(
         f"""
         WITH now AS MATERIALIZED (SELECT {PATIENT_EPOCH} AS epoch),
         {steps}
-        {enqueue_parts(_IS_STILL)}
+        {enqueue_parts(_IS_STILL, keeps_places=keeps_places)}
         SELECT epoch, leased.* FROM now LEFT JOIN leased ON true
         """,
         locks=("pause lock, shared",),
     )
-    for steps in ("", f"{rerun_steps(_IS_STILL)},")
+    for steps, keeps_places in (
+        ("", False),
+        (f"{rerun_steps(_IS_STILL)},", False),
+        ("", True),
+    )
 )
 
 
@@ -151,14 +176,17 @@ async def enqueue_ready(tx: Tx, ready: ReadyRows, steps: RerunSteps | None = Non
     """Queue, pause or lease ready steps, and return the leases.
 
     Return None, having done nothing, if the rules have changed since the steps were judged. Inserts
-    the ``steps`` of their reruns before. The caller has locked the runs. Takes the pause lock,
-    shared, before it reads the epoch, and waits for it as usual.
+    the ``steps`` of their reruns before, none of which has a place. The caller has locked the runs.
+    Takes the pause lock, shared, before it reads the epoch, and waits for it as usual.
     """
     values = ready.arguments() | {"epoch": ready.judgement.epoch}
     statement = _ENQUEUE
     if steps is not None:
         statement = _ENQUEUE_WITH_STEPS
         values |= steps.arguments()
+    elif ready.places:
+        statement = _ENQUEUE_IN_PLACE
+        values |= ready.arguments_of_places()
     rows = await tx.fetch(statement.text, *statement.arguments(**values))
     if rows[0][0] != ready.judgement.epoch:
         return None

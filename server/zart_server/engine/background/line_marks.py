@@ -3,7 +3,8 @@
 A look at the head of a rule's line is quick, but while a snapshot is open for long: then all that
 the rule has let go since is read, too. So a piece begins at a mark then, and looks at the head take
 a small part of the time. They find what stands before the mark: steps of runs that others had
-locked, those that other rules have handed over, and those that the rule matches again.
+locked, those that other rules have handed over, those that the rule matches again, and those that
+were given back unbegun, which keep their place.
 Where there are such locked ones, and nothing behind the mark may go, the head is looked at soon.
 """
 

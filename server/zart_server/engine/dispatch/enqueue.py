@@ -13,6 +13,7 @@ from zart_server.store.connection import Connection, Tx
 from zart_server.store.enqueue import Leases, ReadyRows, enqueue_ready
 from zart_server.store.lessees import Lessee
 from zart_server.store.pausing.judging import write_judged
+from zart_server.store.queue import LaneCursor
 from zart_server.store.steps import RerunSteps
 from zart_server.store.stored_graph import Definition, QueuedAs
 
@@ -22,7 +23,8 @@ class Ready:
     """A step that became ready, and the lessee that leases it at once if no rule withholds it.
 
     ``attempt`` is the next one, ``delay`` is in seconds, ``max_attempts`` None: the definition's.
-    ``correction`` is the number of its input's correction, 0: none.
+    ``correction`` is the number of its input's correction, 0: none. ``place``: where it stood in
+    its lane before it was leased, and stands again; its number is 0 if it was never queued.
     """
 
     definition: Definition
@@ -36,12 +38,17 @@ class Ready:
     delay: float = 0.0
     lessee: LeaseNext | None = None
     correction: int = 0
+    place: LaneCursor | None = None
 
     def announce(self, connection: Connection) -> None:
         """Announce the step to the calls that wait for its lane, if it was queued."""
         if self.lessee is None:
+            task_name = self.definition.task_name
             handler = self.definition.graph.steps[self.step_no].handler
-            connection.changes.queued(self.definition.task_name, handler, self.delay)
+            connection.changes.queued(task_name, handler, self.delay)
+            if self.place is not None:
+                lane = self.definition.queued[self.step_no].lane
+                connection.changes.put_back(task_name, handler, lane, self.place)
 
 
 async def enqueue(tx: Tx, ready: Sequence[Ready], steps: RerunSteps | None = None) -> Leases:
@@ -107,4 +114,7 @@ def rows_of(ready: Sequence[Ready], judgement: Judgement) -> ReadyRows:
                 lessee,
             )
         )
-    return ReadyRows(judgement, rows, kinds.values, lessees.values)
+    places = [item.place for item in ready]
+    if places.count(None) == len(places):
+        places = []
+    return ReadyRows(judgement, rows, kinds.values, lessees.values, places=places)

@@ -29,10 +29,13 @@ from zart_server.store.dead_steps import Death, record_deaths
 from zart_server.store.end_leases import EndedLease, Verdict, end_leases
 from zart_server.store.handler_inputs import keep_short, read_short
 from zart_server.store.leases import LeaseKey
+from zart_server.store.queue import LaneCursor
 from zart_server.store.runs import LockedRun, finish_runs, start_runs
 from zart_server.store.slices import in_slices
 from zart_server.store.steps import open_dependants
 from zart_server.store.stored_graph import Definition
+
+_KEEPS_ITS_PLACE = 2  # times that a step is given back by dispatchers
 
 
 async def record_in_general(
@@ -197,6 +200,7 @@ class _Ending:
             max_attempts=item.max_attempts,
             delay=delay,
             correction=item.correction,
+            place=_place_of(ending, item),
         )
         self.ready_steps.add(ready, n)
 
@@ -238,6 +242,20 @@ class _Ending:
         }
         if maybe:
             await finish_runs(self.tx, sorted(maybe))
+
+
+def _place_of(ending: object, item: EndedLease) -> LaneCursor | None:
+    """Return the place that a step given back keeps in its lane; None: it goes to the end.
+
+    Who gives it back at once does so as a rule since it stops, or has too much in hand. Whoever
+    does so again and again, and leases what stands first, is not to keep all others waiting.
+    """
+    if not isinstance(ending, Released) or ending.retry_after is not None:
+        return None
+    if item.not_before is None or item.queue_no is None:  # it was taken as lost
+        return None
+    is_early = ending.not_begun and item.attempt - item.counted <= _KEEPS_ITS_PLACE
+    return (item.not_before, item.queue_no) if ending.by_server or is_early else None
 
 
 def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
