@@ -635,7 +635,9 @@ Global___TaskTimedOut: _TypeAlias = TaskTimedOut  # noqa: Y015
 
 @_typing.final
 class TaskReleased(_message.Message):
-    """The attempt was given back unfinished."""
+    """The attempt was given back unfinished. What has not begun and is given back at once stands again
+    where it stood in its queue, the first two times; all else at the end.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

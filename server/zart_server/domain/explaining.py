@@ -80,7 +80,7 @@ def _line_of(error: StepError) -> str:
 
 
 def _running(step: KnownStep) -> Cause:
-    text = f"{step.dispatcher_id} is at work on attempt {step.attempt} of {step.max_attempts}"
+    text = f"{step.dispatcher_id} is at work on {_attempt(step)}"
     return Cause(
         CauseKind.RUNNING,
         text,
@@ -198,11 +198,16 @@ def _ready(run: KnownRun, step: KnownStep) -> Iterator[Cause]:
 
 
 def _backoff(step: KnownStep) -> str:
-    if step.attempt == step.counted + 1:
-        return f"backoff before attempt {step.attempt} of {step.max_attempts}"
     # Whether the last one failed or was given back, nobody has to know to tell the truth.
+    is_plain = step.attempt == step.counted + 1
+    return f"{'backoff' if is_plain else 'not due'} before {_attempt(step)}"
+
+
+def _attempt(step: KnownStep) -> str:
+    if step.attempt == step.counted + 1:
+        return f"attempt {step.attempt} of {step.max_attempts}"
     used = f"{step.counted} of {step.max_attempts} that count are used"
-    return f"not due before attempt {step.attempt}: {used}; one that was given back does not count"
+    return f"attempt {step.attempt}: {used}; one that was given back does not count"
 
 
 def _queued(run: KnownRun, step: KnownStep, not_before: datetime) -> Cause:
