@@ -33,6 +33,17 @@ async def until_paused(rig: Rig, hand: ByHand, batch_id: str) -> Batch:
     return batch
 
 
+async def six_dead_again(rig: Rig, hand: ByHand) -> str:
+    """Resume a batch that bears two failures, of whose items six are dead again; return its id."""
+    created = await rig.client.create_batch(
+        zart.RetryStep(), everything=True, canary=6, max_failures=2
+    )
+    await until_paused(rig, hand, created.batch_id)
+    await rig.client.resume_batch(created.batch_id)
+    assert await fail_all(rig.client) == 6
+    return created.batch_id
+
+
 async def test_failures_of_many_items_are_counted_in_ranges_before_anything_is_done(
     rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,16 +77,11 @@ async def test_no_more_is_counted_than_a_batch_bears(
     monkeypatch.setattr(batch_judging, "_AT_ONCE", 2)
     await dead_steps(rig.client, 8)
     async with by_hand(zart_server) as hand:
-        created = await rig.client.create_batch(
-            zart.RetryStep(), everything=True, canary=6, max_failures=2
-        )
-        await until_paused(rig, hand, created.batch_id)
-        await rig.client.resume_batch(created.batch_id)
-        assert await fail_all(rig.client) == 6
+        batch_id = await six_dead_again(rig, hand)
         hand.here.judge_at = 0.0
         await hand.turn()
         assert hand.here.dead_again.dead == 2
-    batch = await rig.client.get_batch(created.batch_id)
+    batch = await rig.client.get_batch(batch_id)
     assert (batch.pause_cause, batch.counts.done) == ("MAX_FAILURES", 6)
 
 
@@ -144,17 +150,12 @@ async def test_another_number_of_failures_to_bear_is_judged_anew(
     monkeypatch.setattr(batch_judging, "_AT_ONCE", 2)
     await dead_steps(rig.client, 12)
     async with by_hand(zart_server) as hand:
-        created = await rig.client.create_batch(
-            zart.RetryStep(), everything=True, canary=6, max_failures=2
-        )
-        await until_paused(rig, hand, created.batch_id)
-        await rig.client.resume_batch(created.batch_id)
-        assert await fail_all(rig.client) == 6
+        batch_id = await six_dead_again(rig, hand)
         judged = batch_judging.Judged(2, 0, 2)  # but nothing was done by that yet
         hand.here.judged, hand.here.judge_at = judged, math.inf
-        await rig.client.update_batch(created.batch_id, max_failures=7)
+        await rig.client.update_batch(batch_id, max_failures=7)
         async with asyncio.timeout(GIVE_UP):
-            while (batch := await rig.client.get_batch(created.batch_id)).counts.done == 6:
+            while (batch := await rig.client.get_batch(batch_id)).counts.done == 6:
                 await hand.turn()
     assert batch.counts.done == 7
 
