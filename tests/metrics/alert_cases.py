@@ -183,6 +183,12 @@ CASES: dict[str, Case] = {
         # One answer of a host was lost: it is asked again after five minutes.
         never=({'zart_credentials_stale{instance="i",what="keys"}': "0x3 1x5 0 1x40"},),
     ),
+    "ZartKeysMissing": Case(
+        {'zart_credentials_missing{instance="i",what="keys"}': "1x40"},
+        2,
+        _ON,
+        never=({'zart_credentials_missing{instance="i",what="keys"}': "1 0x40"},),
+    ),
     "ZartDispatcherNotReady": Case(
         {
             _READY: "1x3 0x40",

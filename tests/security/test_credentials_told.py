@@ -26,6 +26,7 @@ from zart.validity import ends_at
 
 END = "zart_certificate_not_after_seconds"
 STALE = "zart_credentials_stale"
+MISSING = "zart_credentials_missing"
 
 
 def ends(chain: Path) -> float:
@@ -49,7 +50,7 @@ def stale(scrape: Scrape) -> dict[str, float]:
 
 def credentials_in(scrape: Scrape) -> dict[str, tuple[str, frozenset[str]]]:
     """Return type and labels of each family of these that a process tells of."""
-    types = {name: kind for name, kind in scrape.types.items() if name in (END, STALE)}
+    types = {name: kind for name, kind in scrape.types.items() if name in (END, STALE, MISSING)}
     return told(Scrape(types, scrape.values))
 
 

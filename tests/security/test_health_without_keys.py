@@ -55,6 +55,7 @@ async def test_services_serve_once_the_keys_were_there_and_from_then_on(
             await is_known(server, issuer.sign("alice", "viewer"))
         found = await scraped(server.running.metrics)
         assert found("zart_calls_total", **refused) > before  # which ZartCallsFail asks for
+        assert found("zart_credentials_missing", what="keys") == 1
 
         provider.document = document
 
@@ -63,6 +64,7 @@ async def test_services_serve_once_the_keys_were_there_and_from_then_on(
 
         await eventually(serve)
         assert await is_known(server, issuer.sign("alice", "viewer"))
+        assert (await scraped(server.running.metrics))("zart_credentials_missing", what="keys") == 0
 
         # It knows them for good: who was refused would be so by all servers at once.
         provider.document, asked = None, provider.asked

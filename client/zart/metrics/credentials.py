@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -26,11 +26,18 @@ class Served(Followed, Protocol):
 class OfTheCredentials(Collector):
     """Tells when the certificate ends, and what is out of date; of what is not set up, nothing.
 
-    ``others`` are named as the label ``what`` has them.
+    ``others`` are named as the label ``what`` has them, and so is what may be missing: ``missing``
+    tells whether it has been so since the process began.
     """
 
-    def __init__(self, certificate: Served | None, others: Mapping[str, Followed]) -> None:
+    def __init__(
+        self,
+        certificate: Served | None,
+        others: Mapping[str, Followed],
+        missing: Mapping[str, Callable[[], bool]] | None = None,
+    ) -> None:
         self._certificate = certificate
+        self._missing = dict(missing or {})
         self._followed = dict(others)
         if certificate is not None:
             self._followed["certificate"] = certificate
@@ -53,3 +60,12 @@ class OfTheCredentials(Collector):
             for what, each in self._followed.items():
                 stale.add_metric([what], each.is_stale())
             yield stale
+        if self._missing:
+            missing = GaugeMetricFamily(
+                "zart_credentials_missing",
+                "1 until it was there once: whoever is known by it is refused",
+                labels=["what"],
+            )
+            for what, is_missing in self._missing.items():
+                missing.add_metric([what], is_missing())
+            yield missing

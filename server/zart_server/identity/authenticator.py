@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zart_server.domain.errors import InvalidCredentials, MissingCredentials
@@ -53,6 +53,11 @@ class Authenticator:
         """What is read anew when it changes, of what is set up."""
         every = {"tokens": self._tokens, "certificates": self._certificates, "keys": self._keys}
         return {name: each for name, each in every.items() if each is not None}
+
+    @property
+    def missing(self) -> Mapping[str, Callable[[], bool]]:
+        """What may be missing since the server began, of what is set up: asked when it is told."""
+        return {} if self._keys is None else {"keys": lambda: not self.can_judge}
 
     async def until_able(self) -> None:
         """Wait until callers can be judged, which then stays so."""

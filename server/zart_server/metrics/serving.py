@@ -41,10 +41,18 @@ async def serving_metrics_of(
         OPERATIONS,
         UNRECORDED,
         OfTheProcess(runtime, limits),
-        OfTheCredentials(certificate, {} if authenticator is None else authenticator.followed),
+        _of_the_credentials(certificate, authenticator),
         OfTheDatabase(reader, runtime.dispatch.tally, settings.metrics_tasks),
     )
     async with serving_metrics(
         settings.metrics_listen, registry_of("server", collectors)
     ) as address:
         yield address
+
+
+def _of_the_credentials(
+    certificate: Certificate | None, authenticator: Authenticator | None
+) -> OfTheCredentials:
+    if authenticator is None:
+        return OfTheCredentials(certificate, {})
+    return OfTheCredentials(certificate, authenticator.followed, authenticator.missing)
