@@ -61,6 +61,15 @@ async def turn(server: ServerUnderTest) -> float:
     return await on(server, regrouping.turn())
 
 
+async def turns(server: ServerUnderTest, over: asyncio.Event) -> None:
+    """Have a server take turns until it is over.
+
+    One may come to nothing: as where what it would move, or its own turn, is held for a moment.
+    """
+    while not over.is_set():
+        await turn(server)
+
+
 async def begin_with_the_first(rig: Rig, server: ServerUnderTest) -> None:
     """Have deaths told by version 1, as if no other had been known, until the server's turn."""
     regrouping = server.running.runtime.regrouping

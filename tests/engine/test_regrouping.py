@@ -18,6 +18,7 @@ from regrouping import (
     older_server,
     on,
     turn,
+    turns,
 )
 from rig import Rig, eventually
 
@@ -135,9 +136,11 @@ async def test_a_server_that_comes_meanwhile_keeps_the_old_one_in_use(
     before = await _groups(rig)
     async with contextlib.AsyncExitStack() as older:
         async with rig.locked(*new_kind("K")):
-            regrouping = asyncio.create_task(turn(zart_server))
+            over = asyncio.Event()
+            regrouping = asyncio.create_task(turns(zart_server, over))
             await rig.until_waiting()
             await older.enter_async_context(older_server(zart_database))
+            over.set()
         await regrouping
         await die(rig, "y", "K")
 
@@ -182,8 +185,10 @@ async def test_nobody_who_operates_waits_for_what_it_waits_for(
     for name in "xy":
         await die(rig, name, "M")
     async with rig.locked(*new_kind("M")):
-        regrouping = asyncio.create_task(turn(zart_server))
+        over = asyncio.Event()
+        regrouping = asyncio.create_task(turns(zart_server, over))
         await rig.until_waiting()
+        over.set()
         await rig.client.retry_step("x", "a")
         await rig.client.restart("y")
         assert not regrouping.done()
