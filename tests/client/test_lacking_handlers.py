@@ -9,6 +9,9 @@ from explaining import why
 from rig import QUICK, Rig, eventually, specs
 
 import zart
+from zart.dispatcher import lease_clock
+from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.lacking import Lacking
 from zart.testing.server import ServerUnderTest
 
 _DELAY = """
@@ -53,14 +56,58 @@ async def test_it_is_given_back_for_longer_each_time_and_told(
     assert (vars(told)["execution_id"], vars(told)["attempt"]) == ("x", 1)
 
 
-@pytest.mark.parametrize(
-    ("attempt", "delay"), [(1, 5), (2, 10), (6, 160), (7, 300), (2_000_000_000, 300)]
-)
-async def test_the_delay_has_an_end(attempt: int, delay: int) -> None:
+def given_back(run_id: str = "x:run:0", attempt: int = 1) -> InHand:
     in_hand = leased()
-    in_hand.task.handler, in_hand.task.attempt = "b", attempt
+    in_hand.task.run_id, in_hand.task.handler, in_hand.task.attempt = run_id, "b", attempt
+    return in_hand
 
-    found = await told_of(in_hand, [])
+
+async def test_the_first_time_counts_whatever_attempt_it_is() -> None:
+    """A step that has failed six times, or was revived: another dispatcher may have its handler."""
+    found = await told_of(given_back(attempt=7), [])
 
     assert found.released.not_begun
-    assert found.released.retry_after.ToSeconds() == delay
+    assert found.released.retry_after.ToSeconds() == 5
+
+
+def test_each_step_has_a_count_of_its_own_and_the_delay_an_end() -> None:
+    lacking = Lacking()
+
+    assert [lacking.delay(given_back()) for _ in range(9)] == [
+        5,
+        10,
+        20,
+        40,
+        80,
+        160,
+        300,
+        300,
+        300,
+    ]
+    assert lacking.delay(given_back("y:run:0")) == 5
+    assert lacking.delay(given_back()) == 300
+
+
+def test_a_step_that_was_away_for_long_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lacking = 0.0, Lacking()
+    monkeypatch.setattr(lease_clock, "now", lambda: now)
+    for _ in range(7):
+        lacking.delay(given_back())
+    now = 600.0
+    assert lacking.delay(given_back()) == 300
+    assert lacking.delay(given_back("y:run:0")) == 5
+    now = 1400.0
+    assert lacking.delay(given_back()) == 300
+    now = 2301.0
+
+    assert lacking.delay(given_back()) == 5
+    assert len(lacking._counted) == 1
+
+
+def test_of_very_many_steps_the_last_wait_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zart.dispatcher.lacking._MOST", 2)
+    lacking = Lacking()
+    runs = ["x:run:0", "y:run:0", "z:run:0"]
+
+    assert [lacking.delay(given_back(run)) for run in runs * 2] == [5, 5, 300, 10, 10, 300]
+    assert len(lacking._counted) == 2

@@ -15,6 +15,7 @@ from zart.dispatcher.attempt_trace import AttemptTraces
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand
+from zart.dispatcher.lacking import Lacking
 from zart.dispatcher.log import Log
 from zart.dispatcher.outcomes import failed_with, released, results_too_large, timed_out
 from zart.dispatcher.threads import Threads
@@ -32,9 +33,6 @@ if TYPE_CHECKING:  # only the stub file has this name
 _log = Log(__name__)
 _RESULTS_AT_ONCE = 8  # results of up to 1 MiB in a message of 16
 _TIMEOUT = 60.0  # for some MiB over a narrow way; that a server is gone is noticed by pings
-# Seconds: no dispatcher of these tasks may ever have the handler, and each time is on record.
-_LACKED, _LACKED_LONGEST = 5.0, 300.0
-_DOUBLED = 6  # times at most: that is the longest by then
 
 
 class Attempts:
@@ -63,7 +61,7 @@ class Attempts:
         self._results_bytes = results_bytes
         self._traces = AttemptTraces(tracer())
         self._trouble = Trouble(_log, "results that steps need are not given")
-        self._lacking: dict[tuple[str, str], Trouble] = {}  # by task and handler
+        self._lacking = Lacking()
 
     def run(
         self, in_hand: InHand, begin_time: Callable[[InHand], None]
@@ -86,8 +84,10 @@ class Attempts:
 
     async def _run(self, in_hand: InHand, begin_time: Callable[[InHand], None]) -> None:
         step = self._step_of(in_hand)
-        if step is None:  # a handler of this name belongs to another task only
-            self._give_back_lacking(in_hand)
+        if step is None:
+            # A handler of this name belongs to another task only. It was asked for all the same: a
+            # call asks for all tasks and all handlers, not for pairs.
+            self._report(in_hand, released(in_hand, self._lacking.delay(in_hand)))
         elif in_hand.begin_by <= lease_clock.now() and not in_hand.lost:
             # The loop or the process stood still: another dispatcher may have it by now, and the
             # server may end it before its time limit.
@@ -115,20 +115,6 @@ class Attempts:
         # Apart from the attempt, which would keep the answer that the task came with to its end.
         task = in_hand.task
         return self._steps.get((task.task_name, task.handler))
-
-    def _give_back_lacking(self, in_hand: InHand) -> None:
-        """Give back a task whose handler its own task does not have here, for longer each time.
-
-        It was asked for all the same: a call asks for all tasks and all handlers, not for pairs.
-        """
-        task = in_hand.task
-        trouble = self._lacking.setdefault(
-            (task.task_name, task.handler), Trouble(_log, "steps are given back")
-        )
-        lacked = f"this dispatcher has no handler {task.handler} of {task.task_name}"
-        trouble.met(f"{task.task_name}/{task.step_name}: {lacked}", fields_of(in_hand))
-        doubled = min(max(task.attempt - 1, 0), _DOUBLED)
-        self._report(in_hand, released(in_hand, min(_LACKED * 2**doubled, _LACKED_LONGEST)))
 
     def _broken_off(self, in_hand: InHand, error: BaseException) -> None:
         if not (in_hand.lost or in_hand.ended):
