@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 from rig import eventually
-from waiting import GIVE_UP, until
+from waiting import GIVE_UP
 
 import zart
 from zart.calls.call import span
@@ -42,6 +42,8 @@ class SlowServer(services.DispatchServiceServicer):
         self.queued: list[bool] = []
         self.gate = asyncio.Event()
         self.minded = -1  # it refuses the outcome of this number
+        self.held: set[str] = set()  # it refuses these, too, once it lets them go
+        self.let_go = asyncio.Event()
         self.status = pb.REPORT_STATUS_RECORDED
         self.asked_for: list[list[str]] = []
 
@@ -52,6 +54,9 @@ class SlowServer(services.DispatchServiceServicer):
         self.asked_for.append([outcome.task_id for outcome in request.outcomes])
         if str(self.minded) in self.asked_for[-1]:
             await context.abort(grpc.StatusCode.UNKNOWN, "minds it")
+        if self.held.intersection(self.asked_for[-1]):
+            await self.let_go.wait()
+            await context.abort(grpc.StatusCode.UNKNOWN, "held it")
         self.sizes.append(len(request.outcomes))
         self.wishes.append(request.lease_next.max_tasks)
         self.queued += [outcome.queue_next for outcome in request.outcomes]
@@ -227,36 +232,6 @@ async def test_a_dispatcher_that_stops_takes_nothing_on() -> None:
         made.stop.set()
         await made.calls(1)
     assert (made.server.wishes, made.room.expected) == ([0], 0)
-
-
-async def test_an_outcome_that_somebody_minds_holds_up_no_other() -> None:
-    async with reporting() as made:
-        made.server.gate.set()
-        made.server.minded = 7
-        made.report(1, first=7)
-
-        for _ in range(3):
-            await until(lambda: made.reporter._aside and not made.reporter._on_their_way)
-            made.server.asked_for.clear()
-            made.done.clear()
-            made.report(1, first=100)
-            await until(lambda: made.done)
-            assert made.server.asked_for[0][0] == "100"
-        assert not made.reporter._idle.is_set()
-        made.server.minded = -1
-        await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
-    assert len(made.done) == 2
-
-
-async def test_the_room_of_an_outcome_that_somebody_minds_is_free_for_others() -> None:
-    async with reporting() as made:
-        made.server.gate.set()
-        made.server.minded = 7
-        made.report(1, first=7, leads_on=True)
-        assert (made.room.expected, made.freed) == (1, 0)
-        await until(lambda: made.reporter._aside)
-        assert (made.room.expected, made.freed) == (0, 1)
-        made.server.minded = -1
 
 
 async def test_an_outcome_that_is_rejected_has_waited_since_its_step_ended(

@@ -28,6 +28,7 @@ _log = Log(__name__)
 _BATCH = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 _SECOND = 250  # so many waiting outcomes are worth a second call while one is on its way
+_APART = 8  # outcomes at most that are sent apart: where more fail alone, the server may be away
 # Seconds from the begin of a call to that of the next one of a dispatcher at work, unless so many
 # outcomes wait: about as many as go over a stream.
 _GATHER, _ENOUGH = 0.01, 48
@@ -44,7 +45,8 @@ class Reporter:
     An outcome is forgotten only when the server's answer has a result for it: recorded, or never to
     be recorded. A failed call says nothing of its outcomes, whatever its code, since a proxy may
     have failed it. They are sent again for as long as it takes, fewer at a time: one of them, or
-    their size, may be the reason.
+    their size, may be the reason. One that fails alone is sent apart, in calls of its own beside
+    those of the others: it delays none of them, however long its calls take.
     """
 
     def __init__(
@@ -72,8 +74,8 @@ class Reporter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._backoff = Backoff()
-        self._aside: Unanswered | None = None  # its call failed with it alone; it waits apart
-        self._patience = Backoff()  # for the one that waits apart
+        self._calls = asyncio.TaskGroup()
+        self._apart: set[Unanswered] = set()  # their calls failed with each of them alone
         self._trouble = Trouble(_log, "outcomes wait")
         self._refused = Trouble(_log, "an outcome is refused, also by itself")
 
@@ -106,14 +108,14 @@ class Reporter:
 
     async def run(self) -> None:
         """Send batches until cancelled; a failed call is repeated for ever."""
-        async with asyncio.TaskGroup() as calls:
+        async with self._calls:
             while True:
                 await self._more.wait()
                 await self._wait_for_more()
                 self._more.clear()  # what has come by now is looked at before the next wait
                 while self._waiting and self._is_time_for_a_call():
                     self._note_begin()
-                    calls.create_task(self._call(self._next_batch()))
+                    self._calls.create_task(self._call(self._next_batch()))
 
     def _is_worth_a_look(self) -> bool:
         """Return whether a call may begin as one more outcome waits.
@@ -182,18 +184,30 @@ class Reporter:
                 self._trouble.over()
                 self._backoff.reset()
                 self._most = min(2 * self._most, _BATCH)
-                if self._aside is None:
-                    self._patience.reset()
-                    self._refused.over()
             else:
                 self._trouble.met(problem)
-                if self._aside is not batch[0]:
+                if batch[0] not in self._apart:
                     await self._backoff.wait()
         finally:
             self._on_their_way -= 1
             self._more.set()
-            if not self._waiting and not self._on_their_way and self._aside is None:
-                self._idle.set()
+            self._note_whether_idle()
+
+    async def _send_apart(self, one: Unanswered) -> None:
+        """Send one whose call failed with it alone, until it is answered or given up."""
+        patience = Backoff()
+        while one in self._unanswered:
+            await patience.wait()
+            if await self._send([one]) is None:
+                self._answered_at = time.monotonic()
+        self._apart.discard(one)
+        if not self._apart:
+            self._refused.over()
+        self._note_whether_idle()
+
+    def _note_whether_idle(self) -> None:
+        if not self._waiting and not self._on_their_way and not self._apart:
+            self._idle.set()
 
     async def _send(self, batch: list[Unanswered]) -> object | None:
         """Send a batch. Return why some of it has to be sent again; None if all was answered."""
@@ -230,17 +244,17 @@ class Reporter:
         return self._put_back(unanswered, "some were not answered for") if unanswered else None
 
     def _put_back(self, batch: Sequence[Unanswered], why: object) -> object:
-        """Put outcomes back for later calls of half as many; one that failed alone goes last.
+        """Put outcomes back for later calls of half as many; one that failed alone is sent apart.
 
-        Of outcomes that failed alone, one at a time waits apart and delays no other. When a second
-        one fails alone, the server may be the reason, and all outcomes wait. The room that was kept
-        for eager dispatch is freed: the wish to lease may be the reason, too.
+        When many have failed alone, the server may be the reason: the others wait, and go last. The
+        room that was kept for eager dispatch is freed: the wish to lease may be the reason, too.
 
         One that fails alone is dropped once it is hopeless. The server extends no lease beyond the
         step's timeout, and late outcomes are given up too: so none is sent for ever.
         """
         self._eager.given_up(each.in_hand for each in batch)
-        self._most = max(1, len(batch) // 2)
+        if batch[0] not in self._apart:
+            self._most = max(1, len(batch) // 2)
         if len(batch) > 1:
             self._waiting.extendleft(reversed(batch))
             return why
@@ -254,18 +268,13 @@ class Reporter:
                 self._done(one.in_hand)
             return why
         self._refused.met(f"{one.where}: {why}", fields_of(one.in_hand))
-        if self._aside is None:
-            self._aside = one
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._patience.delay(), self._back_from_aside, one)
-        else:
-            self._waiting.append(one)
+        if one not in self._apart:
+            if len(self._apart) < _APART:
+                self._apart.add(one)
+                self._calls.create_task(self._send_apart(one))
+            else:
+                self._waiting.append(one)
         return why
-
-    def _back_from_aside(self, one: Unanswered) -> None:
-        self._aside = None
-        self._waiting.append(one)
-        self._more.set()
 
     def _settle(self, one: Unanswered) -> None:
         self._unanswered.discard(one)
