@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -25,13 +26,15 @@ _OPTIONS = [
 class Refusal:
     """What a call is answered with; ``domain`` and ``reason`` are those of an ErrorInfo.
 
-    ``late``: only once the server has answered, so that what was asked for is done.
+    ``late``: only once the server has answered, so that what was asked for is done. ``held``: only
+    once this is set; a caller may lose its patience before.
     """
 
     code: grpc.StatusCode
     domain: str = ""
     reason: str = ""
     late: bool = False
+    held: asyncio.Event | None = None
 
     @property
     def details(self) -> tuple[tuple[str, bytes], ...]:
@@ -113,6 +116,8 @@ class Between(grpc.GenericRpcHandler):
             except grpc.aio.AioRpcError as error:
                 await _end_as(error, context)
             if refusal is not None:
+                if refusal.held is not None:
+                    await refusal.held.wait()
                 await _end(refusal, context)
                 return b""  # of whatever answers so, it is no server of ours
             if self._hold is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 
 import grpc
@@ -52,6 +53,59 @@ class Late:
 
     async def _is_lost(self) -> bool:
         return (await self._rig.client.get_step("late", "look-up")).attempts[0].status == "LOST"
+
+
+class Minding:
+    """Refuses reports of some results: at once, but the second and later ones of one alone later.
+
+    These hang until ``held`` is set. ``alone`` counts the reports of one alone.
+    """
+
+    def __init__(self, *results: bytes) -> None:
+        self.results = set(results)
+        self.alone: Counter[bytes] = Counter()
+        self.held = asyncio.Event()
+
+    def __call__(self, method: str, request: bytes) -> Refusal | None:
+        """Judge a call."""
+        found = {each for each in self.results if each in request}
+        if method != "ReportTasks" or not found:
+            return None
+        if len(pb.ReportTasksRequest.FromString(request).outcomes) > 1:
+            return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        self.alone.update(found)
+        held = self.held if max(self.alone[each] for each in found) > 1 else None
+        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, held=held)
+
+
+class Unextended:
+    """Never answers an extension, once ``begin`` was called: it has its caller lose patience.
+
+    ``told`` says of each such call, when it ended, whether the log had told of a lost lease.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._is_begun = False
+        self.told: list[bool] = []
+
+    def begin(self) -> None:
+        """Answer none from now on."""
+        self._is_begun = True
+
+    async def hold(self, method: str, _answer: bytes) -> None:
+        """Hold an answer back."""
+        if method == "ExtendLeases" and self._is_begun:
+            try:
+                await for_ever()
+            finally:
+                self.told.append(self.is_told)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the log tells of a lease that was lost, since no call extended it."""
+        told = "hung:run:0/charge: the lease is lost, no server could be reached to extend it"
+        return told in self._log.read_text()
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
@@ -112,7 +166,8 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
     """What no repeat cures is dead at once, what may pass is repeated, and none delays the others.
 
     A failure that is rejected is told again without its delay: it is not dead. Whoever is between
-    lets two results never through: one is recorded as soon as it is, one dropped with its lease.
+    lets two results never through, and has their calls hang: one is recorded as soon as it is let,
+    one dropped with its lease.
     """
     folder = await asyncio.to_thread(language.built)
     log = tmp_path / "log"
@@ -122,16 +177,12 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
         "large": {"answer": "large"},
         "not-json": {"answer": "not JSON"},
         "missing": {"answer": "missing"},
+        "untold": {"answer": "untold"},
         "busy": {"busy": 400 * 86_400},  # seconds: more than a server takes
         "fine": {},
     }
-    minded = {b'"user":1002', b'"user":1004'}
-
-    def refuse(method: str, request: bytes) -> Refusal | None:
-        is_minded = method == "ReportTasks" and any(each in request for each in minded)
-        return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED) if is_minded else None
-
-    async with Between(zart_server.address, refuse) as proxy:
+    minding = Minding(b'"user":1002', b'"user":1004')
+    async with Between(zart_server.address, minding) as proxy:
         with language.running(folder, log, "dispatch", proxy.address):
             await registered(rig, language.task)
             handles = {
@@ -140,7 +191,11 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
                 )
                 for name, payload in payloads.items()
             }
-            for name in ("fine", "busy", "missing"):
+            await until(lambda: [*minding.alone.values()] == [2, 2])  # both hang
+            payload = {"number": 1, "millis": 0}
+            behind = await rig.client.start(language.task, payload, execution_id="behind")
+            await behind.result(timeout=GIVE_UP)
+            for name in ("fine", "busy", "missing", "untold"):
                 await handles[name].result(timeout=GIVE_UP)
             for name in ("large", "not-json"):
                 assert (await handles[name].run(timeout=GIVE_UP)).status == "FAILED"
@@ -149,14 +204,17 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
             assert 20 < patience <= 30
             for name in ("minded", "dropped"):
                 assert (await rig.client.get_step(name, "look-up")).status == "RUNNING"
+            assert [*minding.alone.values()] == [2, 2]
+            minding.held.set()
             await rig.client.cancel_execution("dropped")
             await until(lambda: "the lease was lost, its outcome is dropped" in log.read_text())
-            minded.clear()
+            minding.results.clear()
             await handles["minded"].result(timeout=GIVE_UP)
 
     assert await told(rig, "large") == [("FAILED", "ResultTooLarge")]
     assert await told(rig, "not-json") == [("FAILED", "ResultNotJson")]
     assert await told(rig, "missing") == [("FAILED", "AssertionError"), ("COMPLETED", "")]
+    assert await told(rig, "untold") == [("FAILED", "Untold"), ("COMPLETED", "")]
     assert await told(rig, "busy") == [("FAILED", "RetryLater"), ("COMPLETED", "")]
     assert await told(rig, "minded") == [("COMPLETED", "")]
 
@@ -165,16 +223,21 @@ async def test_each_lease_has_one_outcome_whatever_its_handler_comes_to(
 async def test_a_result_that_is_rejected_is_a_failure_for_good(
     language: Language, zart_server: ServerUnderTest, rig: Rig, tmp_path: Path
 ) -> None:
-    """No repeat makes it what the server stores. And results that are refused are asked for again."""
+    """No repeat makes it what the server stores. And results that are refused are asked for again.
+
+    At last no extension is answered: a handler is stopped when its lease ends, not with a call.
+    """
     folder = await asyncio.to_thread(language.built)
+    log = tmp_path / "log"
+    unextended = Unextended(log)
     ours = [zart.StepSpec(f"ours{n}", handler="ours") for n in range(8)]
     tell = zart.StepSpec("tell", [each.step_name for each in ours], retry=QUICK)
     deep: list[object] = []
     for _ in range(63):
         deep = [deep]
     once = Refusing(Refusal(grpc.StatusCode.UNAVAILABLE), GetStepResults=1)
-    async with Between(zart_server.address, once) as proxy:
-        with language.running(folder, tmp_path / "log", "dispatch", proxy.address):
+    async with Between(zart_server.address, once, unextended.hold) as proxy:
+        with language.running(folder, log, "dispatch", proxy.address):
             await registered(rig, language.task)
             for name, result in (("deep", deep), ("long", "x" * 600_000)):
                 steps = [*ours, tell]
@@ -182,6 +245,12 @@ async def test_a_result_that_is_rejected_is_a_failure_for_good(
                 leased = await rig.lease(task=language.task, handlers=["ours"])
                 assert await rig.complete(*leased, result=result) == ["RECORDED"] * len(ours)
                 assert (await handle.run(timeout=GIVE_UP)).status == "FAILED"
+            unextended.begin()
+            payload = {"number": 1, "millis": AN_HOUR}
+            await rig.client.start(language.task, payload, execution_id="hung")
+            await until(lambda: unextended.is_told)
+            assert unextended.told[:2] == [False, False]
+            assert all(unextended.told[2:])  # the third call hangs, or has ended only since
 
     assert proxy.refused["GetStepResults"] == 1
     assert await told(rig, "deep", "tell") == [("FAILED", "OutcomeRejected")]

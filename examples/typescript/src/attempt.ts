@@ -34,6 +34,16 @@ const failed = (
   value: { error: { type, message: message.slice(0, MESSAGE) }, retryable, retryAfter },
 });
 
+// What was thrown, in words. To look at it may throw in turn, and its message need not be a text.
+const inWords = (thrown: unknown): { type: string; message: string } => {
+  try {
+    const error = thrown instanceof Error ? thrown : new Error(inspect(thrown));
+    return { type: String(error.name), message: String(error.message ?? "") };
+  } catch {
+    return { type: "Error", message: "what was thrown cannot be told" };
+  }
+};
+
 // The outcome of a handler that returned. What cannot be stored is a failure, and no repeat follows:
 // the step has had its effect.
 export const returned = (result: unknown): Ending => {
@@ -41,7 +51,7 @@ export const returned = (result: unknown): Ending => {
   try {
     resultJson = JSON.stringify(result) ?? "null";
   } catch (error) {
-    return failed("ResultNotJson", `the result is not JSON: ${error}`, false);
+    return failed("ResultNotJson", `the result is not JSON: ${inWords(error).message}`, false);
   }
   const bytes = Buffer.byteLength(resultJson);
   if (bytes > RESULT) {
@@ -53,10 +63,10 @@ export const returned = (result: unknown): Ending => {
 
 // The outcome of a handler that threw: repeated after the backoff, or when the error says.
 export const threw = (thrown: unknown): Ending => {
-  const error = thrown instanceof Error ? thrown : new Error(inspect(thrown));
-  const delay = error instanceof RetryLater ? Math.round(error.seconds * 1000) : NaN;
+  const { type, message } = inWords(thrown);
+  const delay = thrown instanceof RetryLater ? Math.round(thrown.seconds * 1000) : NaN;
   const retryAfter = Number.isSafeInteger(delay) ? durationFromMs(delay) : undefined;
-  return failed(error.name, error.message, true, retryAfter);
+  return failed(type, message, true, retryAfter);
 };
 
 // A leased task in hand, until its outcome is recorded.
@@ -67,7 +77,7 @@ export class Attempt {
   isTimedOut = false;
   isLost = false; // its lease, before it had an outcome
   isRefused = false; // its lease, by the server: to report it again and again is in vain
-  waitsUntil = -Infinity; // its call failed with it alone: it waits apart until then
+  isApart = false; // its call failed with it alone: it is sent in calls of its own
   private extendAt = 0; // a third of the lease has passed
   private readonly beginBy: number; // the end of its first lease
   private readonly stopping = new AbortController();

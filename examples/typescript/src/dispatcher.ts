@@ -42,6 +42,7 @@ export class Dispatcher {
   // do not end that their attempts are lost, and returns when all of that is recorded.
   async run(stop: AbortSignal): Promise<void> {
     void this.keepLeases();
+    const looking = setInterval(() => this.lookForWhatIsOver(), TICK); // also while a call hangs
     while (!stop.aborted) {
       const free = SLOTS - this.inHand.size;
       await (free > 0 ? this.leaseTasks(free, stop) : pause(10));
@@ -52,6 +53,7 @@ export class Dispatcher {
     }
     await this.idle(PATIENCE);
     this.isOver = true;
+    clearInterval(looking);
     if (this.inHand.size > 0) {
       throw new Error(`${this.inHand.size} outcomes could not be reported: their leases expire`);
     }
@@ -87,11 +89,16 @@ export class Dispatcher {
 
   // Runs a step, unless its lease is over before: then it is given back.
   private async begin(attempt: Attempt): Promise<void> {
-    await this.fetchResults(attempt);
-    this.loseWhatIsOver(attempt);
-    if (attempt.ending === undefined && !attempt.isLost) {
-      const ending = await this.handle(attempt);
-      if (ending !== undefined) this.end(attempt, ending);
+    try {
+      await this.fetchResults(attempt);
+      this.loseWhatIsOver(attempt);
+      if (attempt.ending === undefined && !attempt.isLost) {
+        const ending = await this.handle(attempt);
+        if (ending !== undefined) this.end(attempt, ending);
+      }
+    } catch {
+      // Nothing that is known of: but what a promise throws that nobody waits for ends the process.
+      this.end(attempt, threw(new Error("it ended, and nobody knows how")));
     }
     if (attempt.ending === undefined) this.inHand.delete(attempt); // nobody wants to know
   }
@@ -144,8 +151,11 @@ export class Dispatcher {
       await pause(TICK);
       const due = [...this.inHand].filter((attempt) => attempt.isDue).slice(0, MOST);
       if (due.length > 0) await this.extend(due);
-      for (const attempt of this.inHand) this.loseWhatIsOver(attempt);
     }
+  }
+
+  private lookForWhatIsOver(): void {
+    for (const attempt of this.inHand) this.loseWhatIsOver(attempt);
   }
 
   private async extend(due: Attempt[]): Promise<void> {

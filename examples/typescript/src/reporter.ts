@@ -14,11 +14,12 @@ const MOST = 1_000; // outcomes of one call
 const BYTES = 8 * 1024 * 1024; // of one call: a message has 16 MiB at most
 const PATIENCE = 30_000; // ms for an answer: megabytes take long over a narrow way
 const BACKOFF = 500;
-const APART = 1_000; // ms that an outcome waits whose call failed with it alone
+const APART = 1_000; // ms from one call to the next with what is sent apart
 
 // Reports what has ended, as much at once as there is, until each outcome has a result. The same is
 // sent again with the same token, which makes a repeat safe. After a call that failed half as many
-// are sent, down to one, which may be the reason: it waits apart then, and delays no other.
+// are sent, down to one, which may be the reason: it is sent apart then, in calls of its own beside
+// the others', and delays none of them, however long its calls hang.
 export class Reporter {
   private most = MOST;
   private isReporting = false;
@@ -38,21 +39,30 @@ export class Reporter {
   }
 
   private async report(): Promise<void> {
-    for (let ended = this.ended(); ended.length > 0; ended = this.ended()) {
-      const some = this.some(ended.filter((each) => each.waitsUntil <= performance.now()));
-      await (some.length > 0 ? this.send(some) : pause(10));
+    for (let some = this.some(); some.length > 0; some = this.some()) {
+      if (await this.send(some)) {
+        this.most = Math.min(2 * this.most, MOST);
+      } else {
+        if (some.length === 1) void this.sendApart(some[0]!);
+        this.most = Math.max(1, Math.floor(some.length / 2));
+        await pause(BACKOFF);
+      }
     }
     this.isReporting = false;
   }
 
-  private ended(): Attempt[] {
-    return [...this.inHand].filter((each) => each.ending !== undefined);
+  private async sendApart(one: Attempt): Promise<void> {
+    one.isApart = true;
+    while (this.inHand.has(one)) {
+      await pause(APART);
+      const isAnswered = await this.send([one]);
+      if (!isAnswered && one.isRefused) this.drop(one); // its lease is over, too
+    }
   }
 
-  // What goes into one call; what has waited apart goes alone.
-  private some(ended: Attempt[]): Attempt[] {
-    const apart = ended.find((each) => each.waitsUntil > -Infinity);
-    if (apart !== undefined) return [apart];
+  // What goes into one call.
+  private some(): Attempt[] {
+    const ended = [...this.inHand].filter((each) => each.ending !== undefined && !each.isApart);
     const some: Attempt[] = [];
     let bytes = 0;
     for (const attempt of ended.slice(0, this.most)) {
@@ -63,7 +73,8 @@ export class Reporter {
     return some;
   }
 
-  private async send(some: Attempt[]): Promise<void> {
+  // Makes a call, and returns whether it was answered.
+  private async send(some: Attempt[]): Promise<boolean> {
     try {
       const outcomes = some.map((attempt) => attempt.outcome());
       const answer = await this.server.reportTasks(
@@ -72,23 +83,11 @@ export class Reporter {
       );
       if (answer.results.length !== some.length) throw new Error("some were not answered for");
       answer.results.forEach((result, index) => this.conclude(some[index]!, result));
-      this.most = Math.min(2 * this.most, MOST);
+      return true;
     } catch (error) {
       console.error(`outcomes wait: ${error}`);
-      await this.putBack(some);
+      return false;
     }
-  }
-
-  private async putBack(some: Attempt[]): Promise<void> {
-    const one = some[0]!;
-    const wasApart = one.waitsUntil > -Infinity;
-    if (some.length === 1) one.waitsUntil = performance.now() + APART;
-    if (wasApart) {
-      if (one.isRefused) this.drop(one); // its lease is over, too
-      return;
-    }
-    this.most = Math.max(1, Math.floor(some.length / 2));
-    await pause(BACKOFF);
   }
 
   private conclude(attempt: Attempt, result: { status: ReportStatus; error: string }): void {

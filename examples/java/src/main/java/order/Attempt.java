@@ -29,6 +29,7 @@ final class Attempt {
     private boolean isTimedOut;
     private boolean isLost; // its lease, before it had an outcome
     private boolean isRefused; // its lease, by the server: to report it again and again is in vain
+    private boolean isApart; // its call failed with it alone: it is sent in calls of its own
 
     /** {@code asked}: when the call began that leased it. The answer may have been looked at late. */
     Attempt(LeasedTask task, long asked) {
@@ -61,7 +62,7 @@ final class Attempt {
         try {
             json = new Gson().toJson(result);
         } catch (Throwable error) { // of a cycle it is an Error
-            end(failed("ResultNotJson", "the result is not JSON: " + error, false));
+            end(failed("ResultNotJson", "the result is not JSON: " + inWords(error), false));
             return;
         }
         int bytes = json.getBytes(StandardCharsets.UTF_8).length;
@@ -78,8 +79,7 @@ final class Attempt {
         if (isTimedOut) {
             end(TaskOutcome.newBuilder().setTimedOut(TaskTimedOut.getDefaultInstance()));
         } else if (!isLost) { // else nobody wants to know
-            TaskOutcome.Builder told =
-                    failed(error.getClass().getSimpleName(), String.valueOf(error.getMessage()), true);
+            TaskOutcome.Builder told = failed(error.getClass().getSimpleName(), inWords(error), true);
             if (error instanceof RetryLater later) {
                 told.getFailedBuilder().setRetryAfter(Duration.newBuilder().setSeconds(later.seconds));
             }
@@ -127,6 +127,15 @@ final class Attempt {
 
     synchronized boolean isRefused() {
         return isRefused;
+    }
+
+    synchronized void setApart() {
+        isApart = true;
+    }
+
+    /** Returns whether it waits to be reported together with others. */
+    synchronized boolean isToReport() {
+        return outcome != null && !isApart;
     }
 
     /** Returns whether to extend the lease, that of an outcome which waits to be recorded, too. */
@@ -182,6 +191,15 @@ final class Attempt {
     private synchronized void end(TaskOutcome.Builder ending) {
         if (outcome == null) {
             outcome = ending.setTaskId(task.getTaskId()).setLeaseToken(task.getLeaseToken()).build();
+        }
+    }
+
+    /** Returns what an error says. To ask it may throw in turn. */
+    private static String inWords(Throwable error) {
+        try {
+            return String.valueOf(error.getMessage());
+        } catch (Throwable another) {
+            return "what it says cannot be told";
         }
     }
 

@@ -52,6 +52,7 @@ final class Dispatcher {
     /** Works until {@link #stop}. */
     void run() throws InterruptedException {
         background(this::keepLeases);
+        background(this::look); // also while a call hangs
         background(reporter::report);
         polling.attach();
         while (!isStopping) {
@@ -169,8 +170,13 @@ final class Dispatcher {
                 System.err.println("leases are not extended: " + error.getStatus());
             }
         }
+    }
+
+    /** Stops what is over, and gives back what has not begun in time. */
+    private void look() throws InterruptedException {
+        TimeUnit.MILLISECONDS.sleep(TICK);
         inHand.forEach(Attempt::look);
-        reporter.look(); // what has not begun in time is given back
+        reporter.look();
     }
 
     private void extend(List<Attempt> due) {

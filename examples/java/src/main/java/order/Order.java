@@ -15,7 +15,8 @@ import zart.v1.TaskDefinition;
 /**
  * An order: its graph, and the code of its steps. {@code millis}: how long the card service takes;
  * {@code busy}: for how many seconds who is asked first wants to be left alone, none if 0;
- * {@code answer}: what is wrong with the first answer: it is "large", "not JSON", or "missing".
+ * {@code answer}: what is wrong with the first answer: it is "large", "not JSON", "missing", or an
+ * error "untold".
  */
 record Order(int number, long millis, long busy, String answer) {
     static final String TASK = "order-java";
@@ -61,10 +62,18 @@ record Order(int number, long millis, long busy, String answer) {
         return Map.of("user", order.number() * 2);
     }
 
+    private static final class Untold extends RuntimeException {
+        @Override
+        public String getMessage() {
+            throw new IllegalStateException("it has none");
+        }
+    }
+
     private static Object wrong(String answer) {
         return switch (answer) {
             case "large" -> "x".repeat(20 << 20);
             case "not JSON" -> Double.NaN;
+            case "untold" -> throw new Untold();
             default -> throw new AssertionError("no answer");
         };
     }
