@@ -101,6 +101,20 @@ async def test_a_call_that_is_repeated_starts_what_was_beyond_that(
     assert await by_transaction(rig) == [2, 6]
 
 
+async def test_an_id_that_a_call_names_again_needs_no_more_room(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But one of an unknown task begins nothing, and what has its id after it does."""
+    monkeypatch.setattr(execution, "_MOST_OF_BATCH", 20)
+    await rig.client.register_task("t", wide(10))
+    named = [("t", "x"), ("t", "x"), ("unknown", "y"), ("t", "y"), ("t", "x"), ("t", "z")]
+    starts = [zart.Start(task, {}, name, if_exists="return") for task, name in named]
+
+    found = reasons(await rig.client.batch_start_executions(starts))
+    assert found == ["", "", "EXECUTION_EXISTS", "", "", "TOO_MANY_ITEMS"]
+    assert await by_transaction(rig) == [2]
+
+
 async def test_of_a_start_beyond_that_nothing_is_kept(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

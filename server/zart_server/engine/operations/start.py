@@ -120,20 +120,22 @@ async def _find_beyond(
     """Return by number why starts are refused that bring too many steps with those before them.
 
     What exists already brings none: of a call that is repeated, those that are left have the room.
+    Nor does an id once more that is let in: the first of them is what begins.
     """
     sizes = [_size(item, registered) for item in starts]
     if sum(sizes) <= most_steps:
         return {}
-    existing = await find_executions(tx, [item.execution_id for item in starts])
+    there = set(await find_executions(tx, [item.execution_id for item in starts]))
     beyond: dict[int, TooManyItems] = {}
     total = 0
     for number, (item, size) in enumerate(zip(starts, sizes, strict=True)):
-        if item.execution_id in existing:
+        if not size or item.execution_id in there:  # of an unknown task it begins nothing
             continue
         if total and total + size > most_steps:
             beyond[number] = TooManyItems("steps", total + size, most_steps, _APART)
         else:
             total += size
+            there.add(item.execution_id)
     return beyond
 
 
