@@ -106,18 +106,31 @@ async def on_the_server(server: ServerUnderTest, working: Any) -> Any:
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(working, server.loop))
 
 
-async def test_what_the_server_could_not_deliver_keeps_its_place_however_often(
+async def undelivered(server: ServerUnderTest, times: int, *, not_begun: bool) -> None:
+    """Have the server lease the first step so often, and give it back."""
+    dispatch = server.running.runtime.dispatch
+    wanted = LeaseTasks("d", ("t",), (), 1, timedelta(seconds=LONG), timedelta(seconds=LONG))
+    for number in range(1, times + 1):
+        (task,) = await on_the_server(server, dispatch.lease(wanted))
+        assert (task.step.step_name, task.attempt) == ("s0", number)
+        await on_the_server(server, dispatch.release([task], "", not_begun=not_begun))
+
+
+async def test_what_the_server_never_sent_keeps_its_place_however_often(
     lane: Rig, zart_server: ServerUnderTest
 ) -> None:
-    dispatch = zart_server.running.runtime.dispatch
-    wanted = LeaseTasks("d", ("t",), (), 1, timedelta(seconds=LONG), timedelta(seconds=LONG))
-    for number in range(1, 4):
-        (task,) = await on_the_server(zart_server, dispatch.lease(wanted))
-        assert (task.step.step_name, task.attempt) == ("s0", number)
-        not_begun = number % 2 == 0
-        await on_the_server(zart_server, dispatch.release([task], "", not_begun=not_begun))
+    await undelivered(zart_server, 4, not_begun=True)
 
     assert await names(lane, 1) == ["s0"]
+
+
+async def test_what_cannot_be_delivered_keeps_nobody_waiting(
+    lane: Rig, zart_server: ServerUnderTest
+) -> None:
+    """As a step whose answer its dispatcher takes for too large: it ends the stream each time."""
+    await undelivered(zart_server, 3, not_begun=False)
+
+    assert await names(lane, 6) == ["s1", "s2", "s3", "s4", "s5", "s0"]
 
 
 async def test_what_was_never_queued_stands_since_it_was_leased(rig: Rig) -> None:

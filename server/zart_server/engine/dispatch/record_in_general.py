@@ -35,7 +35,8 @@ from zart_server.store.slices import in_slices
 from zart_server.store.steps import open_dependants
 from zart_server.store.stored_graph import Definition
 
-_KEEPS_ITS_PLACE = 2  # times that a step is given back by dispatchers
+# How often a step may have been given back, by whomever, and keep its place.
+_KEEPS_ITS_PLACE = 2
 
 
 async def record_in_general(
@@ -248,14 +249,19 @@ def _place_of(ending: object, item: EndedLease) -> LaneCursor | None:
     """Return the place that a step given back keeps in its lane; None: it goes to the end.
 
     Who gives it back at once does so as a rule since it stops, or has too much in hand. Whoever
-    does so again and again, and leases what stands first, is not to keep all others waiting.
+    does so again and again, and leases what stands first, is not to keep all others waiting. Nor is
+    a lease that cannot be delivered, as an answer that its dispatcher takes for too large. What the
+    server never began to send says nothing of either.
     """
     if not isinstance(ending, Released) or ending.retry_after is not None:
         return None
     if item.not_before is None or item.queue_no is None:  # it was taken as lost
         return None
-    is_early = ending.not_begun and item.attempt - item.counted <= _KEEPS_ITS_PLACE
-    return (item.not_before, item.queue_no) if ending.by_server or is_early else None
+    was_never_sent = ending.by_server and ending.not_begun
+    is_early = item.attempt - item.counted <= _KEEPS_ITS_PLACE
+    if was_never_sent or (is_early and (ending.by_server or ending.not_begun)):
+        return item.not_before, item.queue_no
+    return None
 
 
 def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
