@@ -38,6 +38,7 @@ from zart_server.store.pausing.releases import (
     begun_release,
     change_rate,
     has_line,
+    is_any_put_back,
     is_settled,
     standing_releases,
     stop_release,
@@ -47,6 +48,11 @@ from zart_server.store.reads import read_known_holds
 
 _OF_MANY = PauseScope(None, "many", None)
 _KEPT = "SELECT (unleased_steps, is_waiting) FROM zart.pause_releases"
+_GIVE_BACK = """
+    INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id, lease_token,
+        started_at, completed_at)
+    SELECT run_key, 0, 1, 'released', false, 'd', 1, now(), clock_timestamp() FROM ({}) t
+"""
 _FIRST = f"SELECT run_key FROM zart.{{}} ORDER BY not_before, queue_no LIMIT {BATCH}"
 
 
@@ -135,6 +141,10 @@ async def asking_whether_a_release_is_at_its_end(tx: Explained) -> None:
     begun = await begun_release(tx.tx, key)
     assert begun is not None
     assert await has_line(tx.tx, key, begun.now - timedelta(hours=1))
+    for which, is_in_line in (("queue", False), ("held", True)):
+        since = await tx.sql.fetchval("SELECT clock_timestamp()")
+        await tx.sql.execute(_GIVE_BACK.format(_FIRST.format(which)))
+        assert await is_any_put_back(tx.tx, key, since) == is_in_line
     assert await withholds_any(tx.tx, key)
     assert await withholds_any(tx.tx, key, 2**62)
     other = await paused(tx, PauseScope(None, "other", None))

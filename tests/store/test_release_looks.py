@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
 from hot.explained import explained
 from lanes import queue
+from store.releasing_rule import let_go, seen_over
 from store.test_looks import blocks, snapshot
 from waiting import GIVE_UP, eventually
 
@@ -27,50 +27,12 @@ from zart_server.store.db import Database
 from zart_server.store.pausing.ending import delete_rules
 from zart_server.store.pausing.lock import seize_pause_lock
 from zart_server.store.pausing.paused import PausedAt
-from zart_server.store.pausing.releases import (
-    BegunRelease,
-    begin_release,
-    has_line,
-    standing_releases,
-)
-from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK, insert_rule
-from zart_server.store.pausing.updating import update_rule
+from zart_server.store.pausing.releases import has_line
+from zart_server.store.pausing.rules import SEIZE_PAUSE_LOCK
 from zart_server.store.pausing.work import PauseWork, end_releasing
 
 ROUND = 300
-RATE = 100_000.0  # as much as goes at once
 ASIDE = "UPDATE zart.held SET rule_key = rule_key + 1, not_before = not_before - interval '1 hour'"
-
-
-@pytest.fixture
-async def rule_key(store: Database) -> int:
-    """A rule that is settled, and releasing: what is queued from then on is in its line."""
-    async with store.autocommit() as connection:
-        tx = await seize_pause_lock(connection, GIVE_UP)
-        scope = PauseScope(None, "t", None)
-        row = await insert_rule(tx, "pr-1", scope, None, caller=Caller())
-        assert row is not None
-        await begin_release(tx, row.rule_key, RATE, Caller())
-        await tx.execute("DELETE FROM zart.pause_work")
-        await tx.execute("UPDATE zart.pause_releases SET credit = rate_per_second")
-    return row.rule_key
-
-
-async def let_go(store: Database, sweep: Releases) -> int:
-    """Have a sweep do one piece of the only release; gives how many steps went."""
-    async with store.autocommit() as connection:
-        (release,) = (await standing_releases(connection)).values()
-    done = await sweep._piece(release, ROUND)
-    assert done is not None
-    return done.released
-
-
-async def seen_over(store: Database, rule_key: int) -> BegunRelease:
-    """Have a release seen to be over."""
-    async with store.autocommit() as connection:
-        seen = await _seen_over(connection, rule_key)
-    assert seen is not None
-    return seen
 
 
 async def test_under_the_lock_nothing_is_read_of_what_had_waited(
@@ -80,7 +42,7 @@ async def test_under_the_lock_nothing_is_read_of_what_had_waited(
     async with snapshot(zart_database):
         for number in range(3):
             await queue(store, 1, ROUND, f"round-{number}")
-            assert await let_go(store, Releases(store)) == ROUND
+            assert await let_go(store, Releases(store), ROUND) == ROUND
         seen = await seen_over(store, rule_key)
         async with explained(store, first=SEIZE_PAUSE_LOCK) as tx:
             assert not await has_line(tx.tx, rule_key)
@@ -89,42 +51,6 @@ async def test_under_the_lock_nothing_is_read_of_what_had_waited(
                 blocks(plan) for plan in tx.plans if plan.function.endswith(".has_line")
             ]
     assert whole > 2 * under_the_lock
-
-
-async def becomes_ready(store: Database, _rule_key: int) -> None:
-    await queue(store, 1, 1)
-
-
-async def exempts_another(store: Database, rule_key: int) -> None:
-    """As does one whose exemption is removed: its steps come into the line with their old places."""
-    async with store.autocommit() as connection:
-        tx = await seize_pause_lock(connection, GIVE_UP)
-        assert await update_rule(tx, rule_key, ["x"], [], None)
-
-
-async def begins_anew(store: Database, rule_key: int) -> None:
-    async with store.autocommit() as connection:
-        tx = await seize_pause_lock(connection, GIVE_UP)
-        await begin_release(tx, rule_key, RATE, Caller())
-
-
-@pytest.mark.parametrize("change", [becomes_ready, exempts_another, begins_anew])
-async def test_what_changed_since_the_look_keeps_a_release_from_its_end(
-    store: Database, rule_key: int, change: Callable[[Database, int], Awaitable[None]]
-) -> None:
-    seen = await seen_over(store, rule_key)
-    await change(store, rule_key)
-    async with store.autocommit() as connection:
-        assert not await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, seen)
-
-
-async def test_so_does_a_clock_that_went_back(store: Database, rule_key: int) -> None:
-    seen = await seen_over(store, rule_key)
-    later = seen._replace(now=seen.now + timedelta(hours=1))
-    async with store.autocommit() as connection:
-        assert not await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, later)
-    async with store.autocommit() as connection:
-        assert await _end(await seize_pause_lock(connection, GIVE_UP), rule_key, seen)
 
 
 async def resumed(store: Database) -> None:
@@ -208,7 +134,7 @@ async def test_a_piece_of_a_release_reads_nothing_of_what_went_before(
     async with snapshot(zart_database):
         for number in range(5):
             await queue(store, 1, ROUND, f"round-{number}")
-            assert await let_go(store, sweep) == ROUND
+            assert await let_go(store, sweep, ROUND) == ROUND
             found.append(await blocks_of_a_look(store, rule_key, sweep._marks.begin(rule_key)))
         from_the_head = await blocks_of_a_look(store, rule_key, None)
     assert found[-1] <= found[0] + 2
@@ -225,15 +151,15 @@ async def test_what_comes_before_the_mark_goes_at_a_look_at_the_head(
     async with store.transaction() as tx:
         await tx.execute(ASIDE)
     await queue(store, 1, 3, "late")
-    assert await let_go(store, sweep) == 3
+    assert await let_go(store, sweep, ROUND) == 3
     async with store.transaction() as tx:
         await tx.execute("UPDATE zart.held SET rule_key = rule_key - 1")
 
-    assert await let_go(store, sweep) == 0
+    assert await let_go(store, sweep, ROUND) == 0
     async with store.autocommit() as connection:
         assert await _seen_over(connection, rule_key) is None
     marks._rests_until.clear()
-    assert await let_go(store, sweep) == 3
+    assert await let_go(store, sweep, ROUND) == 3
 
 
 async def test_no_mark_is_before_what_becomes_ready_now() -> None:
@@ -275,12 +201,12 @@ async def test_what_was_locked_does_not_wait_for_long_where_nothing_else_is_left
     try:
         async with other.transaction():
             await other.execute("SELECT FROM zart.runs ORDER BY run_key LIMIT 1 FOR UPDATE")
-            assert await let_go(store, sweep) == 2
+            assert await let_go(store, sweep, ROUND) == 2
     finally:
         await other.close()
 
     async def goes() -> bool:
-        return await let_go(store, sweep) == 1
+        return await let_go(store, sweep, ROUND) == 1
 
     await eventually(goes)
 

@@ -86,6 +86,18 @@ WHERE r.rule_key = $1
 -- Locks: nothing.
 SELECT (SELECT rule_key FROM zart.held WHERE (rule_key, not_before, queue_no) > ($1::bigint, COALESCE($2, '-infinity'::timestamptz), -1) AND (rule_key, not_before, queue_no) < ($1 + 1, '-infinity'::timestamptz, 0) ORDER BY rule_key, not_before, queue_no LIMIT 1) IS NOT NULL;
 
+-- store/pausing/releases.py: is_any_put_back
+-- Return whether a step is attributed to a rule of which an attempt was given back ``since``.
+-- Locks: nothing.
+SELECT EXISTS (
+    SELECT FROM (
+        SELECT run_key, step_no FROM zart.attempts
+        WHERE completed_at >= $2 AND status = 'released') a
+    CROSS JOIN LATERAL (
+        SELECT rule_key FROM zart.held h
+        WHERE h.run_key = a.run_key AND h.step_no = a.step_no OFFSET 0) h
+    WHERE h.rule_key = $1);
+
 -- store/pausing/releases.py: withholds_any
 -- Return whether a rule withholds a paused step, whatever rule it is attributed to.
 -- Locks: nothing.

@@ -27,6 +27,7 @@ from zart_server.store.pausing.releases import (
     begun_release,
     change_rate,
     has_line,
+    is_any_put_back,
     is_settled,
     stop_release,
     withholds_any,
@@ -170,9 +171,13 @@ async def _end(tx: Tx, rule_key: int, seen: BegunRelease) -> bool:
     if begun is None or not _is_as_seen(begun, seen):
         return False
     # What became ready since is in the rule's line, or in that of a rule that goes on, and can run
-    # since then. Older steps come into its line only where it matches more than it did, or took
-    # back what it had let go: then it is not as it was seen. What is to be settled is in none yet.
-    if await has_line(tx, rule_key, seen.now - _LATE) or not await is_settled(tx, rule_key):
+    # since then. Older steps come into its line where it matches more than it did, or took back
+    # what it had let go: then it is not as it was seen; and where they were given back unbegun,
+    # which keep their place. What is to be settled is in none yet.
+    since = seen.now - _LATE
+    if await has_line(tx, rule_key, since) or await is_any_put_back(tx, rule_key, since):
+        return False
+    if not await is_settled(tx, rule_key):
         return False
     deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
     rules = [row.rule for row in deleted]

@@ -217,6 +217,27 @@ async def has_line(connection: Connection, rule_key: int, since: datetime | None
     return found
 
 
+_IS_ANY_PUT_BACK = """
+    SELECT EXISTS (
+        SELECT FROM (
+            SELECT run_key, step_no FROM zart.attempts
+            WHERE completed_at >= $2 AND status = 'released') a
+        CROSS JOIN LATERAL (
+            SELECT rule_key FROM zart.held h
+            WHERE h.run_key = a.run_key AND h.step_no = a.step_no OFFSET 0) h
+        WHERE h.rule_key = $1)
+"""
+
+
+async def is_any_put_back(connection: Connection, rule_key: int, since: datetime) -> bool:
+    """Return whether a step is attributed to a rule of which an attempt was given back ``since``.
+
+    It may stand in the rule's line where it stood before it was leased, which may be long ago.
+    """
+    found: bool = await connection.fetchval(_IS_ANY_PUT_BACK, rule_key, since)
+    return found
+
+
 _WITHHOLDS_ANY = f"""
     SELECT EXISTS (
         SELECT FROM zart.pause_rules r CROSS JOIN LATERAL ({tasks_matched("held", "NULL")}) m
