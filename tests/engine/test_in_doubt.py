@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rig import CHAIN, Rig, eventually
+from rig import CHAIN, LONG, Rig, eventually
 
 import zart
 from zart.errors import PlanChanged, RunFinished, StepInDoubt
@@ -50,6 +50,17 @@ async def test_an_attempt_of_which_nobody_knows_stops_its_step(
     assert (attempt.status, attempt.in_doubt) == (status, True)
     assert await rig.run_status() == "FAILED"
     assert not await rig.lease()
+
+
+async def test_dispatchers_that_stop_make_one_group_of_errors(rig: Rig) -> None:
+    for number, name in enumerate(("host:7:3fa09c", "other:12:bcdefa")):
+        await rig.start(f"x{number}", ONE, **STOP)
+        (task,) = await rig.client.lease_tasks(name, ["t"], wait=LONG)
+        lost = zart.Outcome(task.task_id, task.lease_token, zart.Lost())
+        await rig.client.report_tasks(name, [lost])
+    (group,) = await rig.client.list_error_groups()
+    assert group.dead_steps == 2
+    assert group.template.startswith("<text> stopped while the handler was at work")
 
 
 async def test_one_that_was_swept_is_in_doubt(rig: Rig) -> None:

@@ -265,13 +265,17 @@ def _place_of(ending: object, item: EndedLease) -> LaneCursor | None:
 
 
 def _not_told(ending: object, limit: float) -> tuple[AttemptStatus, StepError]:
-    """Return how an attempt ended of which nobody told whether it had its effect."""
+    """Return how an attempt ended of which nobody told whether it had its effect.
+
+    The id of a dispatcher is quoted, and so no part of which errors are the same: it is another one
+    for each process.
+    """
     if isinstance(ending, TimedOut) or (isinstance(ending, Lost) and ending.is_overdue):
         return AttemptStatus.TIMED_OUT, StepError("TimedOut", f"ran longer than {limit:g} s")
     if isinstance(ending, Lost):
         message = f'the lease of "{ending.dispatcher_id}" expired unreported'
     elif isinstance(ending, BrokenOff):
-        message = f"{ending.dispatcher_id} stopped while the handler was at work"
+        message = f'"{ending.dispatcher_id}" stopped while the handler was at work'
     elif isinstance(ending, Released):
         message = "it was given back, and nobody said that it had not begun"
     else:
