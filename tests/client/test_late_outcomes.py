@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import closing
 
 import grpc
 import pytest
 from between import Between, Refusal
 from client.test_reporting import Reporting, reporting
-from dispatching import start
+from dispatching import dispatching, start
 from rig import Rig
-from waiting import GIVE_UP, block_until, eventually, until
+from waiting import GIVE_UP, block_until, eventually, for_ever, until
 
 import zart
 from zart.dispatcher import unanswered
 from zart.dispatcher.backoff import Backoff
+from zart.dispatcher.handlers import run_handler
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.outcomes import completed, timed_out
+from zart.dispatcher.threads import Threads
 from zart.dispatcher.unanswered import Unanswered
 from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
@@ -154,6 +157,67 @@ def test_only_what_is_refused_at_once_beside_others_that_are_answered_counts() -
     assert one.is_hopeless
     one.is_late = False
     assert not one.is_hopeless
+
+
+async def test_what_an_async_step_says_as_its_time_is_up_is_told_later(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    task = zart.Task("t")
+
+    @task.step(once=True, timeout=0.2)
+    async def pay(_: zart.StepContext) -> None:
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            raise zart.StepFailed("the charge was taken back") from None
+
+    async def is_told() -> bool:
+        return any(item.late_outcome for item in await rig.client.list_in_doubt())
+
+    async with dispatching(zart_server, task):
+        await start(rig, task)
+        await eventually(is_told)
+    (item,) = await rig.client.list_in_doubt()
+    assert item.ended_as == "TIMED_OUT"
+    assert item.late_outcome is not None
+    assert item.late_outcome.status == "FAILED"
+    assert item.late_outcome.error is not None
+    assert item.late_outcome.error.message == "the charge was taken back"
+
+
+@pytest.mark.parametrize(
+    ("once", "says", "told"),
+    [
+        (True, True, ["timed_out", "failed"]),
+        (True, False, ["timed_out"]),
+        (False, True, ["timed_out"]),
+    ],
+)
+async def test_only_what_a_step_that_runs_once_says_itself_is_told_later(
+    *, once: bool, says: bool, told: list[str]
+) -> None:
+    task, begun, found = zart.Task("t"), asyncio.Event(), list[str | None]()
+
+    @task.step(once=once)
+    async def pay(_: zart.StepContext) -> None:
+        begun.set()
+        try:
+            await for_ever()
+        except asyncio.CancelledError:
+            if says:
+                raise zart.StepFailed("no") from None
+            raise
+
+    def tell(_: InHand, outcome: pb.TaskOutcome) -> None:
+        found.append(outcome.WhichOneof("outcome"))
+
+    one = in_hand()
+    with closing(Threads(1)) as threads:
+        one.running = asyncio.create_task(run_handler(one, pay, threads, tell))
+        await asyncio.wait_for(begun.wait(), GIVE_UP)
+        one.expire()
+        await asyncio.wait_for(one.running, GIVE_UP)
+    assert found == told
 
 
 async def test_a_second_outcome_that_nobody_lets_through_counts_and_is_given_up(

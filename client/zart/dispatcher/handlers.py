@@ -53,9 +53,10 @@ async def _run_async(
             raise
         if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
             raise  # not the handler's: its coroutine is discarded after the loop has ended
-        if not in_hand.lost:
-            tell(in_hand, timed_out(in_hand) if in_hand.expired else failed_with(in_hand, error))
-        elif tells_late and isinstance(error, Exception):  # not that it was broken off
+        is_over = in_hand.lost or in_hand.expired
+        if in_hand.expired and not in_hand.lost:
+            tell(in_hand, timed_out(in_hand))
+        if not is_over or (tells_late and isinstance(error, Exception)):  # not that it was stopped
             tell(in_hand, failed_with(in_hand, error))
         return
     if tells_late or not in_hand.lost:
