@@ -67,7 +67,7 @@ def _row(step: ComparedStep) -> Sequence[str]:
         _state(step.base),
         _state(step.compared),
         _result(step),
-        "" if step.preserved or not any(times) else " → ".join(time or "-" for time in times),
+        "" if _is_kept(step) or not any(times) else " → ".join(time or "-" for time in times),
         " → ".join(told),
     )
 
@@ -84,8 +84,13 @@ def _took(side: RunSide | None) -> str:
     return took(_EPOCH, _EPOCH + side.duration)
 
 
+def _is_kept(step: ComparedStep) -> bool:
+    """Return whether it kept the result of the base, not of a run between the two."""
+    return step.preserved and step.result_equal is True  # as the server tells of what is one
+
+
 def _result(step: ComparedStep) -> str:
-    if step.preserved:
+    if _is_kept(step):
         return "kept"
     if step.result_equal is None:
         return ""
