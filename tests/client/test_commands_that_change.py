@@ -90,7 +90,7 @@ def test_rerun_dry_run(run: Run) -> None:
     assert code == 0
     assert "would make run 2" in out
     assert "b: it may rest on a" in out
-    assert "e: it may rest on the old payload" in out
+    assert "e: it may rest on another payload" in out
     assert out.splitlines()[-1] == (
         "zart rerun x --rerun a,c --rerun d --preserve b --include-downstream --plan-token tok"
         """ --input 'a={"to": "x=y"}' --input c=2 --payload 7"""

@@ -30,7 +30,7 @@ from zart_server.store.lessees import Lessees
 from zart_server.store.operation_attempts import OperationAttempt, record_attempts
 from zart_server.store.pausing.judging import judge
 from zart_server.store.requests import Answered, complete_response
-from zart_server.store.runs import run_exists
+from zart_server.store.runs import differing_payloads, run_exists
 from zart_server.store.start_fast import start_fast
 
 CALLER = Caller("tester")
@@ -100,6 +100,12 @@ async def rerunning(tx: Explained) -> None:
     ]
     done = await rerun(tx.tx, wanted, wait=True)
     assert {type(result).__name__ for result in done} == {"Rerunned"}
+
+
+@scenario()
+async def comparing_payloads(tx: Explained) -> None:
+    pairs = {(n, MANY + n) for n in range(1, BATCH + 1)}  # none of these runs has one
+    assert await differing_payloads(tx.tx, pairs) == set()
 
 
 @scenario(20)

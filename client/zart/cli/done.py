@@ -53,7 +53,7 @@ def rerun_lines(plan: Rerun) -> list[str]:
 def _causes(stale: PotentiallyStale) -> list[str]:
     named = [*stale.possibly_depends_on]
     if stale.depends_on_payload:
-        named.insert(0, "the old payload")
+        named.insert(0, "another payload")
     if stale.omitted:
         named[-1] += f" and {stale.omitted} more"
     return named

@@ -57,7 +57,7 @@ class Restarted:
 class PotentiallyStale:
     """A preserved step downstream of steps that run again; ``omitted`` more than are named.
 
-    With ``depends_on_payload`` it may be stale since the new run has another payload.
+    With ``depends_on_payload`` the new run has another payload than the one it was made with.
     """
 
     preserved_step: str

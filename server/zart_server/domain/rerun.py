@@ -25,7 +25,7 @@ class Stale(NamedTuple):
     """A preserved step, and the rerun steps that it transitively depends on.
 
     ``omitted``: how many more there are than are named. ``depends_on_payload``: the new run has
-    another payload than the one that it was made of.
+    another payload than the one that it was made with.
     """
 
     step_name: str
@@ -44,10 +44,15 @@ class RerunPlan:
 
 
 class Differences(NamedTuple):
-    """What a rerun changes: the steps, by number, whose inputs are others, and the payload."""
+    """What a rerun changes: the steps, by number, whose inputs are others, and the payload.
+
+    ``outdated`` are the steps whose results were made with another payload than that of the new
+    run: also where an earlier rerun has changed it, and kept them.
+    """
 
     inputs: AbstractSet[int] = frozenset()
     payload: bool = False
+    outdated: AbstractSet[int] = frozenset()
 
 
 NO_DIFFERENCES = Differences()
@@ -82,7 +87,7 @@ def plan_rerun(
     return RerunPlan(
         effective_rerun=tuple(names[n] for n in sorted(again)),
         preserved=tuple(name for n, name in enumerate(names) if n not in again),
-        potentially_stale=tuple(_stale(names, again, causes, changes)),
+        potentially_stale=tuple(_stale(names, again, causes, changes.outdated)),
     )
 
 
@@ -142,17 +147,17 @@ def _causes(graph: Graph, again: set[int]) -> list[int]:
 
 
 def _stale(
-    names: Sequence[str], again: set[int], causes: Sequence[int], changes: Differences
+    names: Sequence[str], again: set[int], causes: Sequence[int], outdated: AbstractSet[int]
 ) -> Iterator[Stale]:
     """Yield the preserved steps that may be stale, with names of their causes, up to a bound."""
     room = MAX_CAUSES
     for number, name in enumerate(names):
         bits = causes[number]
-        if number in again or not (bits or changes.payload):
+        if number in again or not (bits or number in outdated):
             continue
         shown = tuple(names[cause] for cause in _lowest(bits, max(1, room)))
         room -= len(shown)
-        yield Stale(name, shown, bits.bit_count() - len(shown), changes.payload)
+        yield Stale(name, shown, bits.bit_count() - len(shown), number in outdated)
 
 
 def _lowest(bits: int, most: int) -> Iterator[int]:

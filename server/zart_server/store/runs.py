@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -109,6 +109,36 @@ async def lock_runs(tx: Tx, run_keys: Iterable[int], *, wait: bool) -> dict[int,
     locked = {row[0]: LockedRun(*row) for row in rows}
     tx.changes.changed(locked)
     return locked
+
+
+async def differing_payloads(
+    connection: Connection, pairs: Collection[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """Return those pairs of runs whose payloads are not the same text, compared where they stand.
+
+    One that is written differently may say the same all the same.
+    """
+    if not pairs:
+        return set()
+    rows = await connection.fetch(
+        """
+        SELECT u.* FROM unnest($1::bigint[], $2::bigint[]) u(one, other)
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN payload IS NULL THEN payload_run_key ELSE run_key END AS run_key
+            FROM zart.runs WHERE run_key = u.one OFFSET 0) a
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN payload IS NULL THEN payload_run_key ELSE run_key END AS run_key
+            FROM zart.runs WHERE run_key = u.other OFFSET 0) b
+        LEFT JOIN LATERAL (
+            SELECT payload FROM zart.runs WHERE run_key = a.run_key OFFSET 0) c ON true
+        LEFT JOIN LATERAL (
+            SELECT payload FROM zart.runs WHERE run_key = b.run_key OFFSET 0) d ON true
+        WHERE a.run_key IS DISTINCT FROM b.run_key
+          AND c.payload::text IS DISTINCT FROM d.payload::text
+        """,
+        *zip(*pairs, strict=True),
+    )
+    return {(row[0], row[1]) for row in rows}
 
 
 async def start_runs(tx: Tx, run_keys: Sequence[int]) -> None:

@@ -109,28 +109,32 @@ async def insert_rerun_steps(tx: Tx, steps: RerunSteps) -> None:
 
 
 class StepStates(NamedTuple):
-    """The stored status of each step of a run, and which steps have a corrected input, and where.
+    """The stored status of each step of a run, which steps have a corrected input, and where.
 
-    Both are by step number.
+    ``made_in`` has the run keys of the older runs that preserved results were made in. All are by
+    step number.
     """
 
     statuses: list[str]
     inputs: dict[int, InputKey]
+    made_in: dict[int, int]
 
 
 async def read_states(connection: Connection, run_keys: Sequence[int]) -> dict[int, StepStates]:
     """Return what a rerun goes by of all steps of runs, by run key."""
     rows = await connection.fetch(
-        "SELECT run_key, status, correction, step_no, COALESCE(source_run_key, run_key)"
+        "SELECT run_key, status, correction, step_no, source_run_key"
         " FROM zart.steps WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no",
         run_keys,
     )
-    found = {key: StepStates([], {}) for key in run_keys}
+    found = {key: StepStates([], {}, {}) for key in run_keys}
     for row in rows:
         states = found[row[0]]
         states.statuses.append(row[1])
         if row[2] is not None:
-            states.inputs[row[3]] = InputKey(row[4], row[3], row[2])
+            states.inputs[row[3]] = InputKey(row[0] if row[4] is None else row[4], row[3], row[2])
+        if row[4] is not None:
+            states.made_in[row[3]] = row[4]
     return found
 
 

@@ -5,7 +5,7 @@ What says the same corrects nothing: it has no number of its own, and makes noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from zart_server.domain.rerun import StepInput
 from zart_server.domain.same_json import are_same
@@ -14,7 +14,7 @@ from zart_server.store.connection import Connection
 from zart_server.store.handler_inputs import read_large
 from zart_server.store.step_inputs import InputKey, input_of_step, read_inputs
 
-_AT_ONCE = 16  # inputs that are read together: each may have 1 MiB
+_AT_ONCE = 16  # inputs, or payloads, that are read together: each may have 1 MiB
 
 
 async def find_corrections(
@@ -57,11 +57,32 @@ async def is_other_payload(connection: Connection, current: CurrentRun, payload_
     return bool(await _differing(connection, {-1: present}, {-1: payload_json}))
 
 
+async def made_with_others(
+    connection: Connection, current: CurrentRun, payload_json: str | None, made_in: Iterable[int]
+) -> set[int]:
+    """Return those of the runs, by key, whose payloads say something else than the next run's.
+
+    That is ``payload_json``; None: the current run's.
+    """
+    others, found = sorted(set(made_in)), set[int]()
+    if others and payload_json is None:
+        run_key = current.run.run_key
+        payload_json = (await read_large(connection, [run_key], []))[run_key, -1]
+    for start in range(0, len(others), _AT_ONCE):
+        part = others[start:][:_AT_ONCE]
+        texts = await read_large(connection, part, [])
+        present = {key: texts[key, -1] for key in part}
+        found |= await _differing(connection, present, dict.fromkeys(part, payload_json))
+    return found
+
+
 async def _differing(
-    connection: Connection, present: Mapping[int, str | None], asked: Mapping[int, str]
+    connection: Connection,
+    present: Mapping[int, str | None],
+    asked: Mapping[int, str | None],
 ) -> set[int]:
     """Return the numbers of those that are present for which something else is asked."""
     return await connection.aside(
-        sum(len(text or "") + len(asked[number]) for number, text in present.items()),
+        sum(len(text or "") + len(asked[number] or "") for number, text in present.items()),
         lambda: {number for number, text in present.items() if not are_same(text, asked[number])},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from zart_server.domain.commands import Caller, Rerun, Rerunned
@@ -14,7 +15,11 @@ from zart_server.domain.operations import OperationKind
 from zart_server.domain.plans import OF_RERUN, Decisions, decided
 from zart_server.domain.rerun import Differences, RerunPlan, check_inputs, plan_rerun
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
-from zart_server.engine.operations.corrections import find_corrections, is_other_payload
+from zart_server.engine.operations.corrections import (
+    find_corrections,
+    is_other_payload,
+    made_with_others,
+)
 from zart_server.engine.operations.doubts import bound_doubts, find_doubts, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import (
@@ -29,6 +34,7 @@ from zart_server.engine.operations.supersede import (
     supersede,
 )
 from zart_server.store.connection import Tx
+from zart_server.store.runs import differing_payloads
 from zart_server.store.slices import Slices
 from zart_server.store.step_inputs import InputKey, NewInput, insert_first_inputs
 from zart_server.store.steps import RerunSteps, insert_rerun_steps, read_states
@@ -56,6 +62,9 @@ async def rerun(
     keys = [current.run.run_key for current in locked if isinstance(current, CurrentRun)]
     doubts = await find_doubts(tx, locked)
     states = await read_states(tx, keys) if keys else {}
+    differing = await differing_payloads(
+        tx, {(key, older) for key in keys for older in states[key].made_in.values()}
+    )
     found: list[Rerunned | ZartError | None] = []
     planned: dict[int, Rerunned] = {}
     following: list[Following] = []
@@ -69,13 +78,14 @@ async def rerun(
         standing = states[current.run.run_key]
         try:
             inputs, payload = await _changed(tx, current, command, standing.inputs)
+            outdated = await _outdated(tx, current, payload, standing.made_in, differing)
             plan, decisions = await tx.aside(
                 current.definition.graph.size,
                 _plan,
                 current,
                 standing.statuses,
                 command,
-                Differences(inputs.corrected.keys(), payload is not None),
+                Differences(inputs.corrected.keys(), payload is not None, outdated),
                 doubts.get(current.run.run_key, ()),
             )
             planning = command.planning
@@ -109,6 +119,30 @@ async def _changed(
     if payload is not None and not await is_other_payload(tx, current, payload):
         payload = None
     return Inputs(corrected, standing), payload
+
+
+async def _outdated(
+    tx: Tx,
+    current: CurrentRun,
+    payload: str | None,
+    made_in: Mapping[int, int],
+    differing: AbstractSet[tuple[int, int]],
+) -> set[int]:
+    """Return the numbers of the steps whose results were not made with the next run's payload.
+
+    Those of the current run were made with its own, but for what it kept of older ones.
+    ``payload`` is the next run's if it is another; ``differing`` tells which may be another than
+    the current one's, by the keys of the current run and the older one.
+    """
+    run_key = current.run.run_key
+    older = set(made_in.values())
+    if payload is None:
+        older = {each for each in older if (run_key, each) in differing}
+    others = await made_with_others(tx, current, payload, older)
+    found = {number for number, key in made_in.items() if key in others}
+    if payload is not None:
+        found.update(n for n in range(len(current.definition.graph.steps)) if n not in made_in)
+    return found
 
 
 def _plan(
