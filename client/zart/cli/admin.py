@@ -137,11 +137,12 @@ def rerun(
     session: Session,
     execution_id: ExecutionId,
     force: Annotated[
-        list[str] | None, typer.Option("--rerun", metavar="a,b", help="Steps to run again.")
+        list[str] | None,
+        typer.Option("--rerun", metavar="a,b", help="Steps to run again; a comma in a name is \\,"),
     ] = None,
     preserve: Annotated[
         list[str] | None,
-        typer.Option("--preserve", metavar="c", help="Completed dependants to keep."),
+        typer.Option("--preserve", metavar="c,d", help="Completed dependants to keep."),
     ] = None,
     include_downstream: Annotated[
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")
@@ -149,7 +150,9 @@ def rerun(
     inputs: Annotated[
         list[str] | None,
         typer.Option(
-            "--input", metavar="STEP=JSON", help="Another input of a step: it runs again."
+            "--input",
+            metavar="STEP=JSON",
+            help="Another input of a step: it runs again; = in its name is \\=",
         ),
     ] = None,
     payload: Annotated[

@@ -102,11 +102,12 @@ def rerun(
     session: Session,
     wanted: ExecutionFilter,
     force: Annotated[
-        list[str] | None, typer.Option("--rerun", metavar="a,b", help="Steps to run again.")
+        list[str] | None,
+        typer.Option("--rerun", metavar="a,b", help="Steps to run again; a comma in a name is \\,"),
     ] = None,
     preserve: Annotated[
         list[str] | None,
-        typer.Option("--preserve", metavar="c", help="Completed dependants to keep."),
+        typer.Option("--preserve", metavar="c,d", help="Completed dependants to keep."),
     ] = None,
     include_downstream: Annotated[
         bool, typer.Option("--include-downstream", help="Run all dependants again, too.")

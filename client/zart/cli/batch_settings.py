@@ -9,7 +9,7 @@ from typing import Any
 
 from zart.cli.flags import option_of
 from zart.cli.shell import command_line
-from zart.cli.values import counted
+from zart.cli.values import counted, written_names
 from zart.models import ExecutionSelection, IfRunning
 from zart.models.batch_operations import BatchOperation
 
@@ -67,6 +67,6 @@ def _settings(operation: BatchOperation) -> Iterator[str]:
                 yield f"{option} {str(value).lower()}"
         elif isinstance(value, tuple | list):
             if value:
-                yield command_line([option, ",".join(value)])
+                yield command_line([option, written_names(value)])
         else:
             yield command_line([option, str(value)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,11 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SPAN = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _LONGEST = timedelta(days=365_000)  # a Duration holds ten times that; nobody means it
 _TIMES = "2026-01-31, 2026-01-31T14:00Z or 2026-01-31T14:00:00+02:00"
+# Names may have what stands between them, or behind them: a backslash before it says so.
+_NAMES = re.compile(r"(?:\\[\\,=]|[^,])++")
+_INPUT = re.compile(r"((?:\\[\\,=]|[^=])++)=(.*)", re.DOTALL)
+_MEANT = re.compile(r"\\([\\,=])")
+_TO_MEAN = re.compile(r"\\(?=[\\,=]|$)|,")
 _TOO_FINE = re.compile(r"\.\d{6}\d*[1-9]")  # datetime would cut it
 
 
@@ -42,12 +48,16 @@ def json_value(text: str | None, option: str = "--payload") -> JsonText | Unset:
 
 
 def inputs_of(texts: list[str] | None, option: str) -> dict[str, JsonText]:
-    """Read inputs of steps given as ``STEP=JSON``, ``STEP=@FILE`` or ``STEP=-``."""
+    """Read inputs of steps given as ``STEP=JSON``, ``STEP=@FILE`` or ``STEP=-``.
+
+    In a name a backslash stands before each equals sign.
+    """
     found: dict[str, JsonText] = {}
     for text in texts or ():
-        name, is_given, value = text.partition("=")
-        if not is_given or not name:
+        given = _INPUT.fullmatch(text)
+        if given is None:
             raise typer.BadParameter(f"{text!r} is not STEP=JSON", param_hint=option)
+        name, value = _MEANT.sub(r"\1", given[1]), given[2]
         if name in found:
             raise typer.BadParameter(f"{name!r} is given two inputs", param_hint=option)
         parsed = json_value(value, option)
@@ -131,14 +141,22 @@ def _time(text: str, option: str, otherwise: str) -> datetime:
 
 
 def names_of(texts: list[str] | None, option: str) -> list[str]:
-    """Read names given as ``a,b`` or by repeating the option; each time at least one."""
+    """Read names given as ``a,b`` or by repeating the option; each time at least one.
+
+    In a name a backslash stands before each comma.
+    """
     found = []
     for text in texts or ():
-        names = [name.strip() for name in text.split(",") if name.strip()]
+        names = [name.strip() for name in _NAMES.findall(text) if name.strip()]
         if not names:  # without any it would be as not given: about all there is
             raise typer.BadParameter(f"{text!r} names nothing", param_hint=option)
-        found += names
+        found += [_MEANT.sub(r"\1", name) for name in names]
     return found
+
+
+def written_names(names: Iterable[str]) -> str:
+    """Write names as ``names_of`` reads them."""
+    return ",".join(_TO_MEAN.sub(r"\\\g<0>", name) for name in names)
 
 
 def rate_of(text: str | None, option: str) -> float | None:
