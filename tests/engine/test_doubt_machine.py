@@ -50,6 +50,7 @@ class Run:
     counted: dict[str, int] = field(default_factory=lambda: {"pay": 0, "look": 0})
     budget: dict[str, int] = field(default_factory=lambda: {"pay": 2, "look": 2})
     doubts: dict[int, str] = field(default_factory=dict)  # attempt → open, happened, or resolved
+    news: bool = False  # whether pay was found, since it began, to have happened in a run before
     running: int = 0  # the attempt of pay that is in flight
     is_cancelled: bool = False
 
@@ -62,7 +63,7 @@ class Run:
     def has_doubt(self) -> bool:
         """Whether pay is not to be run again just so."""
         known = {"open", "happened"} & set(self.doubts.values())
-        return bool(known) and self.steps["pay"] != "COMPLETED"
+        return (bool(known) or self.news) and self.steps["pay"] != "COMPLETED"
 
     def end(self) -> None:
         """Break off what has not ended."""
@@ -206,6 +207,8 @@ class Doubting(RuleBasedStateMachine):
         else:
             assert doubts[attempt] == "open"
             doubts[attempt] = "happened" if finding == "happened" else "resolved"
+            if finding == "happened" and number < len(self.runs) - 1:
+                self.runs[-1].news = True
 
     @invariant()
     def the_list_has_what_is_open(self) -> None:

@@ -13,7 +13,7 @@ TESTED_BY = {
     "operations/canary_line": ("engine/test_canary.py", "engine/test_promised_canaries.py"),
     "operations/close_breaker": ("engine/test_reset_breaker.py", "engine/test_probe_breaker.py"),
     "operations/counts": ("engine/test_resume.py", "engine/test_release.py"),
-    "operations/doubts": ("engine/test_in_doubt.py",),
+    "operations/doubts": ("engine/test_in_doubt.py", "engine/test_happened_earlier.py"),
     "operations/end_by_hand": ("engine/test_complete_step.py", "engine/test_fail_step.py"),
     "operations/do_items": (
         "engine/test_create_batch.py",

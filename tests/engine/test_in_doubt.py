@@ -192,6 +192,7 @@ async def test_restart_and_rerun_have_to_accept_what_they_run_again(rig: Rig) ->
     # What was in doubt in the run before stays so: nobody has found out yet.
     assert (await rig.client.get_step("x", "b", run_number=0)).in_doubt
     assert not (await rig.client.get_step("x", "b")).in_doubt
+    # That was accepted once (but see test_happened_earlier.py).
     assert (await rig.client.restart("x")).new_run_number == 2
 
 

@@ -11,13 +11,14 @@ from hot.administering import CALLER
 from hot.dispatching import SPAN
 from hot.explained import Explained
 from hot.scenario import BATCH, scenario
+from zart_server.domain.batches import BatchKind
 from zart_server.domain.causes import CauseKind
-from zart_server.domain.commands import CancelExecution, RetryStep, StartExecution
+from zart_server.domain.commands import CancelExecution, Restart, RetryStep, StartExecution
 from zart_server.domain.dispatch import BrokenOff, Completed, LeasedTask, LeaseTasks, Outcome
 from zart_server.domain.doubt import Finding, ResolveInDoubt
 from zart_server.domain.errors import NotInDoubt
 from zart_server.domain.filters import ExecutionFilter
-from zart_server.domain.model import IfExists, ReportStatus, RunStatus, StepStatus
+from zart_server.domain.model import IfExists, IfRunning, ReportStatus, RunStatus, StepStatus
 from zart_server.engine.dispatch.lease import lease_tasks
 from zart_server.engine.dispatch.low_water import LowWater
 from zart_server.engine.dispatch.outcome_batch import find_batch
@@ -25,9 +26,12 @@ from zart_server.engine.dispatch.record_in_general import record_in_general
 from zart_server.engine.operations.cancel import cancel_executions
 from zart_server.engine.operations.doubts import find_doubts
 from zart_server.engine.operations.resolve_in_doubt import resolve_in_doubt
+from zart_server.engine.operations.restart import restart
 from zart_server.engine.operations.retry_step import retry_steps
 from zart_server.engine.operations.start import start_executions
-from zart_server.engine.operations.supersede import Meant, lock_current
+from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
+from zart_server.store.batches.counting import count_items
+from zart_server.store.batches.selecting import Found
 from zart_server.store.reads.executions import get_step
 from zart_server.store.reads.in_doubt import list_in_doubt
 from zart_server.store.reads.known_steps import read_known_steps
@@ -73,6 +77,38 @@ async def retrying_in_doubt(tx: Explained) -> None:
     ]
     done = await retry_steps(tx.tx, wanted, wait=True)
     assert {type(result).__name__ for result in done} == {"RetriedStep"}
+
+
+@scenario()
+async def running_again_what_was_found_to_have_happened(tx: Explained) -> None:
+    ids = [task.execution_id for task in await paying(tx)]
+    restarts = [
+        (Restart(id_, None, IfRunning.SUPERSEDE, None, accept_in_doubt=True), CALLER) for id_ in ids
+    ]
+    assert {type(done).__name__ for done in await restart(tx.tx, restarts, wait=True)} == {
+        "Restarted"
+    }
+    await tx.sql.execute(
+        "UPDATE zart.in_doubt SET finding = 'happened', resolved_at = clock_timestamp(),"
+        " resolved_by = 0 WHERE execution_id = ANY($1)",
+        ids,
+    )
+    current = await lock_current(tx.tx, [Meant(id_, None) for id_ in ids], wait=True)
+    keys = [each.run.run_key for each in current if isinstance(each, CurrentRun)]
+    assert {*await find_doubts(tx.tx, current)} == {*keys}
+    now = await tx.sql.fetchval("SELECT clock_timestamp()")
+    counted = await count_items(tx.tx, BatchKind.RESTART, Found.of_runs(keys), now)
+    assert sum(kind.items for kind in counted if kind.state.has_happened) == BATCH
+
+
+@scenario(1)
+async def explaining_what_was_found_to_have_happened(tx: Explained) -> None:
+    await paying(tx, 1)
+    wanted = Restart("pay-0", None, IfRunning.SUPERSEDE, None, accept_in_doubt=True)
+    await restart(tx.tx, [(wanted, CALLER)], wait=True)
+    await resolve_in_doubt(tx.tx, ResolveInDoubt("pay-0", 0, "p", 1, Finding.HAPPENED), CALLER)
+    known = await read_known_steps(tx.tx, "pay-0", "p", None)
+    assert known.run.happened == {"p"}
 
 
 @scenario(1)

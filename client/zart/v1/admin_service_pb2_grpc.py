@@ -231,7 +231,8 @@ class AdminServiceServicer(object):
 
     def ResolveInDoubt(self, request, context):
         """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
-        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt, and
+        so is its step in a later run that had been created by then.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_IN_DOUBT).
         """

@@ -100,7 +100,8 @@ class AdminServiceStub:
     """
     ResolveInDoubt: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]
     """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
-    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt, and
+    so is its step in a later run that had been created by then.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_IN_DOUBT).
     """
@@ -235,7 +236,8 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """
     ResolveInDoubt: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResolveInDoubtRequest, _admin_service_pb2.ResolveInDoubtResponse]  # type: ignore[assignment]
     """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
-    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+    did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt, and
+    so is its step in a later run that had been created by then.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
     FAILED_PRECONDITION (NOT_IN_DOUBT).
     """
@@ -415,7 +417,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ResolveInDoubtResponse, _abc.Awaitable[_admin_service_pb2.ResolveInDoubtResponse]]:
         """Records what was found out about an attempt in doubt, and no more: its step stays as it is. One that
-        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt.
+        did not happen can be retried like any; one that HAPPENED is run again only with accept_in_doubt, and
+        so is its step in a later run that had been created by then.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, RUN_NOT_FOUND, STEP_NOT_FOUND, ATTEMPT_NOT_FOUND),
         FAILED_PRECONDITION (NOT_IN_DOUBT).
         """

@@ -105,7 +105,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_STEP_IN_DOUBT: _ErrorReason.ValueType  # 36
     """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
     and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
-    attempt, ended_as, finding).
+    attempt, ended_as, finding). run_id is that of the attempt, which may be an earlier run.
     """
     ERROR_REASON_STEP_FINISHED: _ErrorReason.ValueType  # 34
     """FAILED_PRECONDITION: the step has ended already (metadata: status)."""
@@ -237,7 +237,7 @@ attempt, status; finding, if it was resolved so).
 ERROR_REASON_STEP_IN_DOUBT: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
 and this would run the step again: accept_in_doubt says that it may (metadata: run_id, step_name,
-attempt, ended_as, finding).
+attempt, ended_as, finding). run_id is that of the attempt, which may be an earlier run.
 """
 ERROR_REASON_STEP_FINISHED: ErrorReason.ValueType  # 34
 """FAILED_PRECONDITION: the step has ended already (metadata: status)."""

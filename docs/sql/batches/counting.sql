@@ -45,15 +45,39 @@ FROM (
                 OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
             AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
     ) i CROSS JOIN LATERAL (
-        SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
-            COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
+        SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
+            COALESCE(bool_or(k.happened), false) AS has_happened
         FROM (
-            SELECT step_no, resolved_at, finding FROM zart.in_doubt
-            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-        CROSS JOIN LATERAL (
-            SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
+            SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
+            FROM (
+                SELECT step_no, resolved_at, finding FROM zart.in_doubt
+                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+            CROSS JOIN LATERAL (
+                SELECT status FROM zart.steps
+                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+            WHERE s.status <> 'completed'
+            UNION ALL
+            SELECT f.step_no, false, true FROM (
+                SELECT n.step_no, d.attempt, d.ended_as, d.ended_at, d.resolved_at, d.run_number,
+                    d.late_status, d.late_result
+                FROM (
+                    SELECT run_key FROM zart.runs WHERE i.run_number > 0
+                        AND runs.execution_key = i.execution_key AND runs.run_number < i.run_number
+                    OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = e.run_key OFFSET 0) d
+                CROSS JOIN LATERAL (
+                    SELECT created_at < d.resolved_at AS is_news FROM zart.runs
+                    WHERE runs.run_key = i.run_key OFFSET 0) c
+                CROSS JOIN LATERAL (
+                    SELECT array_position(step_names, d.step_name) - 1 AS step_no FROM zart.definitions
+                    WHERE definitions.definition_key = i.definition_key OFFSET 0) n
+                CROSS JOIN LATERAL (
+                    SELECT status FROM zart.steps
+                    WHERE steps.run_key = i.run_key AND steps.step_no = n.step_no OFFSET 0) s
+                WHERE d.finding = 'happened' AND c.is_news AND s.status <> 'completed'
+            ) f) k
+        WHERE i.step_no < 0 OR k.step_no = i.step_no
     ) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
 
@@ -93,15 +117,39 @@ FROM (
         WHERE true
             AND (r.is_current OR $5::boolean) AND r.created_at <= $6::timestamptz
     ) i CROSS JOIN LATERAL (
-        SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
-            COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
+        SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
+            COALESCE(bool_or(k.happened), false) AS has_happened
         FROM (
-            SELECT step_no, resolved_at, finding FROM zart.in_doubt
-            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-        CROSS JOIN LATERAL (
-            SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-        WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
+            SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
+            FROM (
+                SELECT step_no, resolved_at, finding FROM zart.in_doubt
+                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+            CROSS JOIN LATERAL (
+                SELECT status FROM zart.steps
+                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+            WHERE s.status <> 'completed'
+            UNION ALL
+            SELECT f.step_no, false, true FROM (
+                SELECT n.step_no, d.attempt, d.ended_as, d.ended_at, d.resolved_at, d.run_number,
+                    d.late_status, d.late_result
+                FROM (
+                    SELECT run_key FROM zart.runs WHERE i.run_number > 0
+                        AND runs.execution_key = i.execution_key AND runs.run_number < i.run_number
+                    OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = e.run_key OFFSET 0) d
+                CROSS JOIN LATERAL (
+                    SELECT created_at < d.resolved_at AS is_news FROM zart.runs
+                    WHERE runs.run_key = i.run_key OFFSET 0) c
+                CROSS JOIN LATERAL (
+                    SELECT array_position(step_names, d.step_name) - 1 AS step_no FROM zart.definitions
+                    WHERE definitions.definition_key = i.definition_key OFFSET 0) n
+                CROSS JOIN LATERAL (
+                    SELECT status FROM zart.steps
+                    WHERE steps.run_key = i.run_key AND steps.step_no = n.step_no OFFSET 0) s
+                WHERE d.finding = 'happened' AND c.is_news AND s.status <> 'completed'
+            ) f) k
+        WHERE i.step_no < 0 OR k.step_no = i.step_no
     ) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
 

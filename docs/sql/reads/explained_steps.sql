@@ -82,6 +82,38 @@ WHERE resolved_at IS NULL OR finding = 'happened' AND (
     WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no) <> 'completed'
 ORDER BY step_no, resolved_at IS NULL, attempt;
 
+-- store/reads/explained_steps.py: read_happened_earlier
+-- Return the last attempt of earlier runs that was found to have happened since a run began.
+-- Locks: nothing.
+SELECT f.step_no, f.attempt, f.ended_as, f.ended_at, true AS happened, f.run_number,
+    f.late_status,
+    CASE WHEN f.late_status = 'completed' AND octet_length(f.late_result::text) <= 4096
+    THEN f.late_result::text END AS late_result
+FROM (
+    SELECT run_key, execution_key, run_number, definition_key FROM zart.runs
+    WHERE run_key = $1 OFFSET 0) i
+CROSS JOIN LATERAL (
+    SELECT n.step_no, d.attempt, d.ended_as, d.ended_at, d.resolved_at, d.run_number,
+        d.late_status, d.late_result
+    FROM (
+        SELECT run_key FROM zart.runs WHERE i.run_number > 0
+            AND runs.execution_key = i.execution_key AND runs.run_number < i.run_number
+        OFFSET 0) e
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = e.run_key OFFSET 0) d
+    CROSS JOIN LATERAL (
+        SELECT created_at < d.resolved_at AS is_news FROM zart.runs
+        WHERE runs.run_key = i.run_key OFFSET 0) c
+    CROSS JOIN LATERAL (
+        SELECT array_position(step_names, d.step_name) - 1 AS step_no FROM zart.definitions
+        WHERE definitions.definition_key = i.definition_key OFFSET 0) n
+    CROSS JOIN LATERAL (
+        SELECT status FROM zart.steps
+        WHERE steps.run_key = i.run_key AND steps.step_no = n.step_no OFFSET 0) s
+    WHERE d.finding = 'happened' AND c.is_news AND s.status <> 'completed'
+) f
+ORDER BY f.step_no, f.run_number, f.attempt;
+
 -- store/reads/explained_steps.py: steps_at_work
 -- Return how many steps of a task are leased; it goes through whatever is leased.
 -- Locks: nothing.

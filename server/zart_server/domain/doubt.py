@@ -25,7 +25,8 @@ class Doubt(NamedTuple):
     """An attempt that keeps its step from being run again, unless the caller accepts that.
 
     ``ended_as`` RUNNING: it is in flight, and is about to be abandoned. ``finding`` None: it is in
-    doubt; else it is HAPPENED, as was found at ``found_at``.
+    doubt; else it is HAPPENED, as was found at ``found_at``. ``run_number`` None: it is of the
+    current run; else of that one before it, and was found after the current one had begun.
     """
 
     step_name: str
@@ -33,6 +34,7 @@ class Doubt(NamedTuple):
     ended_as: AttemptStatus
     finding: Finding | None = None
     found_at: datetime | None = None
+    run_number: int | None = None
 
     @property
     def is_open(self) -> bool:

@@ -70,7 +70,8 @@ def _dead(step: KnownStep) -> Cause:
     text = f"dead after attempt {step.attempt}"
     text += f": {_line_of(step.error)}" if step.error else ""
     if step.doubt is not None and step.doubt.happened:
-        text += f"; attempt {step.doubt.attempt} was found to have happened"
+        of_run = "" if step.doubt.run_number is None else f" of run {step.doubt.run_number}"
+        text += f"; attempt {step.doubt.attempt}{of_run} was found to have happened"
     return Cause(CauseKind.DEAD, text, step.ended_at)
 
 

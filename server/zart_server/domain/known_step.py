@@ -110,6 +110,7 @@ class KnownDoubt:
     """An attempt that may have had its effect, or ``happened``, as was found out.
 
     ``late_status``, and ``late_result`` unless it is long: as was reported too late.
+    ``run_number``: the earlier run that it is of, found to have happened since; None: this one.
     """
 
     attempt: int
@@ -118,6 +119,7 @@ class KnownDoubt:
     happened: bool
     late_status: AttemptStatus | None
     late_result: str | None
+    run_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

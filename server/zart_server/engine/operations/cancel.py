@@ -70,7 +70,7 @@ async def _check(tx: Tx, current: CurrentRun, command: CancelExecution) -> str:
     """Return the token of a plan. Raises PlanChanged or RunFinished."""
     token = ""
     if command.planning:
-        doubts = await find_doubts(tx, [current])
+        doubts = await find_doubts(tx, [current], earlier=False)
         decisions = decided(
             run=current.run_id,
             definition_version=current.definition.version,

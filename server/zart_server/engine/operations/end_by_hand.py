@@ -107,7 +107,8 @@ async def end_by_hand(
     # First wait for claims and sweeps that have locked them: later statements see their work.
     await lock_queued_steps(tx, keys)
     standing = await read_standing(tx, keys)
-    doubts = await find_doubts(tx, [item.current for item in meant], in_flight=False)
+    runs = [item.current for item in meant]
+    doubts = await find_doubts(tx, runs, in_flight=False, earlier=False)
     endings = []
     for item in meant:
         before = standing[item.key]

@@ -183,7 +183,7 @@ async def _check_doable(
     if not plan.effective_rerun:
         raise NothingToRerun(current.run_id)
     again = frozenset(plan.effective_rerun)
-    refuse_in_doubt(current.run_id, doubts, again, command)
+    refuse_in_doubt(current, doubts, again, command)
 
 
 async def _place_steps(tx: Tx, superseded: Sequence[Superseded]) -> None:

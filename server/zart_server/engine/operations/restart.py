@@ -90,7 +90,7 @@ async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence
     error = refused(current, command.if_running)
     if error is not None:
         raise await moved(tx, command.planning, OF_RUN, "run_status", error)
-    refuse_in_doubt(current.run_id, doubts, None, command)
+    refuse_in_doubt(current, doubts, None, command)
     return token
 
 

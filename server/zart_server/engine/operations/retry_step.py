@@ -91,7 +91,7 @@ async def retry_steps(
             if current.run.status is RunStatus.CANCELLED:
                 finished = RunFinished(current.run_id, current.run.status)
                 raise await moved(tx, command.planning, OF_STEP, "run_status", finished)
-            refuse_in_doubt(current.run_id, of_step, None, command)
+            refuse_in_doubt(current, of_step, None, command)
         except ZartError as error:
             found.append(error)
             continue
@@ -119,7 +119,7 @@ async def _judge_plan(tx: Tx, item: _Dead) -> str:
         step_status=step.status,
         attempt=step.attempt,
         withheld=any(rule is not None for rule in withheld),
-        in_doubt=any(doubt.is_open for doubt in item.doubts),
+        in_doubt=any(doubt.is_open or doubt.run_number is not None for doubt in item.doubts),
     )
     return await judge_plan(tx, item.command.planning, decisions)
 

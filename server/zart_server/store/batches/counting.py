@@ -12,6 +12,7 @@ from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.batches.selecting import SELECTED, Found
 from zart_server.store.connection import Connection
 from zart_server.store.definitions import find_definitions
+from zart_server.store.doubt.earlier import FOUND_SINCE
 from zart_server.store.statement import Statement
 
 
@@ -38,18 +39,23 @@ _STEP_STATUS = {
         FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no)""",
     "executions": "NULL::text",
 }
-# Whether an attempt of its step is in doubt, or has happened; of an execution, one of a step that
-# is not completed.
-_DOUBTS = """
-    SELECT COALESCE(bool_or(d.resolved_at IS NULL), false) AS is_doubted,
-        COALESCE(bool_or(d.finding = 'happened'), false) AS has_happened
+# Whether an attempt of its step is in doubt, or has happened, in an earlier run, too, if that was
+# found since; of an execution, one of a step that is not completed.
+_DOUBTS = f"""
+    SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
+        COALESCE(bool_or(k.happened), false) AS has_happened
     FROM (
-        SELECT step_no, resolved_at, finding FROM zart.in_doubt
-        WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-    CROSS JOIN LATERAL (
-        SELECT status FROM zart.steps
-        WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-    WHERE s.status <> 'completed' AND (i.step_no < 0 OR d.step_no = i.step_no)
+        SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
+        FROM (
+            SELECT step_no, resolved_at, finding FROM zart.in_doubt
+            WHERE in_doubt.run_key = i.run_key OFFSET 0) d
+        CROSS JOIN LATERAL (
+            SELECT status FROM zart.steps
+            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
+        WHERE s.status <> 'completed'
+        UNION ALL
+        SELECT f.step_no, false, true FROM ({FOUND_SINCE}) f) k
+    WHERE i.step_no < 0 OR k.step_no = i.step_no
 """
 # Whether what ends the run of an execution makes doubts: an attempt is in flight of a step that is
 # not to run twice, :stops with their definitions.

@@ -13,7 +13,11 @@ from zart_server.store.connection import Connection, Tx
 
 
 class StoredDoubt(NamedTuple):
-    """An attempt, by its keys, that may have had its effect, or has; RUNNING: it may yet."""
+    """An attempt, by its keys, that may have had its effect, or has; RUNNING: it may yet.
+
+    With ``run_number`` it is of that earlier run, and the keys are of the step that is the same in
+    the run at hand.
+    """
 
     run_key: int
     step_no: int
@@ -21,6 +25,7 @@ class StoredDoubt(NamedTuple):
     ended_as: AttemptStatus
     finding: Finding | None = None
     found_at: datetime | None = None
+    run_number: int | None = None
 
 
 async def read_doubts(tx: Tx, run_keys: Sequence[int]) -> list[StoredDoubt]:

@@ -13,6 +13,7 @@ from zart_server.domain.errors import ExecutionNotFound, RunNotFound
 from zart_server.domain.known_step import Ahead, KnownBreaker, KnownDoubt, KnownRule, KnownRun
 from zart_server.domain.model import AttemptStatus, RunStatus, StepStatus
 from zart_server.store.connection import Tx
+from zart_server.store.doubt.earlier import FOUND_SINCE
 
 MOST_STEPS = 100
 _SHORT = 4096  # bytes of a result that is told with a command
@@ -152,17 +153,41 @@ async def read_known_doubts(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
         """,
         run_key,
     )
-    return {
-        row["step_no"]: KnownDoubt(
-            row["attempt"],
-            AttemptStatus(row["ended_as"]),
-            row["ended_at"],
-            bool(row["happened"]),
-            None if row["late_status"] is None else AttemptStatus(row["late_status"]),
-            row["late_result"],
-        )
-        for row in rows
-    }
+    return {row["step_no"]: _known_doubt(row, None) for row in rows}
+
+
+_EARLIER = f"""
+    SELECT f.step_no, f.attempt, f.ended_as, f.ended_at, true AS happened, f.run_number,
+        f.late_status,
+        CASE WHEN f.late_status = 'completed' AND octet_length(f.late_result::text) <= {_SHORT}
+             THEN f.late_result::text END AS late_result
+    FROM (
+        SELECT run_key, execution_key, run_number, definition_key FROM zart.runs
+        WHERE run_key = $1 OFFSET 0) i
+    CROSS JOIN LATERAL ({FOUND_SINCE}) f
+    ORDER BY f.step_no, f.run_number, f.attempt
+"""
+
+
+async def read_happened_earlier(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
+    """Return the last attempt of earlier runs that was found to have happened since a run began.
+
+    By the number of a step of that run that is not completed.
+    """
+    rows = await tx.fetch(_EARLIER, run_key)
+    return {row["step_no"]: _known_doubt(row, row["run_number"]) for row in rows}
+
+
+def _known_doubt(row: asyncpg.Record, run_number: int | None) -> KnownDoubt:
+    return KnownDoubt(
+        row["attempt"],
+        AttemptStatus(row["ended_as"]),
+        row["ended_at"],
+        bool(row["happened"]),
+        None if row["late_status"] is None else AttemptStatus(row["late_status"]),
+        row["late_result"],
+        run_number,
+    )
 
 
 def status_of_row(row: asyncpg.Record) -> StepStatus:

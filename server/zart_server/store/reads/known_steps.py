@@ -23,6 +23,7 @@ from zart_server.store.reads.explained_steps import (
     blocking_steps,
     find_run,
     places_in_releases,
+    read_happened_earlier,
     read_known_doubts,
     read_step_rows,
     rules_for,
@@ -123,6 +124,8 @@ async def read_known_steps(
         opened, dead = await blocking_steps(tx, run.run_key)
     if definition.stops:
         doubts = await read_known_doubts(tx, run.run_key)
+        if run.known.run_number > 0:
+            doubts = await read_happened_earlier(tx, run.run_key) | doubts
         known = replace(
             run.known,
             in_doubt=frozenset(
