@@ -56,6 +56,14 @@ class Connection:
         """Have somebody told once this has ended: True, what was done is committed."""
         self._at_end.append(tell)
 
+    def once_committed(self, keep: Callable[[], None]) -> None:
+        """Have something kept in memory of what is written, once that is committed.
+
+        Of what was rolled back nothing may stay: PostgreSQL gives its keys to something else where
+        it crashes, and starts again.
+        """
+        self.at_end(lambda is_committed: keep() if is_committed else None)
+
     def ended(self, *, is_committed: bool) -> None:
         """Tell whoever asked for it."""
         for tell in self._at_end:

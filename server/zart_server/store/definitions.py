@@ -240,9 +240,9 @@ async def find_definitions(connection: Connection, keys: Iterable[int]) -> dict[
     wanted = set(keys)
     found = connection.definitions.at_hand(wanted)
     if missing := wanted - found.keys():
-        for definition in await read_definitions(connection, missing):
-            connection.definitions.add(definition)
-            found[definition.definition_key] = definition
+        read = await read_definitions(connection, missing)
+        connection.definitions.add_all(read)
+        found.update((definition.definition_key, definition) for definition in read)
     return found
 
 

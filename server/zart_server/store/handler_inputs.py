@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
@@ -84,14 +85,8 @@ def keep_short(connection: Connection, results: Mapping[tuple[int, int], str]) -
     step never changes, which the database sees to, and no run key is given to another run.
     """
     short = {key: text for key, text in results.items() if utf8_size(text) <= READ_AT_ONCE}
-    kept = connection.results
-
-    def end(is_committed: bool) -> None:  # noqa: FBT001 - a callback's one argument
-        if is_committed:
-            kept.add(short)
-
     if short:
-        connection.at_end(end)
+        connection.once_committed(partial(connection.results.add, short))
 
 
 async def read_upstream(

@@ -60,6 +60,7 @@ class EagerStart:
         self._left: set[_Lane] = set()  # no call asks for these but those reserved
         # By index of the run, and step number.
         self._taken: dict[tuple[int, int], _Reservation] = {}
+        self._leased: list[RunFacts] = []
         self._next = EagerDispatch()
         if long_polls is not None:
             connection.at_end(self._end)
@@ -91,7 +92,7 @@ class EagerStart:
             if run is None:
                 continue
             token, expires_at = leases[run.run_key, step_no]
-            self._tx.runs.add(run)  # its report is to come
+            self._leased.append(run)
             reservation.tasks.append(
                 self._next.leased(
                     definition, step_no, 1, reservation.long_poll.lessee, run, token, expires_at
@@ -156,5 +157,8 @@ class EagerStart:
         return None
 
     def _end(self, is_committed: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        if is_committed:  # else its key may become another run's
+            for run in self._leased:
+                self._tx.runs.add(run)  # its report is to come
         for reservation in self._reservations:
             reservation.long_poll.deliver(reservation.tasks if is_committed else [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from zart_server.domain.commands import Caller, RegisterTask
 from zart_server.domain.model import TaskDefinition
 from zart_server.domain.operations import Made, OperationKind
@@ -32,5 +34,5 @@ async def register_task(
             caller or Caller(), task_name=task_name, made=Made(definition_version=stored.version)
         )
         await record_operations(tx, OperationKind.REGISTER_TASK, [operation])
-    tx.definitions.add_current(stored)
+    tx.once_committed(partial(tx.definitions.add_current, stored))
     return TaskDefinition(task_name, stored.version, stored.graph.steps)

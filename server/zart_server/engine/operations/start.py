@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from zart_server.domain.commands import StartExecution, StartResult
 from zart_server.domain.errors import (
@@ -97,15 +98,16 @@ async def _find_graphs(
         for number, item in enumerate(starts)
         if item.graph is not None and number not in beyond
     ]
-    stored = iter(await insert_definitions(tx, inline) if inline else ())
+    new = await insert_definitions(tx, inline) if inline else []
+    if new:
+        tx.once_committed(partial(tx.definitions.add_all, new))
+    stored = iter(new)
     found: list[Definition | ZartError] = []
     for number, item in enumerate(starts):
         if number in beyond:
             found.append(beyond[number])
         elif item.graph is not None:
-            definition = next(stored)
-            tx.definitions.add(definition)
-            found.append(definition)
+            found.append(next(stored))
         else:
             found.append(registered.get(item.task_name) or TaskDefinitionNotFound(item.task_name))
     return found

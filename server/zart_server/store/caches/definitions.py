@@ -34,6 +34,11 @@ class DefinitionCache:
             if self._current.get(dropped.task_name) == key:
                 del self._current[dropped.task_name]
 
+    def add_all(self, definitions: Iterable[Definition]) -> None:
+        """Keep graphs, the last ones longest."""
+        for definition in definitions:
+            self.add(definition)
+
     def add_current(self, definition: Definition) -> None:
         """Keep a graph as the one that its task had last."""
         self.add(definition)
