@@ -45,8 +45,8 @@ async def _found(rig: Rig, **wanted: Any) -> list[tuple[str, str]]:
     return sorted((one.task_name, one.step_name) for one in groups)
 
 
-async def _refused(rig: Rig, **wanted: Any) -> str:
-    with pytest.raises(zart.errors.FilterTooBroad, match=r"more than 2,000 groups") as refused:
+async def _refused(rig: Rig, why: str = "more than 2,000 groups match", **wanted: Any) -> str:
+    with pytest.raises(zart.errors.FilterTooBroad, match=why) as refused:
         await _found(rig, **wanted)
     field = refused.value.metadata["field"]
     assert refused.value.message.startswith(f"{field}: ")
@@ -84,23 +84,30 @@ async def test_a_refusal_asks_for_what_is_not_set(rig: Rig) -> None:
     assert await _found(rig, **{**both, "step_pattern": "step-7"}) == [("order", "step-7")]
 
 
+_OF_GROUP: dict[str, Any] = {"error_group_id": _ALL}
+_OF_TASK: dict[str, Any] = {"task_name": "order"}
+
+
 @pytest.mark.parametrize(
     ("bounds", "wanted", "field"),
     [
         ({"of all": 3}, {"step_pattern": "step-1"}, "filter.task_name"),
-        ({"of all": 3}, {"task_name": "order"}, None),
-        ({"of all": 3, "of task": 3}, {"task_name": "order"}, "filter.step_pattern"),
-        ({}, {"error_group_id": _ALL}, None),
-        ({"of id": 1}, {"error_group_id": _ALL}, None),
-        ({"of id": 1, "of all": 3}, {"error_group_id": _ALL}, "filter.task_name"),
-        ({"of id": 1, "of all": 3}, {"error_group_id": _ALL, "task_name": "order"}, None),
+        ({"of all": 3}, _OF_TASK, None),
+        ({"of all": 3, "of task": 3}, _OF_TASK, "filter.error_group_id"),
+        ({"of all": 3, "of task": 3}, _OF_TASK | {"step_pattern": "*"}, "filter.error_group_id"),
+        ({"of all": 3, "of task": 3}, _OF_TASK | _OF_GROUP, None),
+        ({"of id": 1, "of all": 3, "of task": 3}, _OF_TASK | _OF_GROUP, "filter.error_group_id"),
+        ({}, _OF_GROUP, None),
+        ({"of id": 1}, _OF_GROUP, None),
+        ({"of id": 1, "of all": 3}, _OF_GROUP, "filter.task_name"),
+        ({"of id": 1, "of all": 3}, _OF_GROUP | _OF_TASK, None),
     ],
 )
 async def test_no_more_kinds_are_looked_at_than_there_is_time_for(
     rig: Rig,
     monkeypatch: pytest.MonkeyPatch,
     bounds: dict[str, int],
-    wanted: dict[str, str],
+    wanted: dict[str, Any],
     field: str | None,
 ) -> None:
     await rig.start("x", task="order")
@@ -109,10 +116,28 @@ async def test_no_more_kinds_are_looked_at_than_there_is_time_for(
     # No step is dead of these any more.
     old = {"id": f"'{_ALL}'", "task": "'order'", "step": "'old-' || n"}
     await rig.db.execute(_KINDS.format(first=5, last=5 + _MOST, **old))
-    for way, bound in bounds.items():
-        monkeypatch.setitem(dead_groups._LOOKED_AT, way, bound)
+    ways = [
+        way._replace(looked_at=bounds.get(way.name, way.looked_at)) for way in dead_groups._WAYS
+    ]
+    monkeypatch.setattr(dead_groups, "_WAYS", ways)
 
     if field is None:
         assert await _found(rig, **wanted) == [("order", "step-1"), ("order", "step-2")]
     else:
-        assert await _refused(rig, **wanted) == field
+        assert await _refused(rig, "more than 3 kinds of errors would have to", **wanted) == field
+
+
+async def test_the_few_kinds_of_a_task_are_looked_at_before_all_that_are_live(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are 20,000 or more, which takes a few hundred times as long."""
+    await rig.start("x", task="order")
+    await _die(rig, 1, 4)
+    await _die(rig, 5, 8, task="'parcel'")
+    _, first, *others = dead_groups._WAYS
+    none = [way._replace(looked_at=0) for way in others]
+
+    monkeypatch.setattr(dead_groups, "_WAYS", [first._replace(looked_at=4), *none])
+    assert len(await _found(rig, task_name="order")) == 4
+    monkeypatch.setattr(dead_groups, "_WAYS", [first._replace(looked_at=3), *others])
+    assert len(await _found(rig, task_name="order")) == 4

@@ -4,7 +4,7 @@
 SELECT EXISTS (SELECT FROM zart.error_groups WHERE error_group_id = $1);
 
 -- store/reads/dead_groups.py: find_groups (groups of id)
--- Return the groups with dead steps that a filter asks for.
+-- Return the groups with dead steps that a filter asks for, ``most`` at most.
 -- Locks: nothing.
 -- Parameters: step_regex=$1, task_name=$2, error_group_id=$3, looked_at=$4, most=$5.
 WITH RECURSIVE kinds AS MATERIALIZED ((
@@ -41,7 +41,7 @@ SELECT * FROM (
 LIMIT $5;
 
 -- store/reads/dead_groups.py: find_groups (groups of all)
--- Return the groups with dead steps that a filter asks for.
+-- Return the groups with dead steps that a filter asks for, ``most`` at most.
 -- Locks: nothing.
 -- Parameters: step_regex=$1, task_name=$2, error_group_id=$3, looked_at=$4, most=$5.
 WITH RECURSIVE live AS (
@@ -73,7 +73,7 @@ SELECT * FROM (
 LIMIT $5;
 
 -- store/reads/dead_groups.py: find_groups (groups of task)
--- Return the groups with dead steps that a filter asks for.
+-- Return the groups with dead steps that a filter asks for, ``most`` at most.
 -- Locks: nothing.
 -- Parameters: step_regex=$1, task_name=$2, error_group_id=$3, looked_at=$4, most=$5.
 WITH RECURSIVE kinds AS MATERIALIZED (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
@@ -83,9 +84,30 @@ _GROUPS = {
     "of all": _finding(_LIVE_KINDS, first=_LIVE),
     "of task": _finding(_KINDS_OF.format("task_name", "task_name"), and_also=_AND_LIVE),
 }
-# How many kinds each way looks at, in the order in which they are tried. A task may have had very
-# many in its life of which few are live, so that these come last; they cost less each, too.
-_LOOKED_AT = {"of id": 20_000, "of all": 10_000, "of task": 20_000}
+
+
+class _Way(NamedTuple):
+    """A way to the kinds that fit, and how many kinds it looks at, at most."""
+
+    name: str
+    looked_at: int
+
+
+# In the order in which they are tried. Most tasks have few kinds, whatever else is live. One may
+# have had very many in its life of which few are live: so all of its own come last.
+_WAYS = (
+    _Way("of id", 20_000),
+    _Way("of task", 2_000),
+    _Way("of all", 10_000),
+    _Way("of task", 20_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """More groups fit than are asked for; or ``looked_at``: more kinds would be looked at."""
+
+    looked_at: int | None = None
 
 
 async def expect_group(connection: Connection, error_group_id: str) -> None:
@@ -98,11 +120,8 @@ async def expect_group(connection: Connection, error_group_id: str) -> None:
 
 async def find_groups(
     connection: Connection, wanted: ExecutionFilter, most: int
-) -> list[Group] | None:
-    """Return the groups with dead steps that a filter asks for.
-
-    None: more than ``most`` have, or too many kinds would have to be looked at to find them.
-    """
+) -> list[Group] | TooMany:
+    """Return the groups with dead steps that a filter asks for, ``most`` at most."""
     values = {
         "step_regex": dead_arguments(wanted)["step_regex"],
         "task_name": wanted.task_name,
@@ -110,17 +129,16 @@ async def find_groups(
         "most": most + 1,
     }
     is_open = {"of id": wanted.error_group_id, "of all": True, "of task": wanted.task_name}
-    for way, bound in _LOOKED_AT.items():
-        if not is_open[way]:
-            continue
-        statement = _GROUPS[way]
+    bound = 0
+    for name, bound in (way for way in _WAYS if is_open[way.name]):
+        statement = _GROUPS[name]
         arguments = statement.arguments(looked_at=bound + 1, **values)
         *found, last = await connection.fetch(statement.text, *arguments)
         if last["error_group_id"] is not None:
-            return None
+            return TooMany()
         if last["group_key"] <= bound:
             return [_group(connection, row) for row in found]
-    return None
+    return TooMany(bound)
 
 
 def _group(connection: Connection, row: asyncpg.Record) -> Group:

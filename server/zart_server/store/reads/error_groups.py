@@ -11,7 +11,7 @@ from zart_server.domain.commands import Page
 from zart_server.domain.errors import FilterTooBroad, InvalidField
 from zart_server.domain.filters import ErrorGroup, ExecutionFilter
 from zart_server.store.connection import Connection, Tx
-from zart_server.store.reads.dead_groups import expect_group, find_groups
+from zart_server.store.reads.dead_groups import TooMany, expect_group, find_groups
 from zart_server.store.reads.execution_pages import Cursor
 from zart_server.store.reads.few_runs import batch_key_of
 from zart_server.store.reads.group_counts import (
@@ -59,8 +59,8 @@ async def list_error_groups(
     """
     batch_key = await batch_key_of(tx, wanted.batch_id) if wanted.batch_id else 0
     groups = await find_groups(tx, wanted, _GROUPS)
-    if groups is None:
-        raise _too_many(wanted)
+    if isinstance(groups, TooMany):
+        raise _too_broad(wanted, groups)
     if not groups and wanted.error_group_id:
         await expect_group(tx, wanted.error_group_id)
     created = wanted.created_after, wanted.created_before
@@ -79,13 +79,20 @@ async def list_error_groups(
     return Page(tuple(items), cursors, cursors[-1] if len(rest) > limit else None)
 
 
-def _too_many(wanted: ExecutionFilter) -> FilterTooBroad:
-    """Return the refusal: it asks for what the filter has not said yet."""
-    why = f"more than {_GROUPS:,} groups match, or too many would have to be looked at"
-    for name in ("task_name", "step_pattern", "error_group_id"):
+def _too_broad(wanted: ExecutionFilter, found: TooMany) -> FilterTooBroad:
+    """Return the refusal: it asks for what the filter has not said yet, and what helps."""
+    if found.looked_at is None:
+        helpful = ["task_name", "step_pattern", "error_group_id"]
+        why = f"more than {_GROUPS:,} groups match"
+    else:  # a step's name has no fewer looked at
+        helpful = ["task_name", "error_group_id"]
+        why = f"more than {found.looked_at:,} kinds of errors would have to be looked at"
+    for name in helpful:
         if not getattr(wanted, name):
             return FilterTooBroad(f"filter.{name}", f"is needed: {why}")
-    return FilterTooBroad("filter.step_pattern", f"has to match fewer steps: {why}")
+    if found.looked_at is None:
+        return FilterTooBroad("filter.step_pattern", f"has to match fewer steps: {why}")
+    return FilterTooBroad("filter.error_group_id", f"has to be one of fewer kinds: {why}")
 
 
 def _place_of(cursor: Cursor) -> tuple[tuple[int, int] | None, int]:

@@ -15,6 +15,7 @@ from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Connection
 from zart_server.store.reads.dead_groups import (
     Group,
+    TooMany,
     count_dead,
     count_died_between,
     expect_group,
@@ -138,7 +139,8 @@ class _Search:
             return FoundRuns(
                 await find_runs(self._connection, self._part, self._limit, is_dead=True)
             )
-        groups = await find_groups(self._connection, wanted, _GROUPS)
+        found = await find_groups(self._connection, wanted, _GROUPS)
+        groups = None if isinstance(found, TooMany) else found
         if not groups and groups is not None:
             if wanted.error_group_id:
                 await expect_group(self._connection, wanted.error_group_id)
