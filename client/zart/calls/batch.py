@@ -49,9 +49,10 @@ def create_batch(
 
     The answer does not wait for it. ``rate_per_second``: at most so many items a second;
     ``canary``: pause after so many; ``max_failures``: pause once so many were refused, or ended
-    badly again. ``validate_only`` plans and changes nothing; the plan's ``plan_token`` given to a
-    second call has it take only what matched then. Raises NothingSelected, TooManyItems,
-    PlanChanged, NotPlanned or InvalidField, and TypeError unless exactly one selection is given.
+    badly again, but for executions that are named and have no step to select. ``validate_only``
+    plans and changes nothing; the plan's ``plan_token`` given to a second call has it take only
+    what matched then. Raises NothingSelected, TooManyItems, PlanChanged, NotPlanned or
+    InvalidField, and TypeError unless exactly one selection is given.
     """
     request = pb.CreateBatchRequest(
         operation=operation_of(operation),

@@ -75,7 +75,9 @@ class _BatchPauseCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Batch
     BATCH_PAUSE_CAUSE_CANARY: _BatchPauseCause.ValueType  # 2
     """Its canary is done: see what became of it, then resume."""
     BATCH_PAUSE_CAUSE_MAX_FAILURES: _BatchPauseCause.ValueType  # 3
-    """As many items as max_failures were refused, or ended badly again."""
+    """As many items as max_failures were refused, or ended badly again. An execution that was named
+    and had no step to select does not count.
+    """
 
 class BatchPauseCause(_BatchPauseCause, metaclass=_BatchPauseCauseEnumTypeWrapper):
     """Why a batch is PAUSED."""
@@ -87,7 +89,9 @@ BATCH_PAUSE_CAUSE_OPERATOR: BatchPauseCause.ValueType  # 1
 BATCH_PAUSE_CAUSE_CANARY: BatchPauseCause.ValueType  # 2
 """Its canary is done: see what became of it, then resume."""
 BATCH_PAUSE_CAUSE_MAX_FAILURES: BatchPauseCause.ValueType  # 3
-"""As many items as max_failures were refused, or ended badly again."""
+"""As many items as max_failures were refused, or ended badly again. An execution that was named
+and had no step to select does not count.
+"""
 Global___BatchPauseCause: _TypeAlias = BatchPauseCause  # noqa: Y015
 
 class _BatchItemStatus:
@@ -525,7 +529,9 @@ class Batch(_message.Message):
     canary: _builtins.int
     """It pauses once so many items are done or refused."""
     max_failures: _builtins.int
-    """It pauses once so many items were refused, or ended badly again: steps DEAD, runs FAILED."""
+    """It pauses once so many items were refused, or ended badly again: steps DEAD, runs FAILED. An
+    execution that was named and had no step to select, which is refused, does not count.
+    """
     created_by: _builtins.str
     """Who created it, as the caller claims."""
     principal: _builtins.str

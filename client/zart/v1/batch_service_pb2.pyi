@@ -44,7 +44,9 @@ class CreateBatchRequest(_message.Message):
     canary: _builtins.int
     """Pauses once so many items are done or refused: 1 to 10,000."""
     max_failures: _builtins.int
-    """Pauses once so many items were refused, or ended badly again: 1 to 1,000,000."""
+    """Pauses once so many items were refused, or ended badly again: 1 to 1,000,000. An execution
+    that is named and has no step to select, which is refused, does not count.
+    """
     validate_only: _builtins.bool
     """Only answers what it would do."""
     plan_token: _builtins.str
