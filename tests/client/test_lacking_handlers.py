@@ -43,8 +43,8 @@ async def test_it_is_given_back_for_longer_each_time_and_told(
             (cause,) = (await why(rig, "notify")).causes
             assert cause.kind == "BACKOFF"
             assert cause.text == (
-                f"not due before attempt {before + 1}: 0 of 3 that count are used;"
-                " one that was given back does not count"
+                f"not due before attempt {before + 1}, with 0 of 3 used up:"
+                " what was given back does not count"
             )
             await rig.db.execute("UPDATE zart.queue SET not_before = now()")
 

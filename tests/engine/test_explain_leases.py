@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -19,19 +19,21 @@ async def test_dispatchers_that_are_at_work_for_long_and_do_not_ask(rig: Rig) ->
     await rig.start("x", {"a": (), "b": ()})
     [task] = await rig.client.lease_tasks("d", ["t"], max_tasks=1, lease_duration=3600)
     other = "b" if task.step_name == "a" else "a"
-    found: list[ExplainedStep] = []
+    found: list[tuple[ExplainedStep, datetime]] = []
 
     async def is_noted() -> bool:
         await asked(rig, timedelta(hours=1))
-        found.append(await why(rig, other))
-        return found[-1].causes[0].text.endswith("free slot")
+        since = await rig.db.fetchval("SELECT last_asked_at FROM zart.task_names")
+        found.append((await why(rig, other), since))
+        return " at work on " in found[-1][0].causes[0].text
 
     await eventually(is_noted)
-    step = found[-1]
+    step, since = found[-1]
     assert kinds(step) == ["QUEUED_BEHIND"]
     assert step.causes[0].text == (
         f"the first in line for handler {other}:"
-        " its dispatchers are at work on 1 step, and none has a free slot"
+        " its dispatchers are at work on 1 step, and none has asked for more since"
+        f" {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     assert step.next == "The next dispatcher with a free slot takes it."
 

@@ -104,8 +104,8 @@ class Cause(_message.Message):
     dispatcher_id: _builtins.str
     """Who works on it, in the dispatcher's words."""
     ahead: _builtins.int
-    """How many steps go before it: in the release, or due in its lane. Counted up to 20,000, and up
-    to 1,000 where all steps are explained: the text says so.
+    """How many steps go before it: in the release, 0 where another release decides, or due in its
+    lane. Counted up to 20,000, and up to 1,000 where all steps are explained: the text says so.
     """
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:

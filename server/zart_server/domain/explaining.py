@@ -107,10 +107,9 @@ def _rules(run: KnownRun, step: KnownStep) -> Iterator[Cause]:
     holding = [each for each in step.holding if each.rule.rate_per_second is None]
     for each in holding:
         yield _pause_rule(step, each)
-    # The slowest decides, of equals the oldest (``judge_release``): the step is handed to that.
     releasing = sorted(
         (each for each in step.holding if each.rule.rate_per_second is not None),
-        key=lambda each: (each.rule.rate_per_second or 0.0, each.rule.rule_key),
+        key=lambda each: each.rule.turn,
     )
     for each in releasing[:1]:
         yield _release(run, step, each, is_alone=not holding)
@@ -172,7 +171,6 @@ def _faster_release(step: KnownStep, holding: Holding, slowest: Holding) -> Caus
         f" {other.rule_id}, {which}, decides",
         step.ready_at if step.status is StepStatus.PAUSED else None,
         rule_id=rule.rule_id,
-        ahead=0 if holding.ahead is None else holding.ahead.count,
     )
 
 
@@ -207,8 +205,8 @@ def _backoff(step: KnownStep) -> str:
 def _attempt(step: KnownStep) -> str:
     if step.attempt == step.counted + 1:
         return f"attempt {step.attempt} of {step.max_attempts}"
-    used = f"{step.counted} of {step.max_attempts} that count are used"
-    return f"attempt {step.attempt}: {used}; one that was given back does not count"
+    used = f"{step.counted} of {step.max_attempts} used up"
+    return f"attempt {step.attempt}, with {used}: what was given back does not count"
 
 
 def _queued(run: KnownRun, step: KnownStep, not_before: datetime) -> Cause:
@@ -220,8 +218,10 @@ def _queued(run: KnownRun, step: KnownStep, not_before: datetime) -> Cause:
     else:
         text = f"the first in line for handler {step.handler}"
         text += "" if run.at_work else ", as soon as a slot is free"
-    if ahead is not None and run.at_work:
+    if ahead is not None and run.at_work and run.last_asked_at is not None:
+        # Whether all of their slots are taken, or they stop or are gone by now, nobody knows.
         steps = "1 step" if run.at_work == 1 else f"{run.at_work} steps"
-        text += f": its dispatchers are at work on {steps}, and none has a free slot"
+        text += f": its dispatchers are at work on {steps}, and none has asked for more since"
+        text += f" {moment(run.last_asked_at)}"
     since = max(not_before, step.ready_at or not_before)
     return Cause(CauseKind.QUEUED_BEHIND, text, since, ahead=0 if ahead is None else ahead.count)

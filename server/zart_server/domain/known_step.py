@@ -77,6 +77,14 @@ class KnownRule:
     expiry_rate: float | None = None
 
     @property
+    def turn(self) -> tuple[float, int]:
+        """Its place among releases of a step: that of the least decides.
+
+        The slowest, of equals the oldest (``judge_release``): the step stands in the line of that.
+        """
+        return self.rate_per_second or 0.0, self.rule_key
+
+    @property
     def ends_at(self) -> datetime | None:
         """When it ends by itself; None: never, or nobody knows."""
         return self.expires_at if self.expiry_rate is None else None
@@ -99,7 +107,10 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A rule that matches a step and has not let it go; where it is RELEASING, the step's place."""
+    """A rule that matches a step and has not let it go.
+
+    ``ahead``: the step's place in its line, where it is RELEASING and decides.
+    """
 
     rule: KnownRule
     ahead: Ahead | None = None

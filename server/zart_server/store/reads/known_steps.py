@@ -194,10 +194,9 @@ async def _held_by(
     keys = sorted({key for some in matching for key in some[:most]})
     rules = await rules_for(tx, keys, run.known.execution_id) if keys else {}
     releasing = [
-        (n, key)
+        (n, rule.rule_key)
         for n, some in enumerate(matching)
-        for key in some[:most]
-        if key in rules and rules[key].rate_per_second is not None
+        if (rule := _deciding(rules, some[:most])) is not None
     ]
     places = [(key, facts[n].not_before, rows[n]["queue_no"]) for n, key in releasing]
     found = await places_in_releases(tx, places, most_ahead) if places else []
@@ -231,6 +230,16 @@ def _matching(tx: Tx, run: ExplainedRun, row: asyncpg.Record, step: KnownStep) -
     if row["rule_key"] is not None:
         found.add(row["rule_key"])
     return sorted(found.difference(row["let_go"] or ()))
+
+
+def _deciding(rules: Mapping[int, KnownRule], keys: Sequence[int]) -> KnownRule | None:
+    """Return which of the rules decides when a step goes: it is, or will be, in the line of that.
+
+    None: none of them is releasing.
+    """
+    known = (rules[key] for key in keys if key in rules)
+    releasing = (rule for rule in known if rule.rate_per_second is not None)
+    return min(releasing, key=lambda rule: rule.turn, default=None)
 
 
 def _holding(
