@@ -20,6 +20,23 @@ WHERE run_key = ANY($1::text::bigint[])
 ORDER BY run_key FOR NO KEY UPDATE
     SKIP LOCKED;
 
+-- store/runs.py: differing_payloads
+-- Return those pairs of runs whose payloads are not the same text, compared where they stand.
+-- Locks: nothing.
+SELECT u.* FROM unnest($1::bigint[], $2::bigint[]) u(one, other)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN payload IS NULL THEN payload_run_key ELSE run_key END AS run_key
+    FROM zart.runs WHERE run_key = u.one OFFSET 0) a
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN payload IS NULL THEN payload_run_key ELSE run_key END AS run_key
+    FROM zart.runs WHERE run_key = u.other OFFSET 0) b
+LEFT JOIN LATERAL (
+    SELECT payload FROM zart.runs WHERE run_key = a.run_key OFFSET 0) c ON true
+LEFT JOIN LATERAL (
+    SELECT payload FROM zart.runs WHERE run_key = b.run_key OFFSET 0) d ON true
+WHERE a.run_key IS DISTINCT FROM b.run_key
+    AND c.payload::text IS DISTINCT FROM d.payload::text;
+
 -- store/runs.py: start_runs
 -- Move runs from SCHEDULED to RUNNING at their first lease, skipping locked ones.
 -- Locks: runs.
