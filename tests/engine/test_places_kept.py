@@ -6,9 +6,11 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 from releasing import paused
-from rig import LONG, Rig
+from rig import LONG, Rig, eventually
+from streaming import Stream, lease_request
 
 import zart
 from zart.models import LeasedTask
@@ -18,6 +20,8 @@ from zart.v1.dispatch_service_pb2_grpc import DispatchServiceStub
 from zart_server.domain.dispatch import LeaseTasks
 
 _NOT_BEGUN = zart.Released(not_begun=True)
+_TAKES_LITTLE = [("grpc.max_receive_message_length", 100_000), ("grpc.http2.bdp_probe", 0)]
+_IS_QUEUED = "SELECT EXISTS (SELECT FROM zart.queue WHERE step_name = $1)"
 _PLACE = "SELECT not_before, queue_no FROM zart.{} WHERE step_name = $1"
 
 
@@ -131,6 +135,25 @@ async def test_what_cannot_be_delivered_keeps_nobody_waiting(
     await undelivered(zart_server, 3, not_begun=False)
 
     assert await names(lane, 6) == ["s1", "s2", "s3", "s4", "s5", "s0"]
+
+
+async def test_an_answer_that_is_too_large_for_its_stream_keeps_nobody_waiting(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    async def is_back() -> bool:
+        return bool(await rig.db.fetchval(_IS_QUEUED, "large"))
+
+    large, small = {"large": ()}, {"small": ()}
+    await rig.start("x", large, handler="h", payload="x" * 1_000_000)
+    await rig.start("y", small, handler="h")
+    for _ in range(3):
+        async with grpc.aio.insecure_channel(zart_server.address, _TAKES_LITTLE) as channel:
+            stream = Stream(channel)
+            await stream.send(lease=lease_request(max_tasks=1))
+            assert await stream.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            await eventually(is_back)
+
+    assert await names(rig, 1) == ["small"]
 
 
 async def test_what_was_never_queued_stands_since_it_was_leased(rig: Rig) -> None:
