@@ -79,33 +79,25 @@ class Minding:
 
 
 class Unextended:
-    """Never answers an extension, once ``begin`` was called: it has its caller lose patience.
-
-    ``told`` says of each such call, when it ended, whether the log had told of a lost lease.
-    """
+    """Answers no extension from ``begin`` on: each has its caller lose patience."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._is_begun = False
-        self.told: list[bool] = []
+        self._begun_at: int | None = None
 
     def begin(self) -> None:
         """Answer none from now on."""
-        self._is_begun = True
+        self._begun_at = len(self._log.read_text())
 
     async def hold(self, method: str, _answer: bytes) -> None:
         """Hold an answer back."""
-        if method == "ExtendLeases" and self._is_begun:
-            try:
-                await for_ever()
-            finally:
-                self.told.append(self.is_told)
+        if method == "ExtendLeases" and self._begun_at is not None:
+            await for_ever()
 
-    @property
-    def is_told(self) -> bool:
-        """Whether the log tells of a lease that was lost, since no call extended it."""
-        told = "hung:run:0/charge: the lease is lost, no server could be reached to extend it"
-        return told in self._log.read_text()
+    def calls_before(self, line: str) -> int | None:
+        """Return how many calls had ended by the time that the log told this; None: it has not."""
+        told, found, _ = self._log.read_text()[self._begun_at :].partition(line)
+        return told.count("leases are not extended") if found else None
 
 
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda each: str(each.name))
@@ -248,9 +240,9 @@ async def test_a_result_that_is_rejected_is_a_failure_for_good(
             unextended.begin()
             payload = {"number": 1, "millis": AN_HOUR}
             await rig.client.start(language.task, payload, execution_id="hung")
-            await until(lambda: unextended.is_told)
-            assert unextended.told[:2] == [False, False]
-            assert all(unextended.told[2:])  # the third call hangs, or has ended only since
+            over = "hung:run:0/charge: the lease is lost, no server could be reached to extend it"
+            await until(lambda: unextended.calls_before(over) is not None)
+            assert unextended.calls_before(over) == 2  # the third one hangs still
 
     assert proxy.refused["GetStepResults"] == 1
     assert await told(rig, "deep", "tell") == [("FAILED", "OutcomeRejected")]

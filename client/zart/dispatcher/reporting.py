@@ -180,9 +180,7 @@ class Reporter:
         try:
             problem = await self._send(batch)
             if problem is None:
-                self._answered_at = time.monotonic()
-                self._trouble.over()
-                self._backoff.reset()
+                self._note_answer()
                 self._most = min(2 * self._most, _BATCH)
             else:
                 self._trouble.met(problem)
@@ -199,11 +197,16 @@ class Reporter:
         while one in self._unanswered:
             await patience.wait()
             if await self._send([one]) is None:
-                self._answered_at = time.monotonic()
+                self._note_answer()
         self._apart.discard(one)
         if not self._apart:
             self._refused.over()
         self._note_whether_idle()
+
+    def _note_answer(self) -> None:
+        self._answered_at = time.monotonic()
+        self._trouble.over()
+        self._backoff.reset()
 
     def _note_whether_idle(self) -> None:
         if not self._waiting and not self._on_their_way and not self._apart:
