@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -43,10 +44,19 @@ class Language:
         return f"order-{self.name}"
 
     def built(self) -> Path:
-        """Return the folder where it is built, building it unless that was done before."""
+        """Return the folder where it is built, building it unless that was done before.
+
+        Another process of tests that builds it is waited for.
+        """
         for tool in self.tools:
             if shutil.which(tool) is None:
                 pytest.skip(f"{tool} is not here")
+        BUILT.mkdir(parents=True, exist_ok=True)
+        with (BUILT / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._built()
+
+    def _built(self) -> Path:
         folder = BUILT / f"{self.name}-{self._digest()}"
         if (folder / ".built").exists():
             return folder
