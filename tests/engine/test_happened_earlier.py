@@ -88,6 +88,23 @@ async def test_a_dead_step_is_not_retried_that_has_happened_before(rig: Rig) -> 
     assert done.step.status == "SCHEDULED"
 
 
+async def test_another_one_that_is_found_is_news_to_a_plan_whatever_else_is_open(rig: Rig) -> None:
+    await accepted(rig)
+    await rig.client.rerun("x")
+    await rig.complete(await rig.lease_one("load"))
+    lost = await rig.lease_one("charge")
+    await rig.report(zart.Outcome(lost.task_id, lost.lease_token, zart.Lost()))
+    plan = await rig.client.retry_step("x", "charge", accept_in_doubt=True, validate_only=True)
+    await found(rig)
+    with pytest.raises(PlanChanged) as refused:
+        await rig.client.retry_step("x", "charge", accept_in_doubt=True, plan_token=plan.plan_token)
+    assert refused.value.metadata["changed"] == "in_doubt"
+    with pytest.raises(StepInDoubt, match="x:run:0 was found to have happened"):
+        await rig.client.retry_step("x", "charge")
+    dead = (await rig.client.explain_step("x", "charge")).steps[0]
+    assert "attempt 1 of run 0 was found to have happened" in dead.causes[0].text
+
+
 async def test_steps_are_the_same_by_name_in_another_version(rig: Rig) -> None:
     rig.registers = True
     await rig.start("x", GRAPH, **STOP)

@@ -188,10 +188,10 @@ async def test_nobody_who_operates_waits_for_what_it_waits_for(
         over = asyncio.Event()
         regrouping = asyncio.create_task(turns(zart_server, over))
         await rig.until_waiting()
-        over.set()
         await rig.client.retry_step("x", "a")
         await rig.client.restart("y")
-        assert not regrouping.done()
+        await rig.until_waiting()  # as it did all the while
+        over.set()
     await regrouping
     assert await rig.statuses() == {"a": "SCHEDULED"}
     assert await broken(rig.db) == {}

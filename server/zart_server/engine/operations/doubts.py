@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from zart_server.domain.commands import Rerun, Restart, RetryStep
@@ -54,9 +55,12 @@ async def find_doubts(
 
 
 def _place(item: StoredDoubt) -> tuple[int, int, int, int]:
-    """Return what attempts are ordered by: of a step, first those of the current run."""
-    before = -1 if item.run_number is None else item.run_number
-    return item.run_key, item.step_no, before, item.attempt
+    """Return what attempts are ordered by: of a step, first those of earlier runs.
+
+    These have happened for sure: that is what a refusal is to tell.
+    """
+    run_number = sys.maxsize if item.run_number is None else item.run_number
+    return item.run_key, item.step_no, run_number, item.attempt
 
 
 def bound_doubts(doubts: Iterable[Doubt]) -> tuple[tuple[str, Finding | None], ...]:

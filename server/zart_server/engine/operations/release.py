@@ -175,9 +175,9 @@ async def _end(tx: Tx, rule_key: int, seen: BegunRelease) -> bool:
     # what it had let go: then it is not as it was seen; and where they were given back unbegun,
     # which keep their place. What is to be settled is in none yet.
     since = seen.now - _LATE
-    if await has_line(tx, rule_key, since) or await is_any_put_back(tx, rule_key, since):
+    if await has_line(tx, rule_key, since) or not await is_settled(tx, rule_key):
         return False
-    if not await is_settled(tx, rule_key):
+    if await is_any_put_back(tx, rule_key, since):
         return False
     deleted = await delete_rules(tx, begun.rule_id, PauseScope(), begun.caller)
     rules = [row.rule for row in deleted]

@@ -119,9 +119,19 @@ async def _judge_plan(tx: Tx, item: _Dead) -> str:
         step_status=step.status,
         attempt=step.attempt,
         withheld=any(rule is not None for rule in withheld),
-        in_doubt=any(doubt.is_open or doubt.run_number is not None for doubt in item.doubts),
+        in_doubt=_bound(item.doubts),
     )
     return await judge_plan(tx, item.command.planning, decisions)
+
+
+def _bound(doubts: Sequence[Doubt]) -> bool | tuple[bool, int]:
+    """Return what a plan binds of a step's attempts: whether one is open, how many have happened.
+
+    Another one that is found to have happened is news, whatever else is open, or was found before.
+    """
+    is_open = any(doubt.is_open for doubt in doubts)
+    happened = sum(not doubt.is_open for doubt in doubts)
+    return (is_open, happened) if happened else is_open
 
 
 async def _revive(tx: Tx, dead: Sequence[_Dead]) -> list[RetriedStep | ZartError]:

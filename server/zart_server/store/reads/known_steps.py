@@ -125,7 +125,8 @@ async def read_known_steps(
     if definition.stops:
         doubts = await read_known_doubts(tx, run.run_key)
         if run.known.run_number > 0:
-            doubts = await read_happened_earlier(tx, run.run_key) | doubts
+            # What has happened decides what to do, whatever else is in doubt.
+            doubts |= await read_happened_earlier(tx, run.run_key)
         known = replace(
             run.known,
             in_doubt=frozenset(
