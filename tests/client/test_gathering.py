@@ -12,6 +12,7 @@ import pytest
 from standing_clock import StandingClock
 
 import zart
+from zart.dispatcher.arrivals import Reports
 from zart.dispatcher.eager_dispatch import EagerDispatch
 from zart.dispatcher.in_hand import InHand, in_hand_of
 from zart.dispatcher.leasing import Leasing, _has_all
@@ -41,7 +42,9 @@ class Reporting:
         self.gate.set()
         room = Room(256, Pace(256), self.busy, self.busy)
         eager = EagerDispatch([TASK], 30.0, room, lambda _: None, asyncio.Event(), lambda: None)
-        self.reporter = Reporter(self._answer, "d", eager, lambda _: None, room)
+        self.reporter = Reporter(
+            Reports(self._answer, self._answer), "d", eager, lambda _: None, room
+        )
 
     async def _answer(
         self, request: pb.ReportTasksRequest, _timeout: float

@@ -14,6 +14,7 @@ from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.lacking import Lacking
 from zart.testing.server import ServerUnderTest
 
+HOUR = 3600.0
 _DELAY = """
     SELECT round(extract(epoch FROM q.not_before - a.completed_at))::integer
     FROM zart.queue q JOIN zart.attempts a USING (run_key, step_no)
@@ -93,21 +94,21 @@ def test_a_step_that_was_away_for_long_begins_anew(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lease_clock, "now", lambda: now)
     for _ in range(7):
         lacking.delay(given_back())
-    now = 600.0
+    now = 4 * HOUR  # by turns of many dispatchers that all lack it
     assert lacking.delay(given_back()) == 300
     assert lacking.delay(given_back("y:run:0")) == 5
-    now = 1400.0
+    now += 23 * HOUR
     assert lacking.delay(given_back()) == 300
-    now = 2301.0
+    now += 25 * HOUR
 
     assert lacking.delay(given_back()) == 5
     assert len(lacking._counted) == 1
 
 
-def test_of_very_many_steps_the_last_wait_for_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_steps_the_oldest_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zart.dispatcher.lacking._MOST", 2)
     lacking = Lacking()
-    runs = ["x:run:0", "y:run:0", "z:run:0"]
+    runs = ["x:run:0", "y:run:0", "x:run:0", "z:run:0", "x:run:0", "y:run:0"]
 
-    assert [lacking.delay(given_back(run)) for run in runs * 2] == [5, 5, 300, 10, 10, 300]
+    assert [lacking.delay(given_back(run)) for run in runs] == [5, 5, 10, 5, 20, 5]
     assert len(lacking._counted) == 2

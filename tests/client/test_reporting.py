@@ -88,8 +88,8 @@ class Reporting:
         self.eager = EagerDispatch(
             [TASK], 30.0, room, self.busy.extend, self.stop, self._note_freed
         )
-        report = InTheLoop(stub, Pulse(30.0, in_threads=False)).report
-        self.reporter = Reporter(report, "d", self.eager, self.done.append, room)
+        reports = InTheLoop(stub, Pulse(30.0, in_threads=False)).reports
+        self.reporter = Reporter(reports, "d", self.eager, self.done.append, room)
         self.room = room
 
     def _note_freed(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from client.test_reporting import Reporting, reporting
+from client.test_streamed import BY_CALL, BY_STREAM, NOTHING, scripted
 from waiting import GIVE_UP, until
 
 from zart.dispatcher import reporting as reporter
@@ -87,3 +88,11 @@ async def test_many_that_fail_alone_are_not_all_sent_apart(
         await asyncio.wait_for(made.reporter.flush(), GIVE_UP)
     assert len(made.done) == 10
     assert not made.reporter._apart
+
+
+async def test_what_fails_by_itself_goes_by_a_call() -> None:
+    """On the stream it would keep all others waiting, and end it for them once its time is up."""
+    async with scripted() as (_, client):
+        await client.proven()
+        assert await client.report(NOTHING, apart=True) == BY_CALL
+        assert await client.report(NOTHING) == BY_STREAM

@@ -54,10 +54,11 @@ class Client:
         """Lease tasks."""
         return await self.streamed.lease(lease_request(**fields), GIVE_UP)
 
-    async def report(self, task: pb.LeasedTask, times: int = 1) -> str:
+    async def report(self, task: pb.LeasedTask, times: int = 1, *, apart: bool = False) -> str:
         """Complete a task, so many times in one request; gives the first status."""
         request = pb.ReportTasksRequest(dispatcher_id="d", outcomes=[completed(task)] * times)
-        response, _ = await self.streamed.report(request, GIVE_UP)
+        report = self.streamed.reports.apart if apart else self.streamed.reports.together
+        response, _ = await report(request, GIVE_UP)
         return pb.ReportStatus.Name(response.results[0].status).removeprefix("REPORT_STATUS_")
 
 

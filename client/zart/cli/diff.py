@@ -85,7 +85,7 @@ def _took(side: RunSide | None) -> str:
 
 
 def _is_kept(step: ComparedStep) -> bool:
-    """Return whether it kept the result of the base, not of a run between the two."""
+    """Return whether it kept the result of the base, or one that is the same, of a run since."""
     return step.preserved and step.result_equal is True  # as the server tells of what is one
 
 

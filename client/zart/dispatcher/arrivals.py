@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
@@ -37,6 +37,13 @@ Report = Callable[[pb.ReportTasksRequest, float], Awaitable[Reported]]
 Raises as ``Lease``, and other errors if the channel is closed."""
 
 
+class Reports(NamedTuple):
+    """How outcomes are reported: together, and those that fail by themselves, one ``apart``."""
+
+    together: Report
+    apart: Report
+
+
 class InTheLoop:
     """Leases and reports in the event loop, if the loop's channel is the only one."""
 
@@ -49,6 +56,11 @@ class InTheLoop:
         asked_at, wait = lease_clock.now(), seconds_of(request.wait)
         response = await self._stub.LeaseTasks(request, timeout=timeout)
         return in_hand_of(response.tasks, self._pulse.leased_at(asked_at, wait))
+
+    @property
+    def reports(self) -> Reports:
+        """How outcomes are reported."""
+        return Reports(self.report, self.report)
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes. Raises RpcError."""
@@ -82,6 +94,11 @@ class Arrivals:
         """Ask for tasks. Raises as ``report``."""
         wait = seconds_of(request.wait)
         return (await self._call(self._stub.LeaseTasks, request, timeout, wait))[1]
+
+    @property
+    def reports(self) -> Reports:
+        """How outcomes are reported."""
+        return Reports(self.report, self.report)
 
     async def report(self, request: pb.ReportTasksRequest, timeout: float) -> Reported:
         """Report outcomes.

@@ -11,7 +11,9 @@ from zart.dispatcher.trouble import Trouble
 _log = Log(__name__)
 # Seconds: no dispatcher of these tasks may ever have the handler, and each time is on record.
 _FIRST, _LONGEST = 5.0, 300.0
-_FORGOTTEN = 900.0  # seconds after which a step begins anew: others have run it meanwhile
+# Seconds after which a step begins anew: where many dispatchers lack a handler, each is given the
+# step every few hours.
+_FORGOTTEN = 24 * 3600.0
 _MOST = 10_000  # steps that are counted
 
 
@@ -28,10 +30,7 @@ class Lacking:
         self._counted: dict[tuple[str, str], tuple[int, float]] = {}
 
     def delay(self, in_hand: InHand) -> float:
-        """Return for how many seconds to give it back: longer each time.
-
-        What is beyond the many that are counted waits for the longest time at once.
-        """
+        """Return for how many seconds to give it back: longer each time."""
         task = in_hand.task
         trouble = self._troubles.setdefault(
             (task.task_name, task.handler), Trouble(_log, "steps are given back")
@@ -39,19 +38,19 @@ class Lacking:
         lacked = f"this dispatcher has no handler {task.handler} of {task.task_name}"
         trouble.met(f"{task.task_name}/{task.step_name}: {lacked}", fields_of(in_hand))
         now = lease_clock.now()
-        self._forget(now - _FORGOTTEN)
         step = task.run_id, task.step_name
-        times, _ = self._counted.pop(step, (0, now))
-        if len(self._counted) >= _MOST:
-            return _LONGEST
+        times, at = self._counted.pop(step, (0, now))
+        if at < now - _FORGOTTEN:
+            times = 0
+        self._forget(now - _FORGOTTEN)
         delay = min(_FIRST * 2.0**times, _LONGEST)
         self._counted[step] = (times + (delay < _LONGEST), now)
         return delay
 
     def _forget(self, before: float) -> None:
-        """Forget what was given back last before this."""
+        """Forget what was given back last before this, and the oldest where there are too many."""
         while self._counted:
             step = next(iter(self._counted))
-            if self._counted[step][1] >= before:
+            if self._counted[step][1] >= before and len(self._counted) < _MOST:
                 return
             del self._counted[step]

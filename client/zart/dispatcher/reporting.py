@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import grpc
 
 from zart.closed_clients import is_cancelled
-from zart.dispatcher.arrivals import Report
+from zart.dispatcher.arrivals import Reports
 from zart.dispatcher.attempt_fields import fields_of
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.eager_dispatch import EagerDispatch
@@ -51,13 +51,13 @@ class Reporter:
 
     def __init__(
         self,
-        report_tasks: Report,
+        reports: Reports,
         dispatcher_id: str,
         eager: EagerDispatch,
         done: Callable[[InHand], None],
         room: Room,
     ) -> None:
-        self._report_tasks = report_tasks
+        self._reports = reports
         self._dispatcher_id = dispatcher_id
         self._eager = eager
         self._done = done
@@ -118,10 +118,7 @@ class Reporter:
                     self._calls.create_task(self._call(self._next_batch()))
 
     def _is_worth_a_look(self) -> bool:
-        """Return whether a call may begin as one more outcome waits.
-
-        Else ``run`` looks all the same, once the call under way or the time to gather is over.
-        """
+        """Return whether a call may begin; else ``run`` looks once what it waits for is over."""
         if self._on_their_way:
             return self._is_time_for_a_second()
         return self._gathering is None or not self._may_gather(asyncio.get_running_loop().time())
@@ -220,8 +217,9 @@ class Reporter:
         )
         self._eager.ask(tasks, request)
         batch[0].sent_at = time.monotonic()
+        report = self._reports.apart if batch[0] in self._apart else self._reports.together
         try:
-            response, leased = await self._report_tasks(request, _TIMEOUT)
+            response, leased = await report(request, _TIMEOUT)
         except grpc.RpcError as error:
             return self._put_back(batch, from_call(error))
         except ZartError as error:  # of one request in a stream

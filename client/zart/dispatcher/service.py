@@ -174,7 +174,7 @@ class Dispatcher:
         eager = EagerDispatch(tasks, self._lease, room, self._accept, stop, self._look)
         pulse = Pulse(self._lease, in_threads=leases is not None)
         calls = ways(stub, leases, self._unseen, pulse, self._release, streams=self._streams)
-        self._reporter = Reporter(calls.report, self.dispatcher_id, eager, self._let_go, room)
+        self._reporter = Reporter(calls.reports, self.dispatcher_id, eager, self._let_go, room)
         self._leasing = Leasing(
             calls.lease, self.dispatcher_id, tasks, self._lease, room, self._accept,
             self._keepalive, self._readiness.set,

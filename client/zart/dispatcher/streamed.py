@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from zart.dispatcher.arrivals import Arrivals, InTheLoop, Reported
+from zart.dispatcher.arrivals import Arrivals, InTheLoop, Reported, Reports
 from zart.dispatcher.backoff import Backoff
 from zart.dispatcher.in_hand import InHand, seconds_of
 from zart.dispatcher.log import Log
@@ -87,6 +87,11 @@ class Streamed:
                 asked = pb.DispatchTasksRequest(report=request)
                 return await self._ask(stream, asked, timeout, 0.0)
         return await self._calls.report(request, timeout)
+
+    @property
+    def reports(self) -> Reports:
+        """How outcomes are reported; one that fails by itself would hold up all on the stream."""
+        return Reports(self.report, self._calls.report)
 
     def _proven(self) -> Stream | None:
         """Return the stream if it is known to pass; else open one in time, and return None."""
