@@ -57,8 +57,7 @@ class Client:
     async def report(self, task: pb.LeasedTask, times: int = 1, *, apart: bool = False) -> str:
         """Complete a task, so many times in one request; gives the first status."""
         request = pb.ReportTasksRequest(dispatcher_id="d", outcomes=[completed(task)] * times)
-        report = self.streamed.reports.apart if apart else self.streamed.reports.together
-        response, _ = await report(request, GIVE_UP)
+        response, _ = await self.streamed.reports[apart](request, GIVE_UP)
         return pb.ReportStatus.Name(response.results[0].status).removeprefix("REPORT_STATUS_")
 
 
