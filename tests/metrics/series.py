@@ -9,6 +9,7 @@ from metrics.scraping import Scrape
 
 PAGE = Path(__file__).parents[2] / "docs/metrics.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*)\| ", re.MULTILINE)
+_SECTION = re.compile(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _SECTIONS = {
     "server": ("Each process", "A server: what it does", "A server: what is in the database"),
     "credentials": ("What may be out of date: a server and a gateway",),
@@ -22,7 +23,7 @@ ENDS = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count
 
 def written(process: str) -> dict[str, tuple[str, frozenset[str]]]:
     """Return the type and the labels of each family that the page has of a process, by its name."""
-    sections = dict(re.findall(r"^## (.+)\n([^#]*)", PAGE.read_text(), re.MULTILINE))
+    sections = dict(_SECTION.findall(PAGE.read_text()))
     return {
         name: (kind, frozenset(filter(None, labels.strip().split(", "))))
         for section in _SECTIONS[process]
