@@ -11,6 +11,7 @@ from rig import Rig, specs
 
 import zart
 from zart.errors import PlanChanged, StepInDoubt
+from zart.models import ExplainedStep
 
 GRAPH = {"load": (), "charge": ("load",)}
 STOP = {"if_in_doubt": zart.IfInDoubt.STOP}
@@ -70,10 +71,8 @@ async def test_what_is_completed_in_the_run_at_hand_is_as_good_as_any(rig: Rig) 
     assert (await rig.client.rerun("x", force_rerun=["charge"])).new_run_number == 3
 
 
-async def test_a_dead_step_is_not_retried_that_has_happened_before(rig: Rig) -> None:
-    await accepted(rig)
-    await rig.client.rerun("x")
-    await rig.work(fail=["charge"])
+async def refused_once_it_is_found(rig: Rig) -> ExplainedStep:
+    """Find out of run 0, which refuses a retry, planned before or not; return why it is dead."""
     plan = await rig.client.retry_step("x", "charge", accept_in_doubt=True, validate_only=True)
     await found(rig)
     with pytest.raises(PlanChanged) as refused:
@@ -81,7 +80,15 @@ async def test_a_dead_step_is_not_retried_that_has_happened_before(rig: Rig) -> 
     assert refused.value.metadata["changed"] == "in_doubt"
     with pytest.raises(StepInDoubt, match="x:run:0 was found to have happened"):
         await rig.client.retry_step("x", "charge")
-    dead = (await rig.client.explain_step("x", "charge")).steps[0]
+    (explained,) = (await rig.client.explain_step("x", "charge")).steps
+    return explained
+
+
+async def test_a_dead_step_is_not_retried_that_has_happened_before(rig: Rig) -> None:
+    await accepted(rig)
+    await rig.client.rerun("x")
+    await rig.work(fail=["charge"])
+    dead = await refused_once_it_is_found(rig)
     assert dead.causes[0].text.endswith("; attempt 1 of run 0 was found to have happened")
     assert dead.next.startswith("It has happened: complete it by hand")
     done = await rig.client.retry_step("x", "charge", accept_in_doubt=True)
@@ -94,14 +101,7 @@ async def test_another_one_that_is_found_is_news_to_a_plan_whatever_else_is_open
     await rig.complete(await rig.lease_one("load"))
     lost = await rig.lease_one("charge")
     await rig.report(zart.Outcome(lost.task_id, lost.lease_token, zart.Lost()))
-    plan = await rig.client.retry_step("x", "charge", accept_in_doubt=True, validate_only=True)
-    await found(rig)
-    with pytest.raises(PlanChanged) as refused:
-        await rig.client.retry_step("x", "charge", accept_in_doubt=True, plan_token=plan.plan_token)
-    assert refused.value.metadata["changed"] == "in_doubt"
-    with pytest.raises(StepInDoubt, match="x:run:0 was found to have happened"):
-        await rig.client.retry_step("x", "charge")
-    dead = (await rig.client.explain_step("x", "charge")).steps[0]
+    dead = await refused_once_it_is_found(rig)
     assert "attempt 1 of run 0 was found to have happened" in dead.causes[0].text
 
 

@@ -52,20 +52,21 @@ class OfTheCredentials(Collector):
                 value=end,
             )
         if self._followed:
-            stale = GaugeMetricFamily(
+            yield _of_each(
                 "zart_credentials_stale",
                 "1 while the last reading could not be used: what was known before it counts",
-                labels=["what"],
+                {what: each.is_stale() for what, each in self._followed.items()},
             )
-            for what, each in self._followed.items():
-                stale.add_metric([what], each.is_stale())
-            yield stale
         if self._missing:
-            missing = GaugeMetricFamily(
+            yield _of_each(
                 "zart_credentials_missing",
                 "1 until it was there once: whoever is known by it is refused",
-                labels=["what"],
+                {what: is_missing() for what, is_missing in self._missing.items()},
             )
-            for what, is_missing in self._missing.items():
-                missing.add_metric([what], is_missing())
-            yield missing
+
+
+def _of_each(name: str, does: str, values: Mapping[str, bool]) -> GaugeMetricFamily:
+    found = GaugeMetricFamily(name, does, labels=["what"])
+    for what, value in values.items():
+        found.add_metric([what], value)
+    return found
