@@ -138,7 +138,7 @@ async def finding_some(tx: Explained) -> None:
         await paused(tx, PauseScope(None, "many", None)),
         await paused(tx, PauseScope(QUEUED, None, None)),
     ]
-    assert len(await find_matching(tx.tx, keys, 20)) == 20
+    assert len((await find_matching(tx.tx, keys, 20)).steps) == 20
 
 
 # Half of its queued steps: it goes past what the rule has let go, and exempts.
@@ -157,7 +157,7 @@ async def finding_some_behind_what_went(tx: Explained) -> None:
         key,
         MANY + 1,
     )
-    found = await find_matching(tx.tx, [key], 20)
+    found, _ = await find_matching(tx.tx, [key], 20)
     assert len({execution_id for execution_id, *_ in found}) == 20
     assert min(int(execution_id[2:]) for execution_id, *_ in found) > MANY + 150
 

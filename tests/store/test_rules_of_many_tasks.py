@@ -30,6 +30,9 @@ ONE_LEASED_OF_EACH = """
         now() + interval '1 second', 30, step_name, 'd', ''
     FROM zart.lanes
 """
+ALL_SETTLE = """
+    INSERT INTO zart.pause_work (rule_key, work) SELECT rule_key, 'settle' FROM zart.pause_rules
+"""
 PATTERNS = ["s", "^s1", "2$", "x", "^s[12]$"]
 # As a lane is compared with each rule.
 PLAIN = f"EXISTS (SELECT FROM settling r WHERE {{which}} AND {LANE_MAY_MATCH}"
@@ -68,6 +71,7 @@ async def test_what_a_rule_of_a_task_withholds_is_looked_for_in_its_lanes(store:
     async with explained(store) as tx:
         await tx.sql.execute(OTHER_LANES)
         some, none = await add_rules(tx.sql, ["t", "t-1"])
+        await tx.sql.execute(ALL_SETTLE)
         withheld = await withheld_steps(tx.tx, [some, none])
         now = await count_matched_now(tx.tx, PauseScope(None, "t", "s[12]"), "^s[12]$", 100)
 
@@ -132,10 +136,7 @@ async def test_no_lane_is_compared_with_settling_rules_of_other_tasks(store: Dat
         await add_rules(tx.sql, others)
         await add_rules(tx.sql, others, "s1*")
         await add_rules(tx.sql, ["t"], "s[0-9]")
-        await tx.sql.execute(
-            "INSERT INTO zart.pause_work (rule_key, work)"
-            " SELECT rule_key, 'settle' FROM zart.pause_rules"
-        )
+        await tx.sql.execute(ALL_SETTLE)
         due = await due_lanes(tx.tx, ["t"], Begin())
         claimed, _ = await claim_past_settling(tx.tx, Claim(["t"], None, 20, "d", "", 30), Begin())
 

@@ -178,93 +178,47 @@ FROM rules r CROSS JOIN LATERAL (
 -- store/pausing/counting.py: withheld_steps
 -- Count the ready steps that active rules withhold, each by itself; locks nothing.
 -- Locks: nothing.
--- Parameters: rule_keys=$1, most=$2.
-SELECT r.rule_key, (
-    SELECT count(*) FROM (
-        SELECT FROM (
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT l.run_key, e.task_name FROM (
-                        SELECT execution_key, task_name FROM zart.executions
-                        WHERE execution_id = r.execution_id OFFSET 0) e
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                        ORDER BY run_number DESC LIMIT 1) l
-                    WHERE l.status IN ('scheduled', 'running')
-                ) u CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
-                    WHERE run_key = u.run_key OFFSET 0) t
-                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT r.most)
-            UNION ALL
-            (SELECT m.* FROM (
-                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                UNION ALL SELECT lane, task_name, step_name
-                FROM zart.lanes
-                WHERE r.task_name IS NULL) l
+-- Parameters: rule_keys=$1, most=$2, looked_at=$3.
+SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR (r.is_settling AND EXISTS (
+    SELECT FROM (
+        SELECT l.step_name AS step_of_lane, t.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+        CROSS JOIN LATERAL (
+            SELECT lane FROM zart.queue WHERE lane = l.lane
+            ORDER BY not_before, queue_no LIMIT r.looked_at + 1) t
+        WHERE r.execution_id IS NULL AND
+            (r.task_name IS NULL OR r.task_name = l.task_name)
+            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+        LIMIT r.looked_at + 1
+    ) t OFFSET r.looked_at)
+        OR EXISTS (
+            SELECT FROM (
+                SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
                 CROSS JOIN LATERAL (
-                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-                    WHERE t.lane = l.lane
-                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                        AND (NOT r.is_letting_go OR (
-                            SELECT true FROM zart.released_steps s
-                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+                    SELECT lane FROM zart.held WHERE lane = l.lane
+                    ORDER BY not_before, queue_no LIMIT r.looked_at + 1) t
                 WHERE r.execution_id IS NULL AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT r.most)
-            UNION ALL
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT l.run_key, e.task_name FROM (
-                        SELECT execution_key, task_name FROM zart.executions
-                        WHERE execution_id = r.execution_id OFFSET 0) e
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                        ORDER BY run_number DESC LIMIT 1) l
-                    WHERE l.status IN ('scheduled', 'running')
-                ) u CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name FROM zart.held
-                    WHERE run_key = u.run_key OFFSET 0) t
-                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT r.most)
-            UNION ALL
-            (SELECT m.* FROM (
-                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                UNION ALL SELECT lane, task_name, step_name
-                FROM zart.lanes
-                WHERE r.task_name IS NULL) l
-                CROSS JOIN LATERAL (
-                    SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-                    WHERE t.lane = l.lane
-                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                        AND (NOT r.is_letting_go OR (
-                            SELECT true FROM zart.released_steps s
-                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
-                WHERE r.execution_id IS NULL AND
-                    (r.task_name IS NULL OR r.task_name = l.task_name)
-                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT r.most)
-        ) t
-        LIMIT r.most) c) - r.exempt
+                LIMIT r.looked_at + 1
+            ) t OFFSET r.looked_at))
 FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
-    SELECT r.*, e.n AS exempt, e.n + $2::bigint AS most FROM (
+    SELECT r.*, e.n AS exempt, e.n + $2::bigint AS most,
+        greatest(e.n + $2, $3::bigint) AS looked_at
+    FROM (
         SELECT *, EXISTS (
-            SELECT FROM zart.released_steps s
-            WHERE s.rule_key = pause_rules.rule_key
-                AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
+            SELECT FROM zart.pause_work w
+            WHERE w.rule_key = pause_rules.rule_key AND work = 'settle' OFFSET 0) AS is_settling, EXISTS (
+                SELECT FROM zart.released_steps s
+                WHERE s.rule_key = pause_rules.rule_key
+                    AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
         FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT count(*) FROM zart.pause_exemptions x
@@ -285,4 +239,90 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
             AND (NOT r.is_letting_go OR (
                 SELECT true FROM zart.released_steps s
                 WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)) e(n) OFFSET 0) r;
+                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)) e(n) OFFSET 0) r
+CROSS JOIN LATERAL (
+    SELECT count(*) AS n FROM (SELECT FROM (
+        SELECT q.* FROM (
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.run_key, e.task_name FROM (
+                        SELECT execution_key, task_name FROM zart.executions
+                        WHERE execution_id = r.execution_id OFFSET 0) e
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                        ORDER BY run_number DESC LIMIT 1) l
+                    WHERE l.status IN ('scheduled', 'running')
+                ) u CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                    WHERE run_key = u.run_key OFFSET 0) t
+                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                LIMIT r.most)
+            UNION ALL
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                        SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                        UNION ALL SELECT lane, task_name, step_name
+                        FROM zart.lanes
+                        WHERE r.task_name IS NULL) l
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
+                        ORDER BY not_before, queue_no LIMIT r.looked_at) t
+                    WHERE r.execution_id IS NULL AND
+                        (r.task_name IS NULL OR r.task_name = l.task_name)
+                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                    LIMIT r.looked_at
+                ) t
+                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                LIMIT r.most)
+        ) q WHERE r.is_settling
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name FROM zart.held
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                    SELECT true FROM zart.released_steps s
+                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                        AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+            LIMIT r.most)
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
+                    ORDER BY not_before, queue_no LIMIT r.looked_at) t
+                WHERE r.execution_id IS NULL AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT r.looked_at
+            ) t
+            WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                AND (NOT r.is_letting_go OR (
+                    SELECT true FROM zart.released_steps s
+                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                        AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+            LIMIT r.most)
+    ) t LIMIT r.most) t OFFSET 0) c;

@@ -1,72 +1,37 @@
 -- store/reads/blast_radius.py: count_matched_now
 -- Count the ready steps that a scope matches, up to ``limit``, and those in flight.
 -- Locks: nothing.
--- Parameters: limit=$1, execution_id=$2, task_name=$3, regex=$4.
-SELECT (SELECT count(*) FROM (
+-- Parameters: limit=$1, looked_at=$2, execution_id=$3, task_name=$4, regex=$5.
+SELECT c.ready, c.ready = $1::bigint OR EXISTS (
     SELECT FROM (
-        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-            FROM (
-                SELECT l.run_key, e.task_name FROM (
-                    SELECT execution_key, task_name FROM zart.executions
-                    WHERE execution_id = r.execution_id OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                    ORDER BY run_number DESC LIMIT 1) l
-                WHERE l.status IN ('scheduled', 'running')
-            ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, attempt, step_name FROM zart.queue
-                WHERE run_key = u.run_key OFFSET 0) t
-            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
-            LIMIT $1::bigint)
-        UNION ALL
-        (SELECT m.* FROM (
+        SELECT l.step_name AS step_of_lane, t.* FROM (
             SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
             UNION ALL SELECT lane, task_name, step_name
             FROM zart.lanes
             WHERE r.task_name IS NULL) l
+        CROSS JOIN LATERAL (
+            SELECT lane FROM zart.queue WHERE lane = l.lane
+            ORDER BY not_before, queue_no LIMIT $2::bigint + 1) t
+        WHERE r.execution_id IS NULL AND
+            (r.task_name IS NULL OR r.task_name = l.task_name)
+            AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+        LIMIT $2::bigint + 1
+    ) t OFFSET $2::bigint)
+    OR EXISTS (
+        SELECT FROM (
+            SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
             CROSS JOIN LATERAL (
-                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.queue t
-                WHERE t.lane = l.lane
-                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                ORDER BY t.not_before, t.queue_no LIMIT $1::bigint) m
+                SELECT lane FROM zart.held WHERE lane = l.lane
+                ORDER BY not_before, queue_no LIMIT $2::bigint + 1) t
             WHERE r.execution_id IS NULL AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            LIMIT $1::bigint)
-        UNION ALL
-        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-            FROM (
-                SELECT l.run_key, e.task_name FROM (
-                    SELECT execution_key, task_name FROM zart.executions
-                    WHERE execution_id = r.execution_id OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                    ORDER BY run_number DESC LIMIT 1) l
-                WHERE l.status IN ('scheduled', 'running')
-            ) u CROSS JOIN LATERAL (
-                SELECT run_key, step_no, attempt, step_name FROM zart.held
-                WHERE run_key = u.run_key OFFSET 0) t
-            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
-            LIMIT $1)
-        UNION ALL
-        (SELECT m.* FROM (
-            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-            UNION ALL SELECT lane, task_name, step_name
-            FROM zart.lanes
-            WHERE r.task_name IS NULL) l
-            CROSS JOIN LATERAL (
-                SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.held t
-                WHERE t.lane = l.lane
-                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                ORDER BY t.not_before, t.queue_no LIMIT $1) m
-            WHERE r.execution_id IS NULL AND
-                (r.task_name IS NULL OR r.task_name = l.task_name)
-                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-            LIMIT $1)
-    ) t
-    LIMIT $1) ready),
+            LIMIT $2::bigint + 1
+        ) t OFFSET $2::bigint),
     CASE WHEN r.execution_id IS NULL THEN (
         SELECT COALESCE(sum(t.n), 0)::bigint FROM (
             SELECT lane, step_name, count(*) AS n FROM zart.leases GROUP BY lane, step_name) t
@@ -96,12 +61,14 @@ SELECT (SELECT count(*) FROM (
             FROM zart.lanes
             WHERE r.task_name IS NULL) l
         CROSS JOIN LATERAL (
-            (SELECT t.not_before FROM zart.queue t
-                WHERE t.lane = l.lane
-                    AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
-                ORDER BY t.not_before, t.queue_no LIMIT 1) UNION ALL (SELECT t.not_before FROM zart.held t
-                    WHERE t.lane = l.lane
-                        AND (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+            (SELECT t.not_before FROM (
+                SELECT not_before, queue_no, step_name FROM zart.queue WHERE lane = l.lane
+                ORDER BY not_before, queue_no LIMIT $2::bigint) t
+                WHERE (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
+                ORDER BY t.not_before, t.queue_no LIMIT 1) UNION ALL (SELECT t.not_before FROM (
+                    SELECT not_before, queue_no, step_name FROM zart.held WHERE lane = l.lane
+                    ORDER BY not_before, queue_no LIMIT $2::bigint) t
+                    WHERE (r.step_regex IS NULL OR l.step_name IS NOT NULL OR t.step_name ~ r.step_regex)
                     ORDER BY t.not_before, t.queue_no LIMIT 1)) o
         WHERE
             (r.task_name IS NULL OR r.task_name = l.task_name)
@@ -131,8 +98,80 @@ SELECT (SELECT count(*) FROM (
                 SELECT not_before, step_name FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
         WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
             AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)) o) END
-FROM (SELECT $2::text AS execution_id, $3::text AS task_name,
-        $4::text AS step_regex OFFSET 0) r;
+FROM (SELECT $3::text AS execution_id, $4::text AS task_name,
+        $5::text AS step_regex OFFSET 0) r
+CROSS JOIN LATERAL (
+    SELECT count(*) AS ready FROM (
+        SELECT FROM (
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.run_key, e.task_name FROM (
+                        SELECT execution_key, task_name FROM zart.executions
+                        WHERE execution_id = r.execution_id OFFSET 0) e
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                        ORDER BY run_number DESC LIMIT 1) l
+                    WHERE l.status IN ('scheduled', 'running')
+                ) u CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                    WHERE run_key = u.run_key OFFSET 0) t
+                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                LIMIT $1)
+            UNION ALL
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                        SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                        UNION ALL SELECT lane, task_name, step_name
+                        FROM zart.lanes
+                        WHERE r.task_name IS NULL) l
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
+                        ORDER BY not_before, queue_no LIMIT $2::bigint) t
+                    WHERE r.execution_id IS NULL AND
+                        (r.task_name IS NULL OR r.task_name = l.task_name)
+                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                    LIMIT $2::bigint
+                ) t
+                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                LIMIT $1)
+            UNION ALL
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.run_key, e.task_name FROM (
+                        SELECT execution_key, task_name FROM zart.executions
+                        WHERE execution_id = r.execution_id OFFSET 0) e
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                        ORDER BY run_number DESC LIMIT 1) l
+                    WHERE l.status IN ('scheduled', 'running')
+                ) u CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.held
+                    WHERE run_key = u.run_key OFFSET 0) t
+                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
+                LIMIT $1)
+            UNION ALL
+            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+                FROM (
+                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                        SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                        UNION ALL SELECT lane, task_name, step_name
+                        FROM zart.lanes
+                        WHERE r.task_name IS NULL) l
+                    CROSS JOIN LATERAL (
+                        SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
+                        ORDER BY not_before, queue_no LIMIT $2::bigint) t
+                    WHERE r.execution_id IS NULL AND
+                        (r.task_name IS NULL OR r.task_name = l.task_name)
+                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                    LIMIT $2::bigint
+                ) t
+                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                LIMIT $1)
+        ) t
+        LIMIT $1) t OFFSET 0) c;
 
 -- store/reads/blast_radius.py: find_to_run
 -- Return the keys of executions that have a matching step still to run, of these runs.

@@ -86,4 +86,4 @@ async def count_paused(connection: Autocommit, rule_id: str) -> PauseCounts:
         await settle_rule_of_execution(await connection.begin(), settling)
     elif not found.is_any_queued:
         await end_settling(connection, settling)  # nothing that it matches is queued from now on
-    return PauseCounts(min(found.ready, EXACT_TO), found.ready > EXACT_TO, found.running)
+    return PauseCounts(min(found.ready, EXACT_TO), found.is_lower_bound, found.running)

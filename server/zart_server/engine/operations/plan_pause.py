@@ -86,7 +86,7 @@ async def has_expired(
 
 async def _radius(connection: Connection, scope: PauseScope) -> BlastRadius:
     now = await count_matched_now(connection, scope, _regex(scope), EXACT_TO + 1)
-    counts = PauseCounts(min(now.ready, EXACT_TO), now.ready > EXACT_TO, now.running)
+    counts = PauseCounts(min(now.ready, EXACT_TO), now.is_lower_bound, now.running)
     executions, is_lower_bound, sample = await count_to_run(connection, scope)
     sampled = await ids_of_executions(connection, sample)
     return BlastRadius(counts, executions, is_lower_bound, now.oldest_ready_at, sampled)

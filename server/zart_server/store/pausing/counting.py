@@ -13,17 +13,17 @@ from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import exempts
 from zart_server.store.pausing.matching import (
     IS_LETTING_GO,
+    IS_SETTLING,
     NOT_LET_GO,
-    tasks_matched,
+    looked_at_of_each,
     unfinished_run,
+    withheld_of_lanes,
 )
 from zart_server.store.pausing.released import standing
 from zart_server.store.pausing.rules import RuleRow
 from zart_server.store.statement import Statement
 
 _EXACT_TO = 10_000
-_READ = 100_000  # about so many tasks are read at most, of all rules together
-_AT_LEAST = 100  # of each rule
 
 
 def _of_exempt(columns: str, tasks: str) -> str:
@@ -164,18 +164,15 @@ class Withheld(NamedTuple):
 
 
 # What is counted up to a limit are exempt ones, too: it is by so many higher.
+_TASKS, _MAY_BE_MORE = withheld_of_lanes("r.most", "r.looked_at", NOT_LET_GO)
 _WITHHELD = Statement(
     f"""
-    SELECT r.rule_key, (
-        SELECT count(*) FROM (
-            SELECT FROM (
-                {tasks_matched("queue", "r.most", NOT_LET_GO)}
-                UNION ALL
-                {tasks_matched("held", "r.most", NOT_LET_GO)}) t
-            LIMIT r.most) c) - r.exempt
+    SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR {_MAY_BE_MORE}
     FROM unnest(:rule_keys::bigint[]) k(rule_key) CROSS JOIN LATERAL (
-        SELECT r.*, e.n AS exempt, e.n + :most::bigint AS most FROM (
-            SELECT *, {IS_LETTING_GO} AS is_letting_go
+        SELECT r.*, e.n AS exempt, e.n + :most::bigint AS most,
+            greatest(e.n + :most, :looked_at::bigint) AS looked_at
+        FROM (
+            SELECT *, {IS_SETTLING} AS is_settling, {IS_LETTING_GO} AS is_letting_go
             FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
         CROSS JOIN LATERAL ({
         _of_exempt(
@@ -186,6 +183,8 @@ _WITHHELD = Statement(
             " WHERE run_key = u.run_key OFFSET 0",
         )
     } {NOT_LET_GO}) e(n) OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM (SELECT FROM ({_TASKS}) t LIMIT r.most) t OFFSET 0) c
     """
 )
 
@@ -197,11 +196,11 @@ async def withheld_steps(connection: Connection, rule_keys: Sequence[int]) -> di
     """
     if not rule_keys:
         return {}
-    exact_to = max(_AT_LEAST, min(_EXACT_TO, _READ // len(rule_keys)))
-    rows = await connection.fetch(
-        _WITHHELD.text, *_WITHHELD.arguments(rule_keys=rule_keys, most=exact_to + 1)
-    )
-    return {key: Withheld(min(max(0, steps), exact_to), steps > exact_to) for key, steps in rows}
+    looked_at = looked_at_of_each(len(rule_keys))
+    exact_to = min(_EXACT_TO, looked_at)
+    values = _WITHHELD.arguments(rule_keys=rule_keys, most=exact_to + 1, looked_at=looked_at)
+    rows = await connection.fetch(_WITHHELD.text, *values)
+    return {key: Withheld(min(max(0, steps), exact_to), is_cut) for key, steps, is_cut in rows}
 
 
 def with_counts(row: RuleRow, withheld: Withheld | None, flying: InFlight | None) -> PauseRule:

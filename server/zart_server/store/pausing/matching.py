@@ -1,7 +1,8 @@
 """What pause rules match, found by index: an execution's tasks by its run, all else by lane.
 
 Most lanes are of one step only. Then a rule matches all tasks of a lane or none, and the tasks need
-not be looked at; where a lane has several steps, each task's name is compared.
+not be looked at; where a lane has several steps, each task's name is compared. What is only counted
+is looked for among so many tasks at most: a pattern may match none of a million.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from zart_server.domain.rule_set import StepNames
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import exempts, exempts_any
 from zart_server.store.pausing.released import standing
+from zart_server.store.statement import Statement
 
 # A lane l that a rule r without an execution may match.
 LANE_MAY_MATCH = """
@@ -69,12 +71,25 @@ def unfinished_run(execution_id: str) -> str:
 UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
-def tasks_matched(table: str, limit: str, but: str = "") -> str:
+def _tasks_of_lanes(table: str, columns: str, limit: str) -> str:
+    """Return a query for up to ``limit`` tasks of all lanes that the rule r may match."""
+    return f"""
+        SELECT l.step_name AS step_of_lane, t.* FROM {LANES} CROSS JOIN LATERAL (
+            SELECT {columns} FROM zart.{table} WHERE lane = l.lane
+            ORDER BY not_before, queue_no LIMIT {limit}) t
+        WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+        LIMIT {limit}
+    """
+
+
+def tasks_matched(table: str, limit: str, but: str = "", looked_at: str = "NULL") -> str:
     """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
     Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order. ``but``: another
-    condition on the task t, "AND …".
+    condition on the task t, "AND …". ``looked_at``: among how many tasks of lanes, NULL: all. Then
+    there may be more than are found, where ``has_more_tasks`` says so.
     """
+    columns = "run_key, step_no, attempt, step_name"
     return f"""
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
          FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
@@ -84,21 +99,56 @@ def tasks_matched(table: str, limit: str, but: str = "") -> str:
            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) {but}
          LIMIT {limit})
         UNION ALL
-        (SELECT m.* FROM {LANES} CROSS JOIN LATERAL (
-            SELECT t.run_key, t.step_no, t.attempt, t.step_name FROM zart.{table} t
-            WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES} {but}
-            ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
-         WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+         FROM ({_tasks_of_lanes(table, columns, looked_at)}) t
+         WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+           {but}
          LIMIT {limit})
     """
 
 
+def has_more_tasks(table: str, looked_at: str) -> str:
+    """Return the condition that there are more tasks of lanes than that to look at for r."""
+    return f"""EXISTS (
+        SELECT FROM ({_tasks_of_lanes(table, "lane", f"{looked_at} + 1")}) t OFFSET {looked_at})"""
+
+
+# A rule is still moving aside what is queued: none that is not withholds any of that.
+IS_SETTLING = """EXISTS (
+    SELECT FROM zart.pause_work w
+    WHERE w.rule_key = pause_rules.rule_key AND work = 'settle' OFFSET 0)"""
+LOOKED_AT = 100_000  # about so many tasks, to count what rules match, of all of them together
+_LEAST = 100  # of each rule
+
+
+def looked_at_of_each(rules: int) -> int:
+    """Return among how many tasks each of so many rules is looked for."""
+    return max(_LEAST, LOOKED_AT // max(rules, 1))
+
+
+def withheld_of_lanes(limit: str, looked_at: str, but: str) -> tuple[str, str]:
+    """Return a query for tasks that r withholds, as ``tasks_matched``, and if there may be more.
+
+    Of r it is known whether it ``is_settling``.
+    """
+    tasks = f"""
+        SELECT q.* FROM ({tasks_matched("queue", limit, but, looked_at)}) q WHERE r.is_settling
+        UNION ALL {tasks_matched("held", limit, but, looked_at)}"""
+    more = f"""(r.is_settling AND {has_more_tasks("queue", looked_at)}
+        OR {has_more_tasks("held", looked_at)})"""
+    return tasks, more
+
+
 class Matching(NamedTuple):
-    """What a rule matches: ready steps, whether any of them is queued, and steps in flight."""
+    """What a rule matches: ready steps, whether any of them may be queued, and steps in flight.
+
+    ``is_lower_bound``: there may be more ready ones.
+    """
 
     rule_key: int
     is_of_execution: bool  # the rule names one
     ready: int
+    is_lower_bound: bool
     is_any_queued: bool
     running: int
 
@@ -122,16 +172,22 @@ async def count_matching(connection: Connection, rule_id: str, limit: int) -> Ma
     """Count what a rule matches, ready steps up to ``limit``; None: there is no such rule."""
     row = await connection.fetchrow(
         f"""
-        SELECT r.rule_key, r.execution_id IS NOT NULL, (SELECT count(*) FROM (
-            SELECT FROM (
-                {tasks_matched("queue", "$2")} UNION ALL {tasks_matched("held", "$2")}) t
-            LIMIT $2) ready),
-            EXISTS (SELECT FROM ({tasks_matched("queue", "1")}) q),
+        SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
+            f.ready = $2 OR {has_more_tasks("queue", "$3")} OR {has_more_tasks("held", "$3")},
+            EXISTS (SELECT FROM ({tasks_matched("queue", "1", looked_at="$3")}) q)
+                OR {has_more_tasks("queue", "$3")},
             CASE WHEN r.execution_id IS NULL THEN ({RUNNING}) ELSE ({RUNNING_OF_EXECUTION}) END
-        FROM zart.pause_rules r WHERE r.rule_id = $1
+        FROM zart.pause_rules r CROSS JOIN LATERAL (
+            SELECT count(*) AS ready FROM (
+                SELECT FROM (
+                    {tasks_matched("queue", "$2", looked_at="$3")}
+                    UNION ALL {tasks_matched("held", "$2", looked_at="$3")}) t
+                LIMIT $2) t OFFSET 0) f
+        WHERE r.rule_id = $1
         """,
         rule_id,
         limit,
+        LOOKED_AT,
     )
     return None if row is None else Matching(*row)
 
@@ -156,33 +212,47 @@ _LET_GO = """ARRAY(
       AND s.token_until IS NULL)"""
 
 
-async def find_matching(
-    connection: Connection, rule_keys: Sequence[int], limit: int
-) -> list[StepNames]:
+_FOUND, _MAY_BE_MORE = withheld_of_lanes(":limit::bigint", ":looked_at::bigint", _WITHHELD)
+_MATCHING = Statement(f"""
+    WITH rules AS MATERIALIZED (
+        SELECT *, {IS_SETTLING} AS is_settling, {IS_LETTING_GO} AS is_letting_go,
+            {exempts_any("pause_rules.rule_key")} AS is_exempting
+        FROM zart.pause_rules WHERE rule_key = ANY(:rule_keys::bigint[])
+    ), found AS MATERIALIZED (
+        SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
+        FROM rules r CROSS JOIN LATERAL ({_FOUND}) t
+        LIMIT :limit
+    )
+    SELECT e.execution_id, e.task_name, m.step_name, {_LET_GO} AS let_go
+    FROM found m CROSS JOIN LATERAL (
+        SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
+            SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL FROM (SELECT count(*) AS n FROM found) c
+    WHERE CASE WHEN c.n < :limit THEN EXISTS (SELECT FROM rules r WHERE {_MAY_BE_MORE}) END
+""")
+
+
+class Matched(NamedTuple):
+    """Ready steps that rules withhold; ``is_cut``: there may be more."""
+
+    steps: list[StepNames]
+    is_cut: bool
+
+
+async def find_matching(connection: Connection, rule_keys: Sequence[int], limit: int) -> Matched:
     """Return up to ``limit`` ready steps that any of some rules withholds.
 
     Not what they have let go or exempt: it would be found in place of what they withhold.
     """
-    rows = await connection.fetch(
-        f"""
-        SELECT e.execution_id, e.task_name, m.step_name, {_LET_GO} AS let_go FROM (
-            SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
-            FROM (
-                SELECT *, {IS_LETTING_GO} AS is_letting_go,
-                    {exempts_any("pause_rules.rule_key")} AS is_exempting
-                FROM zart.pause_rules WHERE rule_key = ANY($1::bigint[]) OFFSET 0) r
-            CROSS JOIN LATERAL (
-                {tasks_matched("queue", "$2", _WITHHELD)}
-                UNION ALL {tasks_matched("held", "$2", _WITHHELD)}) t
-            LIMIT $2) m
-        CROSS JOIN LATERAL (
-            SELECT execution_id, task_name FROM zart.executions WHERE execution_key = (
-                SELECT execution_key FROM zart.runs WHERE run_key = m.run_key) OFFSET 0) e
-        """,
-        rule_keys,
-        limit,
+    values = _MATCHING.arguments(
+        rule_keys=rule_keys, limit=limit, looked_at=looked_at_of_each(len(rule_keys))
     )
-    return [(row[0], row[1], row[2], row[3]) for row in rows]
+    rows = await connection.fetch(_MATCHING.text, *values)
+    steps: list[StepNames] = [
+        (row[0], row[1], row[2], row[3]) for row in rows if row[0] is not None
+    ]
+    return Matched(steps, len(steps) < len(rows) or len(steps) == limit)
 
 
 async def find_of_executions(

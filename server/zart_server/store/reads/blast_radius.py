@@ -11,10 +11,12 @@ from zart_server.store.connection import Connection
 from zart_server.store.pausing.matching import (
     LANE_MAY_MATCH,
     LANES,
+    LOOKED_AT,
     RUNNING,
     RUNNING_OF_EXECUTION,
     TASK_OF_LANE_MATCHES,
     UNFINISHED_RUN,
+    has_more_tasks,
     tasks_matched,
 )
 from zart_server.store.reads.listed_runs import ListPosition, find_runs, range_of
@@ -23,16 +25,25 @@ from zart_server.store.statement import Statement
 
 
 class MatchedNow(NamedTuple):
-    """The ready steps that a scope matches, since when the oldest could run; those in flight."""
+    """The ready steps that a scope matches, since when the oldest could run; those in flight.
+
+    ``is_lower_bound``: there may be more, and older ones.
+    """
 
     ready: int
+    is_lower_bound: bool
     running: int
     oldest_ready_at: datetime | None
 
 
+_LOOKED_AT = ":looked_at::bigint"
+
+
 def _oldest_of_lane(table: str) -> str:
-    return f"""(SELECT t.not_before FROM zart.{table} t
-         WHERE t.lane = l.lane AND {TASK_OF_LANE_MATCHES}
+    return f"""(SELECT t.not_before FROM (
+            SELECT not_before, queue_no, step_name FROM zart.{table} WHERE lane = l.lane
+            ORDER BY not_before, queue_no LIMIT {_LOOKED_AT}) t
+         WHERE {TASK_OF_LANE_MATCHES}
          ORDER BY t.not_before, t.queue_no LIMIT 1)"""
 
 
@@ -45,11 +56,8 @@ def _of_execution(table: str) -> str:
 
 _NOW = Statement(
     f"""
-    SELECT (SELECT count(*) FROM (
-            SELECT FROM (
-                {tasks_matched("queue", ":limit::bigint")}
-                UNION ALL {tasks_matched("held", ":limit")}) t
-            LIMIT :limit) ready),
+    SELECT c.ready, c.ready = :limit::bigint OR {has_more_tasks("queue", _LOOKED_AT)}
+            OR {has_more_tasks("held", _LOOKED_AT)},
         CASE WHEN r.execution_id IS NULL THEN ({RUNNING}) ELSE ({RUNNING_OF_EXECUTION}) END,
         CASE WHEN r.execution_id IS NULL THEN (
             SELECT min(o.not_before) FROM {LANES} CROSS JOIN LATERAL (
@@ -59,6 +67,12 @@ _NOW = Statement(
             {_of_execution("queue")} UNION ALL {_of_execution("held")}) o) END
     FROM (SELECT :execution_id::text AS execution_id, :task_name::text AS task_name,
         :regex::text AS step_regex OFFSET 0) r
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS ready FROM (
+            SELECT FROM (
+                {tasks_matched("queue", ":limit", looked_at=_LOOKED_AT)}
+                UNION ALL {tasks_matched("held", ":limit", looked_at=_LOOKED_AT)}) t
+            LIMIT :limit) t OFFSET 0) c
     """
 )
 
@@ -67,13 +81,17 @@ async def count_matched_now(
     connection: Connection, scope: PauseScope, regex: str | None, limit: int
 ) -> MatchedNow:
     """Count the ready steps that a scope matches, up to ``limit``, and those in flight."""
-    row = await connection.fetchrow(
+    (row,) = await connection.fetch(
         _NOW.text,
         *_NOW.arguments(
-            execution_id=scope.execution_id, task_name=scope.task_name, regex=regex, limit=limit
+            execution_id=scope.execution_id,
+            task_name=scope.task_name,
+            regex=regex,
+            limit=limit,
+            looked_at=LOOKED_AT,
         ),
     )
-    return MatchedNow(0, 0, None) if row is None else MatchedNow(*row)
+    return MatchedNow(*row)
 
 
 _TO_RUN = Statement(
