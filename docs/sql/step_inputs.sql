@@ -10,9 +10,9 @@ CROSS JOIN LATERAL (
     WHERE run_key = r AND step_no = s AND correction = c OFFSET 0) i;
 
 -- store/step_inputs.py: input_of_step
--- Return where the input of a step stands, if it was corrected in this very run.
+-- Return where the input of a step of a run stands, if it was corrected.
 -- Locks: nothing.
-SELECT correction FROM zart.steps WHERE run_key = $1 AND step_no = $2;
+SELECT correction, source_run_key FROM zart.steps WHERE run_key = $1 AND step_no = $2;
 
 -- store/step_inputs.py: insert_first_inputs
 -- Insert the corrected inputs that steps of new runs begin with, as their first corrections.

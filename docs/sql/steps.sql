@@ -36,7 +36,7 @@ SELECT;
 -- store/steps.py: read_states
 -- Return what a rerun goes by of all steps of runs, by run key.
 -- Locks: nothing.
-SELECT run_key, status, correction, step_no, source_run_key
+SELECT run_key, status, step_no, correction, source_run_key
 FROM zart.steps
 WHERE run_key = ANY($1::bigint[])
 ORDER BY run_key, step_no;

@@ -16,6 +16,16 @@ class InputKey(NamedTuple):
     step_no: int
     correction: int
 
+    @classmethod
+    def of(
+        cls, run_key: int, step_no: int, correction: int, source_run_key: int | None
+    ) -> InputKey:
+        """Return where the corrected input of a step stands, by the step's row.
+
+        That of a preserved step stands in the run that its result was made in.
+        """
+        return cls(run_key if source_run_key is None else source_run_key, step_no, correction)
+
 
 async def read_inputs(
     connection: Connection, wanted: Sequence[InputKey], at_most: int | None = None
@@ -38,11 +48,13 @@ async def read_inputs(
 
 
 async def input_of_step(connection: Connection, run_key: int, step_no: int) -> InputKey | None:
-    """Return where the input of a step stands, if it was corrected in this very run."""
-    correction = await connection.fetchval(
-        "SELECT correction FROM zart.steps WHERE run_key = $1 AND step_no = $2", run_key, step_no
+    """Return where the input of a step of a run stands, if it was corrected."""
+    row = await connection.fetchrow(
+        "SELECT correction, source_run_key FROM zart.steps WHERE run_key = $1 AND step_no = $2",
+        run_key,
+        step_no,
     )
-    return None if correction is None else InputKey(run_key, step_no, correction)
+    return None if row is None or row[0] is None else InputKey.of(run_key, step_no, *row)
 
 
 class NewInput(NamedTuple):

@@ -123,18 +123,18 @@ class StepStates(NamedTuple):
 async def read_states(connection: Connection, run_keys: Sequence[int]) -> dict[int, StepStates]:
     """Return what a rerun goes by of all steps of runs, by run key."""
     rows = await connection.fetch(
-        "SELECT run_key, status, correction, step_no, source_run_key"
+        "SELECT run_key, status, step_no, correction, source_run_key"
         " FROM zart.steps WHERE run_key = ANY($1::bigint[]) ORDER BY run_key, step_no",
         run_keys,
     )
     found = {key: StepStates([], {}, {}) for key in run_keys}
-    for row in rows:
-        states = found[row[0]]
-        states.statuses.append(row[1])
-        if row[2] is not None:
-            states.inputs[row[3]] = InputKey(row[0] if row[4] is None else row[4], row[3], row[2])
-        if row[4] is not None:
-            states.made_in[row[3]] = row[4]
+    for run_key, status, step_no, correction, source_run_key in rows:
+        states = found[run_key]
+        states.statuses.append(status)
+        if correction is not None:
+            states.inputs[step_no] = InputKey.of(run_key, step_no, correction, source_run_key)
+        if source_run_key is not None:
+            states.made_in[step_no] = source_run_key
     return found
 
 
