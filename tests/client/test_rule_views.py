@@ -92,6 +92,38 @@ def test_one_rule_is_told_whole(run: Run, command: str) -> None:
     assert lines[-251:] == ["exempt     250 executions", *(f"  {one}" for one in ids)]
 
 
+@pytest.mark.parametrize(
+    ("status", "paused", "waiting", "told"),
+    [
+        (
+            "RELEASING",
+            3,
+            False,
+            "nobody can tell: what is left backs off, or as much comes as goes",
+        ),
+        ("RELEASING", 3, True, ""),
+        ("RELEASING", 0, False, ""),
+        ("RESUMED", 3, False, ""),
+    ],
+)
+def test_a_release_whose_end_is_not_known_says_why(
+    run: Run,
+    status: str,
+    paused: int,
+    waiting: bool,  # noqa: FBT001 - parametrized
+    told: str,
+) -> None:
+    value = rules.PauseRuleStatus.Value(f"PAUSE_RULE_STATUS_{status}")
+    whole = rule_of(release=RELEASE, paused_steps=paused, status=value)
+    whole.release.waiting_for_dispatchers = waiting
+    _, out, _, _ = run(
+        "rules pr-abcd1234", ("GetPauseRule", admin.GetPauseRuleResponse(rule=whole))
+    )
+    assert [line for line in out.splitlines() if line.startswith("expected")] == (
+        [f"expected   {told}"] if told else []
+    )
+
+
 def test_one_rule_has_one_scope(run: Run) -> None:
     code, _, err, requests = run("rules pr-abcd1234 --task-name order")
     assert (code, requests) == (2, [])

@@ -12,6 +12,7 @@ from zart_server.domain.pacing import (
     FASTEST,
     SLOWEST,
     Line,
+    NotDue,
     judge_release,
     most_unleased,
     seconds_left,
@@ -115,18 +116,58 @@ def test_those_beside_a_canary_let_it_go_with_it() -> None:
 @given(st.integers(0, 10**6), st.integers(0, 10**6), RATES)
 def test_the_end_is_when_the_line_is_gone(paused: int, released: int, rate: float) -> None:
     now = Line(paused, released)
-    left = seconds_left(None, now, 0.0, rate)
+    left = seconds_left(None, now, NotDue(), 0.0, rate)
     assert left == (paused / rate if paused else None)
     # What became ready meanwhile lengthens it, and as much as is released keeps it for ever.
     before = Line(paused, max(0, released - 100))
     arrived = released - before.released
     if paused and arrived:
-        assert seconds_left(before, now, arrived / rate, rate) is None
-        longer = seconds_left(before, now, 2 * arrived / rate, rate)
+        assert seconds_left(before, now, NotDue(), arrived / rate, rate) is None
+        longer = seconds_left(before, now, NotDue(), 2 * arrived / rate, rate)
         assert longer is not None
         assert longer >= paused / rate
 
 
 def test_what_left_the_line_without_credit_makes_it_no_longer() -> None:
     counts = [Line(100, 0), Line(50, 0), Line(40, 10)]
-    assert [seconds_left(a, b, 1.0, 10.0) for a, b in pairwise(counts)] == [5.0, 4.0]
+    found = [seconds_left(a, b, NotDue(), 1.0, 10.0) for a, b in pairwise(counts)]
+    assert found == [5.0, 4.0]
+
+
+# What is due of a line, and in how many seconds the rest of it will be.
+LINES = st.tuples(st.integers(0, 1000), st.lists(st.floats(0.001, 1e6), max_size=30).map(sorted))
+
+
+def not_due_of(seconds: list[float]) -> NotDue:
+    return NotDue(len(seconds), seconds[0], seconds[-1]) if seconds else NotDue()
+
+
+@given(LINES, RATES, st.booleans())
+def test_the_end_is_never_before_all_are_due_nor_after_all_would_have_gone(
+    line: tuple[int, list[float]],
+    rate: float,
+    has_left: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Beside a line of which each step goes as soon as it is due and the pace lets it."""
+    due, later = line
+    now = Line(due + len(later), 7)
+    before = Line(now.paused + 1, now.released - 1) if has_left else None
+    left = seconds_left(before, now, not_due_of(later), 1.0, rate)
+    if not due and not (later and has_left):
+        assert left is None
+        return
+    end = max([now.paused / rate, *(at + (len(later) - n) / rate for n, at in enumerate(later))])
+    assert left is not None
+    assert left >= max([now.paused / rate, *later])
+    spread = later[-1] - later[0] if later else 0.0
+    assert end - spread <= left * (1 + 1e-9)
+    assert left <= end * (1 + 1e-9)
+
+
+@given(st.lists(st.floats(0.001, 1e6), min_size=1).map(sorted), st.integers(0, 100), RATES)
+def test_a_line_of_which_nothing_is_due_and_nothing_left_has_no_end(
+    later: list[float], released: int, rate: float
+) -> None:
+    now = Line(len(later), released)
+    for before in (None, now, Line(now.paused - 1, released)):  # one more backs off since
+        assert seconds_left(before, now, not_due_of(later), 1.0, rate) is None

@@ -10,7 +10,7 @@ from hot.scenario import BATCH, scenario
 from hot.states import MANY
 from zart_server.domain.commands import Caller
 from zart_server.domain.model import PauseScope
-from zart_server.domain.pacing import Line
+from zart_server.domain.pacing import Line, NotDue
 from zart_server.engine.operations.canary_line import (
     let_canaries_go,
     lock_canaries,
@@ -48,6 +48,10 @@ from zart_server.store.reads import read_known_holds
 
 _OF_MANY = PauseScope(None, "many", None)
 _KEPT = "SELECT (unleased_steps, is_waiting) FROM zart.pause_releases"
+_BACK_OFF = """
+    UPDATE zart.held SET not_before = now() + run_key * interval '1 s'
+    WHERE rule_key = $1 AND run_key % 2000 = 1
+"""
 _GIVE_BACK = """
     INSERT INTO zart.attempts (run_key, step_no, attempt, status, swept, dispatcher_id, lease_token,
         started_at, completed_at)
@@ -101,13 +105,18 @@ async def counting_a_release(tx: Explained) -> None:
     await released(tx, key)
     release = (await standing_releases(tx.tx))[key]
     counted = await count_release(tx.tx, key)
-    assert counted == Counted(BATCH, Line(MANY // 1000, 0), Line(0, 0), None)
+    assert counted == Counted(BATCH, Line(MANY // 1000, 0), NotDue(), Line(0, 0), None)
     assert await count_unleased(tx.tx, key) == BATCH
     await note_unleased(tx.tx, release, BATCH, is_waiting=True)
     assert await tx.sql.fetchval(_KEPT) == (BATCH, True)
     await tx.sql.execute(f"DELETE FROM zart.queue WHERE run_key IN ({_FIRST.format('queue')})")
+    await tx.sql.execute(_BACK_OFF, key)
     counted = await count_release(tx.tx, key)
-    assert counted == Counted(0, Line(MANY // 1000, 0), Line(0, 0), None)
+    assert counted is not None
+    later = MANY // 2000
+    assert counted == Counted(0, Line(MANY // 1000, 0), counted.not_due, Line(0, 0), None)
+    assert counted.not_due.steps == later
+    assert 0 < counted.not_due.first < counted.not_due.last
     await note_counted(tx.tx, release, counted, 1.0, is_waiting=False)
     assert await tx.sql.fetchval(_KEPT) == (0, False)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from zart.cli.render import scope_of, when
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import counted
-from zart.models import PauseRule
+from zart.models import PauseRule, PauseRuleStatus
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
@@ -68,7 +68,7 @@ def rule_lines(r: PauseRule) -> list[str]:
         ("drained", when(r.drained_at)),
         ("lets go", _lets_go(r)),
         ("since", f"{when(released.started_at)}, by {released.started_by}" if released else ""),
-        ("expected", when(released.expected_end_at) if released else ""),
+        ("expected", _expected(r)),
         ("created", when(r.created_at)),
         ("ends", "" if r.deleted_at else when(r.expires_at)),
         ("breaker", r.breaker_id),
@@ -105,6 +105,16 @@ def _lets_go(r: PauseRule) -> str:
         return f"then {after.rate_per_second:g}/s" if after else ""
     waits = ", waits for dispatchers" if r.release.waiting_for_dispatchers else ""
     return f"{r.release.rate_per_second:g}/s, {r.release.released_steps} gone{waits}"
+
+
+def _expected(r: PauseRule) -> str:
+    """Write when a release will have let all go, or why nobody can tell while it goes on."""
+    if r.release is None:
+        return ""
+    is_unknown = r.status is PauseRuleStatus.RELEASING and r.release.expected_end_at is None
+    if is_unknown and r.paused_steps and not r.release.waiting_for_dispatchers:
+        return "nobody can tell: what is left backs off, or as much comes as goes"
+    return when(r.release.expected_end_at)
 
 
 def _ago(time: datetime | None, now: datetime) -> str:

@@ -260,8 +260,9 @@ class PauseRuleRelease(_message.Message):
 
     @_builtins.property
     def expected_end_at(self) -> _timestamp_pb2.Timestamp:
-        """When all will have been let go, as far as can be told. Unset: the line does not become shorter,
-        or it was not counted yet.
+        """When all will have been let go, as far as can be told: not before the last of them is due. Unset:
+        the line does not become shorter, as while all that is left of it backs off, or it was not
+        counted yet.
         """
 
     def __init__(

@@ -7,7 +7,24 @@ SELECT (
         SELECT attempt FROM zart.queue
         WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
     WHERE s.rule_key = $1 AND COALESCE(s.token_until, -1) = -1 AND q.attempt = s.attempt
-), (SELECT count(*) FROM zart.held WHERE rule_key = $1), released_steps,
+), (SELECT count(*)
+    FROM zart.held
+    WHERE (rule_key, not_before) >= ($1::bigint, '-infinity'::timestamptz)
+        AND (rule_key, not_before) <= ($1, statement_timestamp())), released_steps,
+(SELECT count(*) FROM zart.held WHERE (rule_key, not_before) > ($1::bigint, statement_timestamp())
+        AND (rule_key, not_before) < ($1 + 1, '-infinity'::timestamptz)),
+    COALESCE((
+        SELECT EXTRACT(epoch FROM not_before - statement_timestamp())::float8
+        FROM zart.held
+        WHERE (rule_key, not_before) > ($1::bigint, statement_timestamp())
+            AND (rule_key, not_before) < ($1 + 1, '-infinity'::timestamptz)
+        ORDER BY rule_key ASC, not_before ASC, queue_no ASC LIMIT 1), 0),
+    COALESCE((
+        SELECT EXTRACT(epoch FROM not_before - statement_timestamp())::float8
+        FROM zart.held
+        WHERE (rule_key, not_before) > ($1::bigint, statement_timestamp())
+            AND (rule_key, not_before) < ($1 + 1, '-infinity'::timestamptz)
+        ORDER BY rule_key DESC, not_before DESC, queue_no DESC LIMIT 1), 0),
     paused_steps, counted_released, CASE WHEN counted_at <= statement_timestamp() THEN
     EXTRACT(epoch FROM statement_timestamp() - counted_at)::float8 END
 FROM zart.pause_releases WHERE rule_key = $1 AND ended_at IS NULL;

@@ -57,18 +57,36 @@ class Line(NamedTuple):
     released: int
 
 
-def seconds_left(before: Line | None, now: Line, elapsed: float, rate: float) -> float | None:
+class NotDue(NamedTuple):
+    """How many steps of a line back off, and in how many seconds the first and the last are due."""
+
+    steps: int = 0
+    first: float = 0.0
+    last: float = 0.0
+
+
+def seconds_left(
+    before: Line | None, now: Line, not_due: NotDue, elapsed: float, rate: float
+) -> float | None:
     """Return in how many seconds a release will have let all go; None if the line does not shrink.
 
-    It grows by what becomes ready, as between the two counts, ``elapsed`` seconds apart.
+    It grows by what becomes ready, as between the two counts, ``elapsed`` seconds apart. What backs
+    off goes when it is due, at the same pace; where all does, and nothing has left the line since
+    the count before, nothing leaves it.
     """
-    arrived = 0
+    arrived, has_left = 0, False
     if before is not None:
         arrived = max(0, now.paused - before.paused + now.released - before.released)
+        has_left = now.released > before.released or now.paused < before.paused
     shrinks_by = rate - (arrived / elapsed if arrived else 0.0)
     if not now.paused or shrinks_by < rate / 1_000:
         return None
-    return now.paused / shrinks_by
+    if not_due.steps >= now.paused and not has_left:
+        return None
+    left = now.paused / shrinks_by
+    if not_due.steps:
+        left = max(left, not_due.first + not_due.steps / shrinks_by, not_due.last)
+    return left
 
 
 class Release(NamedTuple):

@@ -30,7 +30,8 @@ async def count(tx: Tx, release: StandingRelease) -> bool:
     left = None
     if not is_waiting:
         before = None if counted.seconds is None else counted.before
-        left = seconds_left(before, counted.now, counted.seconds or 0.0, release.rate)
+        seconds = counted.seconds or 0.0
+        left = seconds_left(before, counted.now, counted.not_due, seconds, release.rate)
     await share_pause_lock(tx)
     await note_counted(tx, release, counted, left, is_waiting=is_waiting)
     return counted.now.paused > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zart_server.domain.pacing import Line
+from zart_server.domain.pacing import Line, NotDue
 from zart_server.store.connection import Tx
 from zart_server.store.pausing.released import seconds_since, standing
 from zart_server.store.pausing.releases import StandingRelease
@@ -16,6 +16,7 @@ class Counted(NamedTuple):
 
     unleased: int
     now: Line
+    not_due: NotDue
     before: Line
     seconds: float | None  # since the count before; None: there was none
 
@@ -28,10 +29,22 @@ _UNLEASED = f"""
         WHERE run_key = s.run_key AND step_no = s.step_no OFFSET 0) q
     WHERE s.rule_key = :rule_key AND {standing("s")} AND q.attempt = s.attempt
 """
+# Compared as a whole, as no other index has it: what is due of the line, and what is not.
+_DUE = """zart.held WHERE (rule_key, not_before) >= (:rule_key::bigint, '-infinity'::timestamptz)
+    AND (rule_key, not_before) <= (:rule_key, statement_timestamp())"""
+_NOT_DUE = """zart.held WHERE (rule_key, not_before) > (:rule_key::bigint, statement_timestamp())
+    AND (rule_key, not_before) < (:rule_key + 1, '-infinity'::timestamptz)"""
+_END_OF_LINE = f"""(
+    SELECT EXTRACT(epoch FROM not_before - statement_timestamp())::float8 FROM {_NOT_DUE}
+    ORDER BY rule_key {{way}}, not_before {{way}}, queue_no {{way}} LIMIT 1)"""
+# One after the other, the two counts go through the line once, as one count of all would.
 _COUNT = Statement(
     f"""
     SELECT ({_UNLEASED}),
-        (SELECT count(*) FROM zart.held WHERE rule_key = :rule_key), released_steps,
+        (SELECT count(*) FROM {_DUE}), released_steps,
+        (SELECT count(*) FROM {_NOT_DUE}),
+        COALESCE({_END_OF_LINE.format(way="ASC")}, 0),
+        COALESCE({_END_OF_LINE.format(way="DESC")}, 0),
         paused_steps, counted_released, {seconds_since("counted_at")}
     FROM zart.pause_releases WHERE rule_key = :rule_key AND ended_at IS NULL
     """
@@ -46,7 +59,10 @@ async def count_release(tx: Tx, rule_key: int) -> Counted | None:
     row = await tx.fetchrow(_COUNT.text, *_COUNT.arguments(rule_key=rule_key))
     if row is None:
         return None
-    return Counted(row[0], Line(row[1], row[2]), Line(row[3], row[4]), row[5])
+    unleased, due, released, later, first, last, *before, seconds = row
+    return Counted(
+        unleased, Line(due + later, released), NotDue(later, first, last), Line(*before), seconds
+    )
 
 
 # Of the release that was counted, at its rate.
