@@ -65,8 +65,9 @@ class BatchServicer(batch_service_pb2_grpc.BatchServiceServicer):
     ) -> pb.ListBatchItemsResponse:
         """List the items of a batch."""
         with Checks() as check:
-            batch_id, statuses, step_statuses = check(decode.list_batch_items, request)
+            wanted = check(decode.list_batch_items, request)
             size, cursor = check(page_of, request)
+        batch_id, statuses, step_statuses = wanted
         async with self._reading.transaction(snapshot=True) as tx:
             row = await read_batch(tx, batch_id)
             if row is None:

@@ -36,6 +36,7 @@ from zart_server.domain.model import MOST_ATTEMPTS, IfRunning, PauseScope, Watch
 from zart_server.domain.pacing import FASTEST, MOST_CANARIES, SLOWEST, StopRelease
 from zart_server.domain.rerun import StepInput, check_apart, check_inputs_apart
 
+_SCOPE = ("execution_id", "task_name", "step_pattern")
 _SHORTEST = timedelta(microseconds=1)
 _LONGEST = timedelta(days=365_000)
 IF_RUNNING = {
@@ -55,13 +56,16 @@ def retry_step(request: pb.RetryStepRequest) -> RetryStep:
     """Decode RetryStep; the execution may be named by the run's id alone."""
     with Checks() as check:
         execution_id, run_number = request.execution_id, None
-        if has(request, "run_id"):
-            of, run_number = check(parse_run_id, request.run_id)
+        run = check(parse_run_id, request.run_id) if has(request, "run_id") else None
+        if run is not None:
+            of, run_number = run
             if execution_id and execution_id != of:
                 check.fail("run_id", f"is a run of {of!r}, not of {execution_id!r}")
             execution_id = of
+        if execution_id or not has(request, "run_id"):
+            check(name_of, execution_id, "execution_id")
         return RetryStep(
-            execution_id=check(name_of, execution_id, "execution_id"),
+            execution_id=execution_id,
             step_name=check(name_of, request.step_name, "step_name"),
             run_number=run_number,
             max_attempts=check(optional_number, request, "max_attempts", 1, MOST_ATTEMPTS),
@@ -134,7 +138,7 @@ def _inputs(items: Sequence[pb.StepInput]) -> tuple[StepInput, ...]:
             path = f"inputs[{index}]."
             name = check(name_of, item.step_name, f"{path}step_name")
             text = check(json_of, item, "input_kind", "input", path)
-            if name in found:
+            if name is not None and name in found:
                 check.fail(f"{path}step_name", f"{name!r} has an input already")
             if item.WhichOneof("input_kind") is None:
                 check.fail(f"{path}input", "is not set: give the input, which may be null")
@@ -181,13 +185,18 @@ def scope_of(
         )
 
 
+def _names_scope(request: pb.PauseRequest | pb.ResumeRequest) -> bool:
+    """Return whether any scope field is set, whatever it is set to."""
+    return any(has(request, field) for field in _SCOPE)
+
+
 def pause(request: pb.PauseRequest) -> Pause:
     """Decode Pause: a scope, or everything alone."""
     with Checks() as check:
         scope = check(scope_of, request, everything=request.everything)
-        if scope.everything and not scope.is_empty:
+        if request.everything and _names_scope(request):
             check.fail("everything", "stands alone: leave it or the scope out")
-        if not scope.everything and scope.is_empty:
+        if not request.everything and not _names_scope(request):
             check.fail(
                 "everything",
                 "nothing is named: set execution_id, task_name or step_pattern, or everything",
@@ -222,7 +231,7 @@ def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
             if execution_id in both:
                 check.fail(f"{remove}[{number}]", f"is in {add} as well")
         kind = request.WhichOneof("expiry")
-        if not exempt and not unexempt and kind is None:
+        if not getattr(request, add) and not getattr(request, remove) and kind is None:
             check.fail(add, f"nothing is to be changed: set {add}, {remove}, or an expiry")
         expiry: Expiry | None = None
         if kind == "expires_at":
@@ -240,17 +249,18 @@ def update_pause_rule(request: pb.UpdatePauseRuleRequest) -> UpdatePauseRule:
 def resume(request: pb.ResumeRequest) -> Resume:
     """Decode Resume: one rule, a scope, everything, or none of them, which means all rules."""
     with Checks() as check:
+        is_one, is_scoped = has(request, "rule_id"), _names_scope(request)
         rule_id = check(optional_name, request, "rule_id")
         scope = check(scope_of, request)
-        if rule_id is not None and not scope.is_empty:
+        if is_one and is_scoped:
             check.fail("rule_id", "stands alone: leave it or the scope out")
-        if request.everything and (rule_id is not None or not scope.is_empty):
+        if request.everything and (is_one or is_scoped):
             check.fail("everything", "stands alone: leave it or the scope out")
         canary = check(optional_number, request, "canary", 1, MOST_CANARIES)
         rate = None
         if has(request, "rate_per_second"):
             rate = check(rate_of, request.rate_per_second, "rate_per_second")
-        if not (request.everything or rule_id is not None or not scope.is_empty):
+        if not (request.everything or is_one or is_scoped):
             pace = request.WhichOneof("pace")
             for field in (pace, "incident" if request.incident else None):
                 if field is not None:

@@ -58,7 +58,7 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
         if request.if_exists not in _IF_EXISTS:
             check.fail("if_exists", f"{request.if_exists} is not a value of IfExists")
         steps = check(decode_steps, request.steps, "steps")
-        graph = WrittenGraph.of(steps) if steps else None
+        graph = check(WrittenGraph.of, steps) if steps else None
         return StartExecution(
             execution_id=check(name_of, request.execution_id, "execution_id")
             if request.execution_id
@@ -66,7 +66,7 @@ def start_execution(request: pb.StartExecutionRequest) -> StartExecution:
             task_name=check(name_of, request.task_name, "task_name"),
             payload_json=check(json_of, request, "payload_kind", "payload"),
             graph=graph,
-            if_exists=_IF_EXISTS[request.if_exists],
+            if_exists=_IF_EXISTS.get(request.if_exists, IfExists.FAIL),
             caller=check(caller_of, request),
             traceparent=call_trace.traceparent(),
         )

@@ -71,8 +71,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     async def GetStep(self, request: pb.GetStepRequest, context: Context) -> pb.GetStepResponse:
         """Read one step, whole."""
         with Checks() as check:
-            execution_id, run_number = check(decode.run_of, request)
+            run = check(decode.run_of, request)
             step_name = check(name_of, request.step_name, "step_name")
+        execution_id, run_number = run
         async with self._reading.transaction(snapshot=True) as tx:
             step = await reads.get_step(tx, execution_id, step_name, run_number)
         return pb.GetStepResponse(step=encode_step.step(step))
@@ -82,8 +83,9 @@ class ExecutionServicer(execution_service_pb2_grpc.ExecutionServiceServicer):
     ) -> pb.ExplainStepResponse:
         """Tell why steps are not completed."""
         with Checks() as check:
-            execution_id, run_number = check(decode.run_of, request)
+            run = check(decode.run_of, request)
             step_name = check(name_of, request.step_name, "step_name") if request.step_name else ""
+        execution_id, run_number = run
         async with self._reading.transaction(snapshot=True) as tx:
             asked = self._dispatch.asked_by_now
             known = await reads.read_known_steps(tx, execution_id, step_name, run_number, asked)
