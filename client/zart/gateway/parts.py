@@ -9,11 +9,11 @@ from __future__ import annotations
 from google.protobuf.descriptor import FieldDescriptor
 from google.rpc import code_pb2, error_details_pb2
 
-from zart.gateway.statuses import refusal
+from zart.gateway.statuses import Refusal, refusal
 
 # What a part counts: of each kind no more than to the server, so that what it takes is passed on.
 _OURS, _ITEM, _GOOGLES, _MEMBER, _VALUE, _CONTAINER = 16, 4, 2, 6, 3, 1
-_MOST = 1_600_000
+MOST_PARTS = 1_600_000
 _OWN = "zart."
 
 
@@ -47,15 +47,20 @@ class Parts:
 
     def _add(self, weight: int) -> None:
         self._count += weight
-        if self._count > _MOST:
-            wrong = f"{self._count} items, at most {_MOST} are taken"
-            violation = error_details_pb2.BadRequest.FieldViolation
-            raise refusal(
-                code_pb2.RESOURCE_EXHAUSTED,
-                f"request: {wrong}",
-                error_details_pb2.BadRequest(
-                    field_violations=[violation(field="request", description=wrong)]
-                ),
-                reason="TOO_MANY_ITEMS",
-                metadata={"field": "request", "count": str(self._count), "limit": str(_MOST)},
-            )
+        if self._count > MOST_PARTS:
+            raise too_many(self._count, MOST_PARTS)
+
+
+def too_many(count: int, most: int) -> Refusal:
+    """Refuse a request for its many parts, as the server does."""
+    wrong = f"{count} items, at most {most} are taken"
+    violation = error_details_pb2.BadRequest.FieldViolation
+    return refusal(
+        code_pb2.RESOURCE_EXHAUSTED,
+        f"request: {wrong}",
+        error_details_pb2.BadRequest(
+            field_violations=[violation(field="request", description=wrong)]
+        ),
+        reason="TOO_MANY_ITEMS",
+        metadata={"field": "request", "count": str(count), "limit": str(most)},
+    )

@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from zart.gateway.parts import Parts
 from zart.gateway.spelling import misspelt
 from zart.gateway.statuses import SHOWN, invalid
+from zart.gateway.weighing import check_weight
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,7 +34,6 @@ _MOST_DIGITS = 400
 # two are around it in a request. Each object is three, and each list two.
 _DEEPEST = 96
 _OF_OBJECT, _OF_LIST = 3, 2
-_MOST_LISTS = 2_000_000  # of one body: they are read in one go, in which nothing else is done
 _TOLD = 300  # characters of what is wrong with a field
 _NAMED = 100  # characters of a name that is none
 
@@ -42,8 +42,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """Read a JSON object; nothing at all is an empty one. Raises Refusal."""
     if not body:
         return {}
-    if body.count(b"[") > _MOST_LISTS:
-        raise invalid([("body", f"has more than {_MOST_LISTS} lists")])
+    check_weight(body)
     try:
         value = _decoder().decode(body.decode())
     except UnicodeDecodeError as error:
@@ -231,7 +230,7 @@ def _constant(text: str) -> None:
 def _decoder() -> json.JSONDecoder:
     """Make a decoder for one body: it reads no more numbers and objects than any good one has.
 
-    Each takes a call of ours; of all else 16 MiB are read in a fraction of a second.
+    Each takes a call of ours; all else has been weighed.
     """
     parts = Parts()
 
