@@ -59,9 +59,10 @@ async def done_while_held(
     doing = _begun(_held, work, *args, **kwargs)
     try:
         await waited_for(sign, doing)
+        return doing.result()
     finally:
         doing.cancel()  # what has not begun yet need not
-    return doing.result()
+        del doing  # its error knows this frame: together they would keep the arguments for long
 
 
 async def waited_for(sign: Callable[[], Awaitable[object]], doing: asyncio.Future[T]) -> None:

@@ -78,18 +78,25 @@ class Calls:
         try:
             while message is not None:
                 yield await aside.ANSWERS.done(message.ByteSize(), json_of, message) + "\n"
-                reading = asyncio.ensure_future(anext(messages, None))
-                done, _ = await asyncio.wait(
-                    (self._draining, reading), return_when=asyncio.FIRST_COMPLETED
-                )
-                if reading not in done:
-                    yield _error_line(_STOPPING)
-                    return
-                message = reading.result()
+                message = await self._next(messages)
+        except Refusal as error:
+            yield _error_line(error.status)
         except grpc.aio.AioRpcError as error:
             yield _error_line(status_of_call(error))
         finally:
             call.cancel()  # also where the caller went away
+
+    async def _next(self, messages: AsyncIterator[Message]) -> Message | None:
+        """Wait for the next message; None: there is none. Raises Refusal once the gateway stops."""
+        reading = asyncio.ensure_future(anext(messages, None))
+        try:
+            await asyncio.wait((self._draining, reading), return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise Refusal(_STOPPING)
+            return reading.result()
+        finally:
+            reading.cancel()
+            del reading  # its error knows this frame: together they would keep all of it for long
 
     async def _before_the_end(self, answer: Awaitable[T]) -> T:
         """Wait for an answer; of a gateway that stops only until there is just time to tell so.
@@ -107,6 +114,7 @@ class Calls:
             return waiting.result()
         finally:
             waiting.cancel()
+            del waiting  # as above
 
     def _method(self, binding: Binding, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - grpc's
         return kind(

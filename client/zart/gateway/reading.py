@@ -56,6 +56,7 @@ async def _while_there(request: Request, work: Awaitable[T]) -> T:
     finally:
         working.cancel()
         leaving.cancel()
+        del working  # its error knows this frame: together they would keep the body for long
 
 
 async def _leaves(request: Request) -> None:

@@ -91,6 +91,7 @@ async def _next_of(requests: AsyncIterator[Any], draining: asyncio.Task[Any]) ->
         return reading.result()
     finally:
         reading.cancel()
+        del reading  # its error knows this frame: together they would be kept for long
 
 
 async def _read(requests: AsyncIterator[Any]) -> object | None:
