@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gateway.sending import Http, gateway_to
 from metrics.scraping import scraped
@@ -37,8 +37,8 @@ class Counting(NamedTuple):
 
 
 @contextlib.contextmanager
-def counting(address: str) -> Iterator[Counting]:
+def counting(address: str, **settings: Any) -> Iterator[Counting]:
     """Run a gateway to a server until the context is left."""
     metrics = f"127.0.0.1:{free_port()}"
-    with gateway_to(address, metrics_listen=metrics) as http_:
+    with gateway_to(address, metrics_listen=metrics, **settings) as http_:
         yield Counting(http_, metrics)

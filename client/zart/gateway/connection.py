@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zart.gateway.calls import GRACE
 from zart.gateway.heads import NOT_HTTP
+from zart.gateway.presence import note_answer
 from zart.gateway.progress import is_all_taken, taken
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in
 from zart.gateway.waiting import Waiting
@@ -129,6 +130,7 @@ class Connection(H11Protocol):
         """Answer in place of the application, unless it has begun to."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
+        status = why.http or 503
         body = json_of(why.status).encode() + b"\n"
         headers = [
             ("content-type", "application/json"),
@@ -138,10 +140,11 @@ class Connection(H11Protocol):
         data = h11.Data(data=body)
         if self.conn.our_state is h11.SEND_RESPONSE:  # to a request that the application has
             self.cycle.disconnected = True
+            note_answer(cast("dict[str, Any]", self.scope), status)
             if self.scope["method"] == "HEAD":
                 data = h11.Data(data=b"")
         for event in (
-            h11.Response(status_code=why.http or 503, headers=headers),
+            h11.Response(status_code=status, headers=headers),
             data,
             h11.EndOfMessage(),
         ):

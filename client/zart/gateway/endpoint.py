@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from zart.gateway.bindings import Binding
 from zart.gateway.calls import Calls
 from zart.gateway.headers import check_origin, metadata_of
-from zart.gateway.presence import GONE, Presence
+from zart.gateway.presence import Presence
 from zart.gateway.reading import read
 from zart.gateway.request_ids import request_id_header
 from zart.gateway.request_trace import begin_span, end_span
@@ -67,7 +67,7 @@ class Endpoint:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Serve one request, and return its HTTP status as the log has it."""
-        presence = Presence(receive, send)
+        presence = Presence(scope, receive, send)
         request = Request(scope, presence.receive)
         taken = Taken(self._room, network_of(request.client.host if request.client else ""))
         begun = time.monotonic()
@@ -84,7 +84,7 @@ class Endpoint:
             await response(scope, presence.receive, presence.send)
             code = presence.code_of(response.status_code)
         except ClientDisconnect:
-            code = GONE
+            code = presence.code_of(None)
         finally:
             taken.end()
             log_call(scope, request.headers, code, begun)
