@@ -34,7 +34,7 @@ def http_(zart_server: ServerUnderTest) -> Iterator[Http]:
 async def scripted() -> AsyncIterator[Scripted]:
     """A scripted server."""
     found = Scripted()
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=[("grpc.max_metadata_size", 16 * 1024)])  # as the real one
     server.add_generic_rpc_handlers([found])  # type: ignore[list-item]
     found.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()

@@ -109,6 +109,15 @@ def told(code: grpc.StatusCode, *details: Any) -> status_pb2.Status:
     return status
 
 
+async def test_a_bare_code_is_told_in_words(scripted: Scripted, http_scripted: Http) -> None:
+    scripted.answer = lambda context: context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "")
+
+    refused = await post(http_scripted, RESUME)
+
+    assert (refused.status, refused.json["code"]) == (429, code_pb2.RESOURCE_EXHAUSTED)
+    assert "RESOURCE_EXHAUSTED" in refused.json["message"]
+
+
 async def test_when_to_repeat_is_a_header(scripted: Scripted, http_scripted: Http) -> None:
     retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(nanos=1_500_000))
     scripted.answer = lambda context: context.abort_with_status(

@@ -10,6 +10,7 @@ import grpc.aio
 import pytest
 from gateway.scripted import RESUME, Scripted, post
 from gateway.sending import Http
+from gateway.test_slow_senders import connect
 
 from zart.v1 import admin_service_pb2 as pb
 
@@ -54,6 +55,43 @@ async def test_what_cannot_be_passed_on_of_a_trace_fails_no_request(
 
     assert len(scripted.requests) == 1
     assert name not in scripted.metadata
+
+
+async def test_more_than_a_server_takes_of_a_trace_fails_no_request(
+    scripted: Scripted, http_scripted: Http
+) -> None:
+    """It would be refused by chance, by gRPC. Each header counts 32 bytes besides."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    head = f"POST {RESUME} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += f"traceparent: {trace}\r\ntracestate: a=1\r\n" + "baggage: a=b\r\n" * 600
+
+    assert (await asyncio.to_thread(sent, http_scripted, head)).startswith(b"HTTP/1.1 200 ")
+    assert "baggage" not in scripted.metadata
+    assert scripted.metadata["traceparent"] == [trace]
+    assert scripted.metadata["tracestate"] == ["a=1"]
+
+
+def sent(http_: Http, head: str) -> bytes:
+    """Send a head, and return how the answer begins."""
+    with connect(http_) as sending:
+        sending.sendall(head.encode() + b"\r\n")
+        return sending.recv(16)
+
+
+@pytest.mark.parametrize(("size", "status"), [(14_000, 200), (14_400, 400), (16_000, 400)])
+async def test_credentials_are_passed_on_as_long_as_a_server_surely_takes_them(
+    scripted: Scripted, http_scripted: Http, size: int, status: int
+) -> None:
+    longest = {"Authorization": "x" * size, "baggage": "a" * 200}
+
+    answer = await post(http_scripted, RESUME, **longest)
+
+    assert answer.status == status
+    if status == 200:
+        assert scripted.metadata["authorization"] == ["x" * size]
+    else:
+        assert list(answer.fields) == ["authorization"]
+        assert scripted.requests == []
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,18 @@ NOBODY: Metadata = (("authorization", ""),)
 # What only says of which trace a request is: what cannot be passed on of that fails no request.
 _OF_TRACES = frozenset({HEADER, "tracestate", "baggage", "x-request-id"})
 _PASSED_ON = frozenset({"authorization", *_OF_TRACES})
+_DROPPED_FIRST = ("baggage", "tracestate", "x-request-id", HEADER)
+# Bytes of metadata, counted as gRPC does: of 16 KiB that a server takes, the rest is for what gRPC
+# adds, and proxies do. Beyond 16 KiB it refuses calls by chance, each a little more likely.
+_MOST_BYTES = 14 * 1024
+_ENTRY = 32  # bytes that each counts besides its name and value
 
 
 def metadata_of(headers: Headers) -> Metadata:
-    """Return the metadata that a call passes on. Raises Refusal for credentials that it cannot."""
+    """Return the metadata that a call passes on. Raises Refusal for credentials that it cannot.
+
+    What only says of which trace a request is is left out where there is too much of it.
+    """
     found = []
     for name, value in headers.items():
         if name in _PASSED_ON:
@@ -27,10 +35,28 @@ def metadata_of(headers: Headers) -> Metadata:
                     continue
                 raise invalid([(name, "the header has characters other than printable ASCII")])
             found.append((name, value))
+    found = _fitting(found)
     if within := current_traceparent():  # a span of the gateway's, which is the caller's child
         found = [(name, value) for name, value in found if name != HEADER]
         found.append((HEADER, within))
     return tuple(found) if "authorization" in headers else (*found, *NOBODY)
+
+
+def _fitting(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    for dropped in _DROPPED_FIRST:
+        if _size_of(found) <= _MOST_BYTES:
+            return found
+        found = [(name, value) for name, value in found if name != dropped]
+    if (size := _size_of(found)) > _MOST_BYTES:
+        wrong = (
+            f"the header has {size} bytes, counted as metadata: at most {_MOST_BYTES} are passed on"
+        )
+        raise invalid([("authorization", wrong)])
+    return found
+
+
+def _size_of(metadata: list[tuple[str, str]]) -> int:
+    return sum(len(name) + len(value) + _ENTRY for name, value in metadata)
 
 
 def idempotency_key_of(headers: Headers) -> str:

@@ -125,7 +125,7 @@ def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     """Return the server's status, or say that there was no answer, and nothing of where it is."""
     told = errors.from_call(error)
     if isinstance(told, errors.Refused):
-        return told.status
+        return _with_message(told.status)
     code = error.code()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return refusal(
@@ -138,6 +138,19 @@ def status_of_call(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return refusal(
         code_pb2.UNAVAILABLE, f"{what}; what was asked may have happened", retry_in(1)
     ).status
+
+
+def _with_message(status: status_pb2.Status) -> status_pb2.Status:
+    """Return a status that says something: one of a proxy, or of gRPC, may be a bare code."""
+    if status.message:
+        return status
+    found = status_pb2.Status()
+    found.CopyFrom(status)
+    known = status.code in code_pb2.Code.values()
+    found.message = (
+        f"the call was refused: {code_pb2.Code.Name(status.code) if known else status.code}"
+    )
+    return found
 
 
 def response_of(
