@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc.aio
 import pytest
 from gateway.scripted import Scripted
-from gateway.sending import Http
+from gateway.sending import Http, gateway_to
 from grpc_health.v1 import health_pb2
 from starlette.types import ASGIApp, Message
-from waiting import until
+from waiting import for_ever, until
 
 from zart.gateway import open_pages
 from zart.gateway.app import application
@@ -22,6 +24,7 @@ from zart.gateway.calls import Calls
 from zart.gateway.settings import Settings
 
 SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 MANY = 100
 
 
@@ -44,6 +47,59 @@ async def test_probes_of_one_moment_share_a_look(
     may_answer.set()
     assert {answer.status for answer in await asyncio.gather(*probes)} == {200}
     assert len(scripted.requests) == len({str(asked) for asked in scripted.requests}) > 1
+
+
+@contextlib.asynccontextmanager
+async def stuck() -> AsyncIterator[Scripted]:
+    """A server that takes calls and answers none."""
+    found = Scripted(answer=lambda _: for_ever())
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers([found])  # type: ignore[list-item]
+    found.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    yield found
+    await server.stop(0)
+
+
+async def test_one_that_does_not_answer_hides_no_other_that_serves(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load balancers took all gateways out where one of several servers stood still."""
+    monkeypatch.setattr(open_pages, "_SHARED_FOR", 0.0)
+    scripted.answer = lambda _: SERVING
+    async with stuck() as other:
+        with gateway_to(f"ipv4:{scripted.address},{other.address}") as http_:
+            looks = 0
+            while not other.requests or looks < 2:
+                assert (await asyncio.to_thread(http_.get, "/readyz")).status == 200
+                looks += 1
+
+
+@pytest.mark.parametrize(("answer", "status"), [("not serving", 503), ("none", 504)])
+async def test_where_none_serves_that_is_told(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, answer: str, status: int
+) -> None:
+    monkeypatch.setattr(open_pages, "_LOOK_TIMEOUT", 1.5)
+    not_serving = health_pb2.HealthCheckResponse(status=NOT_SERVING)
+    scripted.answer = lambda _: for_ever() if answer == "none" else not_serving
+    with gateway_to(scripted.address) as http_:
+        assert (await asyncio.to_thread(http_.get, "/readyz")).status == status
+
+
+async def test_who_is_slow_is_heard(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked again meanwhile, and answers only what it was asked first."""
+    monkeypatch.setattr(open_pages, "_PATIENCE", 0.05)
+    asked: list[str] = []
+
+    async def answered(service: str) -> Any:
+        is_first = service not in asked
+        asked.append(service)
+        await until(lambda: asked.count(service) > 2)
+        return SERVING if is_first else await for_ever()
+
+    scripted.answer = lambda _: answered(str(scripted.requests[-1]))
+    with gateway_to(scripted.address) as http_:
+        assert (await asyncio.to_thread(http_.get, "/readyz")).status == 200
 
 
 @dataclass

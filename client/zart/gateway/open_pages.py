@@ -10,8 +10,9 @@ import asyncio
 import importlib.resources
 from collections.abc import Collection
 
+import grpc
 import grpc.aio
-from google.rpc import code_pb2
+from google.rpc import code_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,7 +25,8 @@ from zart.networks import network_of
 
 _LOOK_TIMEOUT = 3.0  # seconds
 _SHARED_FOR = 1.0  # seconds
-_ASKED_AGAIN = 8  # times, one server after the other as a rule: other calls take their turns, too
+_ASKED = 9  # times, one server after the other as a rule: other calls take their turns, too
+_PATIENCE = 0.5  # seconds that one may take before the next is asked as well
 _PROBES = 256  # that wait at once
 _READERS = 32  # of the document at once
 _PART = 64 * 1024  # bytes of the document: no more is written before some are taken
@@ -65,41 +67,58 @@ class Ready:
 
     async def _ask(self) -> Response:
         loop = asyncio.get_running_loop()
+        until = loop.time() + _LOOK_TIMEOUT
         try:
-            failing = await self._not_served(loop.time() + _LOOK_TIMEOUT)
-        except grpc.aio.AioRpcError as error:
-            return response_of(status_of_call(error))
+            asked = [self._why_not_served(service, until) for service in self._services]
+            failing = [why for why in await asyncio.gather(*asked) if why is not None]
         finally:
             self._until = loop.time() + _SHARED_FOR
-        if failing is not None:
-            message = f"{failing} is not serving"
-            return response_of(refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status)
-        return JSONResponse({"status": "SERVING"})
+        return response_of(failing[0]) if failing else JSONResponse({"status": "SERVING"})
 
-    async def _not_served(self, until: float) -> str | None:
-        """Return a service that no server serves, as far as they are asked; None: all are served.
+    async def _why_not_served(self, service: str, until: float) -> status_pb2.Status | None:
+        """Return why no server serves a service, as far as they are asked; None: one does.
 
         The channel deals calls out among the servers. One that is about to stop says NOT_SERVING
-        a while before, and others have its calls then: whoever hears that asks the next.
+        a while before, and others have its calls then; one that is stuck says nothing. So the next
+        is asked, and who is slow may answer meanwhile: there may be no other.
         """
-        asked = [self._is_served(service, until) for service in self._services]
-        served = await asyncio.gather(*asked)
-        for service, is_served in zip(self._services, served, strict=True):
-            if not is_served and not await self._is_served_elsewhere(service, until):
-                return service
-        return None
+        left = _ASKED
+        asking: set[asyncio.Task[status_pb2.Status | None]] = set()
+        found: list[status_pb2.Status] = []
+        try:
+            while left or asking:
+                if left:
+                    left -= 1
+                    asking.add(asyncio.create_task(self._check(service, until)))
+                ended, asking = await asyncio.wait(
+                    asking, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in ended:
+                    why = task.result()
+                    if why is None:
+                        return None
+                    found.append(why)
+        except grpc.aio.AioRpcError as error:
+            return status_of_call(error)
+        finally:
+            for task in asking:
+                task.cancel()
+        return found[0]
 
-    async def _is_served_elsewhere(self, service: str, until: float) -> bool:
-        for _ in range(_ASKED_AGAIN):
-            if await self._is_served(service, until):
-                return True
-        return False
-
-    async def _is_served(self, service: str, until: float) -> bool:
+    async def _check(self, service: str, until: float) -> status_pb2.Status | None:
+        """Ask one server. Raises AioRpcError where none is reached, nor is by asking again."""
         request = health_pb2.HealthCheckRequest(service=service)
         left = max(0.001, until - asyncio.get_running_loop().time())
-        answer = await self._health.Check(request, metadata=NOBODY, timeout=left)
-        return bool(answer.status == _SERVING)
+        try:
+            answer = await self._health.Check(request, metadata=NOBODY, timeout=left)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                raise
+            return status_of_call(error)
+        if answer.status == _SERVING:
+            return None
+        message = f"{service} is not serving"
+        return refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status
 
 
 class Document:
