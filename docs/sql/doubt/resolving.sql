@@ -8,7 +8,7 @@ WITH doubt AS MATERIALIZED (
     WHERE run_key = $1::bigint
         AND step_no = $2::integer
         AND attempt = $3::integer
-        AND resolved_at IS NULL FOR NO KEY UPDATE
+        AND resolved_by IS NULL FOR NO KEY UPDATE
 ), operation AS (
     INSERT INTO zart.operations (kind, execution_id, run_number, step_name, rule_id, task_name,
             triggered_by, principal, reason, request_id, incident, batch_id, replaced, made)
@@ -55,4 +55,4 @@ CROSS JOIN LATERAL (
     SELECT operation_key, reason FROM zart.operations
     WHERE operations.execution_id = u.execution_id AND kind = $4
     ORDER BY operation_key DESC LIMIT 1) o
-WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no AND d.resolved_at IS NULL;
+WHERE d.run_key = ANY(ARRAY[u.run_key]) AND d.step_no = u.step_no AND d.resolved_by IS NULL;

@@ -20,12 +20,15 @@ _OPERATION = recorded(
     ":kind",
 )
 _COLUMNS_OF_D = ", ".join(f"d.{name.strip()}" for name in COLUMNS.split(","))
+# Whether it is in doubt is asked of a column that no partial index is for: else the list of all
+# that is in doubt, of whatever run, may be read in place of its key.
+_IS_OPEN = "resolved_by IS NULL"
 # It may wait for the row, and who plans or creates a batch meanwhile knows nothing of it: so it is
 # found out as of when it has that.
 _RESOLVE = Statement(
     f"""
     WITH doubt AS MATERIALIZED (
-        SELECT FROM zart.in_doubt WHERE {_AT} AND resolved_at IS NULL FOR NO KEY UPDATE
+        SELECT FROM zart.in_doubt WHERE {_AT} AND {_IS_OPEN} FOR NO KEY UPDATE
     ), operation AS ({_OPERATION} RETURNING operation_key, reason)
     UPDATE zart.in_doubt d SET resolved_at = clock_timestamp(), finding = :finding::text,
         resolved_by = o.operation_key, reason = o.reason
@@ -116,7 +119,7 @@ async def resolve_by_operation(
             SELECT operation_key, reason FROM zart.operations
             WHERE operations.execution_id = u.execution_id AND kind = $4
             ORDER BY operation_key DESC LIMIT 1) o
-        WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no AND d.resolved_at IS NULL
+        WHERE d.run_key = {only("u.run_key")} AND d.step_no = u.step_no AND d.{_IS_OPEN}
         """,
         [run_key for run_key, _, _ in steps],
         [step_no for _, step_no, _ in steps],
