@@ -177,3 +177,25 @@ async def test_who_finds_it_out_meanwhile_is_waited_for(rig: Rig) -> None:
     await finding
     with pytest.raises(StepInDoubt):
         await restart
+
+
+async def test_a_step_that_is_named_is_found_by_its_name_in_another_version(rig: Rig) -> None:
+    rig.registers = True
+    await rig.start("x", GRAPH, **STOP)
+    await rig.complete(await rig.lease_one("load"))
+    lost = await rig.lease_one("charge")
+    await rig.report(zart.Outcome(lost.task_id, lost.lease_token, zart.Lost()))
+    other = {"charge": (), "new": (), "load": ()}
+    await rig.client.register_task("t", specs(other, **STOP))
+    await rig.client.restart("x", accept_in_doubt=True)
+    await rig.work(fail=["charge", "new", "load"])
+    await found(rig)
+    with pytest.raises(StepInDoubt, match="step 'charge' of x:run:0"):
+        await rig.client.retry_step("x", "charge")
+    (explained,) = (await rig.client.explain_step("x", "charge")).steps
+    assert explained.next.startswith("It has happened")
+    # What has its number there, or none, has not happened.
+    for step in ("new", "load"):
+        (explained,) = (await rig.client.explain_step("x", step)).steps
+        assert explained.next.startswith("Retry it")
+        await rig.client.retry_step("x", step)

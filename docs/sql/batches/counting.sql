@@ -1,24 +1,21 @@
 -- store/batches/counting.py: count_items (count steps)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: run_keys=$1, step_nos=$2, as_of=$3, are_named=$4.
+-- Parameters: earlier_runs=$1, earlier_steps=$2, run_keys=$3, step_nos=$4, as_of=$5, are_named=$6.
 SELECT definition_key, run_status, step_status, is_doubted OR makes_doubts AS is_doubted,
     has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
-    SELECT i.*, d.*, (
-        SELECT CASE WHEN s.status <> 'open' THEN s.status
-            WHEN (SELECT true FROM zart.leases
-                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
-            THEN 'running' END
-        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no) AS step_status,
+    SELECT i.*, s.step_status, d.is_doubted,
+        d.has_happened OR ((i.run_key, i.step_no) IN (
+            SELECT * FROM unnest($1::bigint[], $2::integer[]))) IS TRUE AS has_happened,
         false AS makes_doubts,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
             r.status AS run_status, step_no, step_name, s.attempt
-        FROM unnest($1::bigint[], $2::integer[])
+        FROM unnest($3::bigint[], $4::integer[])
         WITH ORDINALITY u(run_key, only_step, n)
         CROSS JOIN LATERAL (
             SELECT execution_key, run_key, run_number, definition_key, status, is_current,
@@ -42,69 +39,49 @@ FROM (
             SELECT step_names[s.step_no + 1] AS step_name FROM zart.definitions
             WHERE definition_key = r.definition_key OFFSET 0) d
         WHERE (u.only_step IS NOT NULL
-                OR (s.status = 'dead' AND s.completed_at <= $3::timestamptz))
-            AND (r.is_current OR $4::boolean) AND r.created_at <= $3::timestamptz
+                OR (s.status = 'dead' AND s.completed_at <= $5::timestamptz))
+            AND (r.is_current OR $6::boolean) AND r.created_at <= $5::timestamptz
     ) i CROSS JOIN LATERAL (
-        SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
-            COALESCE(bool_or(k.happened), false) AS has_happened
+        SELECT CASE WHEN s.status <> 'open' THEN s.status
+            WHEN (SELECT true FROM zart.leases
+                WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
+            THEN 'running' END AS step_status
+        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no OFFSET 0) s
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(bool_or(resolved_at IS NULL), false) AS is_doubted,
+            COALESCE(bool_or(finding = 'happened'), false) AS has_happened
         FROM (
-            SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
-            FROM (
-                SELECT step_no, resolved_at, finding FROM zart.in_doubt
-                WHERE in_doubt.run_key = i.run_key OFFSET 0) d
-            CROSS JOIN LATERAL (
-                SELECT status FROM zart.steps
-                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-            WHERE s.status <> 'completed'
-            UNION ALL
-            SELECT f.step_no, false, true FROM (
-                SELECT n.step_no, d.attempt, d.ended_as, d.ended_at, d.resolved_at, d.run_number,
-                    d.late_status, d.late_result
-                FROM (
-                    SELECT run_key FROM zart.runs WHERE i.run_number > 0
-                        AND runs.execution_key = i.execution_key AND runs.run_number < i.run_number
-                    OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = e.run_key OFFSET 0) d
-                CROSS JOIN LATERAL (
-                    SELECT created_at < d.resolved_at AS is_news FROM zart.runs
-                    WHERE runs.run_key = i.run_key OFFSET 0) c
-                CROSS JOIN LATERAL (
-                    SELECT array_position(step_names, d.step_name) - 1 AS step_no FROM zart.definitions
-                    WHERE definitions.definition_key = i.definition_key OFFSET 0) n
-                CROSS JOIN LATERAL (
-                    SELECT status FROM zart.steps
-                    WHERE steps.run_key = i.run_key AND steps.step_no = n.step_no OFFSET 0) s
-                WHERE d.finding = 'happened' AND c.is_news AND s.status <> 'completed'
-            ) f) k
-        WHERE i.step_no < 0 OR k.step_no = i.step_no
-    ) d) k
+            SELECT resolved_at, finding FROM zart.in_doubt
+            WHERE in_doubt.run_key = i.run_key AND in_doubt.step_no = i.step_no
+                AND s.step_status IS DISTINCT FROM 'completed' OFFSET 0) a) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
 
 -- store/batches/counting.py: count_items (count executions)
 -- Count the items that a piece would have, by what becomes of them.
 -- Locks: nothing.
--- Parameters: stop_definitions=$1, stops=$2, run_keys=$3, step_nos=$4, are_named=$5, as_of=$6.
+-- Parameters: earlier_runs=$1, stop_definitions=$2, stops=$3, run_keys=$4, step_nos=$5,
+--   are_named=$6, as_of=$7.
 SELECT definition_key, run_status, step_status, is_doubted OR makes_doubts AS is_doubted,
     has_happened,
     count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
     (array_agg(execution_id ORDER BY n))[1:5] AS sample
 FROM (
-    SELECT i.*, d.*, NULL::text AS step_status,
+    SELECT i.*, s.step_status, d.is_doubted,
+        d.has_happened OR (i.run_key IN (SELECT unnest($1::bigint[]))) IS TRUE AS has_happened,
         COALESCE((
             SELECT bool_or(((i.definition_key, l.step_no) IN (
                 SELECT definition_key, step_no
-                FROM unnest($1::bigint[], $2::integer[]) s(definition_key, step_no)
+                FROM unnest($2::bigint[], $3::integer[]) s(definition_key, step_no)
             )) IS TRUE)
             FROM (
                 SELECT step_no FROM zart.leases
-                WHERE leases.run_key = i.run_key AND cardinality($2::integer[]) > 0
+                WHERE leases.run_key = i.run_key AND cardinality($3::integer[]) > 0
                 OFFSET 0) l), false) AS makes_doubts,
         row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
     FROM (
         SELECT u.n, e.execution_id, r.execution_key, r.run_key, r.run_number, r.definition_key,
             r.status AS run_status, step_no, step_name, s.attempt
-        FROM unnest($3::bigint[], $4::integer[])
+        FROM unnest($4::bigint[], $5::integer[])
         WITH ORDINALITY u(run_key, only_step, n)
         CROSS JOIN LATERAL (
             SELECT execution_key, run_key, run_number, definition_key, status, is_current,
@@ -115,42 +92,20 @@ FROM (
             WHERE executions.execution_key = r.execution_key OFFSET 0) e
         CROSS JOIN (SELECT -1 AS step_no, NULL::integer AS attempt, '' AS step_name) s
         WHERE true
-            AND (r.is_current OR $5::boolean) AND r.created_at <= $6::timestamptz
-    ) i CROSS JOIN LATERAL (
-        SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
-            COALESCE(bool_or(k.happened), false) AS has_happened
+            AND (r.is_current OR $6::boolean) AND r.created_at <= $7::timestamptz
+    ) i CROSS JOIN LATERAL (SELECT NULL::text AS step_status) s
+    CROSS JOIN LATERAL (
+        SELECT COALESCE(bool_or(resolved_at IS NULL), false) AS is_doubted,
+            COALESCE(bool_or(finding = 'happened'), false) AS has_happened
         FROM (
-            SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
+            SELECT d.resolved_at, d.finding
             FROM (
                 SELECT step_no, resolved_at, finding FROM zart.in_doubt
                 WHERE in_doubt.run_key = i.run_key OFFSET 0) d
             CROSS JOIN LATERAL (
                 SELECT status FROM zart.steps
-                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-            WHERE s.status <> 'completed'
-            UNION ALL
-            SELECT f.step_no, false, true FROM (
-                SELECT n.step_no, d.attempt, d.ended_as, d.ended_at, d.resolved_at, d.run_number,
-                    d.late_status, d.late_result
-                FROM (
-                    SELECT run_key FROM zart.runs WHERE i.run_number > 0
-                        AND runs.execution_key = i.execution_key AND runs.run_number < i.run_number
-                    OFFSET 0) e
-                CROSS JOIN LATERAL (
-                    SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = e.run_key OFFSET 0) d
-                CROSS JOIN LATERAL (
-                    SELECT created_at < d.resolved_at AS is_news FROM zart.runs
-                    WHERE runs.run_key = i.run_key OFFSET 0) c
-                CROSS JOIN LATERAL (
-                    SELECT array_position(step_names, d.step_name) - 1 AS step_no FROM zart.definitions
-                    WHERE definitions.definition_key = i.definition_key OFFSET 0) n
-                CROSS JOIN LATERAL (
-                    SELECT status FROM zart.steps
-                    WHERE steps.run_key = i.run_key AND steps.step_no = n.step_no OFFSET 0) s
-                WHERE d.finding = 'happened' AND c.is_news AND s.status <> 'completed'
-            ) f) k
-        WHERE i.step_no < 0 OR k.step_no = i.step_no
-    ) d) k
+                WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) c
+            WHERE c.status <> 'completed') a) d) k
 GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened;
 
 -- store/batches/counting.py: _stops

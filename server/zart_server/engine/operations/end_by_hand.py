@@ -25,7 +25,7 @@ from zart_server.domain.model import FencedStep, RunStatus, StepStatus
 from zart_server.domain.operations import Made, OperationKind, Replaced
 from zart_server.domain.plans import OF_STEP, decided
 from zart_server.engine.dispatch.enqueue import Ready, enqueue
-from zart_server.engine.operations.doubts import find_doubts
+from zart_server.engine.operations.doubts import find_doubts_of_steps
 from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.by_hand import (
@@ -107,15 +107,12 @@ async def end_by_hand(
     # First wait for claims and sweeps that have locked them: later statements see their work.
     await lock_queued_steps(tx, keys)
     standing = await read_standing(tx, keys)
-    runs = [item.current for item in meant]
-    doubts = await find_doubts(tx, runs, in_flight=False, earlier=False)
+    steps = [(item.current, item.step_no) for item in meant]
+    doubts = await find_doubts_of_steps(tx, steps, earlier=False)
     endings = []
     for item in meant:
         before = standing[item.key]
-        is_doubted = any(
-            doubt.is_open and doubt.step_name == item.command.step_name
-            for doubt in doubts.get(item.run_key, ())
-        )
+        is_doubted = any(doubt.is_open for doubt in doubts.get(item.run_key, ()))
         try:
             token = await _judge_plan(tx, item, is_doubted) if item.command.planning else ""
             if item.current.run.status is RunStatus.CANCELLED:

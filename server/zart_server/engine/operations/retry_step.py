@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from zart_server.domain.commands import Caller, RetriedStep, RetryStep
@@ -21,7 +21,7 @@ from zart_server.domain.plans import OF_STEP, decided
 from zart_server.domain.rerun import StepInput
 from zart_server.domain.rule_set import StepNames
 from zart_server.engine.operations.corrections import find_correction
-from zart_server.engine.operations.doubts import find_doubts, refuse_in_doubt
+from zart_server.engine.operations.doubts import find_doubts_of_steps, refuse_in_doubt
 from zart_server.engine.operations.plans import judge_plan, moved
 from zart_server.engine.operations.supersede import CurrentRun, Meant, lock_current
 from zart_server.store.connection import Tx
@@ -70,7 +70,7 @@ async def retry_steps(
     found: list[RetriedStep | ZartError | None] = []
     dead: list[_Dead] = []
     locked = await lock_current(tx, meant, wait=wait)
-    doubts = await find_doubts(tx, locked, in_flight=False)
+    doubts = await find_doubts_of_steps(tx, _steps(locked, wanted))
     for current, (command, caller) in zip(locked, wanted, strict=True):
         if not isinstance(current, CurrentRun):
             found.append(current)
@@ -80,11 +80,7 @@ async def retry_steps(
             unknown = StepNotFound(current.run_id, command.step_name)
             found.append(await moved(tx, command.planning, OF_STEP, "run", unknown))
             continue
-        of_step = [
-            doubt
-            for doubt in doubts.get(current.run.run_key, ())
-            if doubt.step_name == command.step_name
-        ]
+        of_step = doubts.get(current.run.run_key, ())
         item = _Dead(len(found), current, step_no, command, caller, of_step)
         try:
             token = await _judge_plan(tx, item) if command.planning else ""
@@ -102,6 +98,17 @@ async def retry_steps(
     for item, result in zip(dead, await _revive(tx, dead), strict=True):
         found[item.number] = result
     return found
+
+
+def _steps(
+    locked: Sequence[object], wanted: Sequence[tuple[RetryStep, Caller]]
+) -> Iterator[tuple[CurrentRun, int]]:
+    """Yield the steps that are there, by their numbers."""
+    for current, (command, _) in zip(locked, wanted, strict=True):
+        if isinstance(current, CurrentRun):
+            step_no = current.definition.graph.index.get(command.step_name)
+            if step_no is not None:
+                yield current, step_no
 
 
 async def _correction(tx: Tx, current: CurrentRun, command: RetryStep) -> str | None:

@@ -12,7 +12,7 @@ from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.batches.selecting import SELECTED, Found
 from zart_server.store.connection import Connection
 from zart_server.store.definitions import find_definitions
-from zart_server.store.doubt.earlier import FOUND_SINCE
+from zart_server.store.doubt.earlier import HappenedEarlier, Later, read_found_since
 from zart_server.store.statement import Statement
 
 
@@ -31,32 +31,39 @@ class SelectedKind(NamedTuple):
 
 # How the step of an item i stands; an execution has none.
 _STEP_STATUS = {
-    "steps": """(
+    "steps": """
         SELECT CASE WHEN s.status <> 'open' THEN s.status
             WHEN (SELECT true FROM zart.leases
                 WHERE leases.run_key = i.run_key AND leases.step_no = i.step_no LIMIT 1)
-            THEN 'running' END
-        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no)""",
-    "executions": "NULL::text",
+            THEN 'running' END AS step_status
+        FROM zart.steps s WHERE s.run_key = i.run_key AND s.step_no = i.step_no OFFSET 0""",
+    "executions": "SELECT NULL::text AS step_status",
 }
-# Whether an attempt of its step is in doubt, or has happened, in an earlier run, too, if that was
-# found since; of an execution, one of a step that is not completed.
-_DOUBTS = f"""
-    SELECT COALESCE(bool_or(k.is_open), false) AS is_doubted,
-        COALESCE(bool_or(k.happened), false) AS has_happened
-    FROM (
-        SELECT d.step_no, d.resolved_at IS NULL AS is_open, d.finding = 'happened' AS happened
+# Whether an attempt of its step is in doubt, or has happened; of an execution, one of any step;
+# while the step is not completed. What is asked of a step is looked up by its keys: of a run there
+# may be thousands, and as many items.
+_DOUBTS = {
+    "steps": """
+        SELECT resolved_at, finding FROM zart.in_doubt
+        WHERE in_doubt.run_key = i.run_key AND in_doubt.step_no = i.step_no
+            AND s.step_status IS DISTINCT FROM 'completed' OFFSET 0""",
+    "executions": """
+        SELECT d.resolved_at, d.finding
         FROM (
             SELECT step_no, resolved_at, finding FROM zart.in_doubt
             WHERE in_doubt.run_key = i.run_key OFFSET 0) d
         CROSS JOIN LATERAL (
             SELECT status FROM zart.steps
-            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) s
-        WHERE s.status <> 'completed'
-        UNION ALL
-        SELECT f.step_no, false, true FROM ({FOUND_SINCE}) f) k
-    WHERE i.step_no < 0 OR k.step_no = i.step_no
-"""
+            WHERE steps.run_key = i.run_key AND steps.step_no = d.step_no OFFSET 0) c
+        WHERE c.status <> 'completed'""",
+}
+# Whether one has happened in an earlier run, which was found since: :earlier_runs are the runs of
+# items, with the steps that these have not completed.
+_HAPPENED_EARLIER = {
+    "steps": """((i.run_key, i.step_no) IN (
+        SELECT * FROM unnest(:earlier_runs::bigint[], :earlier_steps::integer[]))) IS TRUE""",
+    "executions": "(i.run_key IN (SELECT unnest(:earlier_runs::bigint[]))) IS TRUE",
+}
 # Whether what ends the run of an execution makes doubts: an attempt is in flight of a step that is
 # not to run twice, :stops with their definitions.
 _MAKES_DOUBTS = {
@@ -79,10 +86,15 @@ _COUNT = {
             count(*)::integer AS items, count(*) FILTER (WHERE nth = 1)::integer AS executions,
             (array_agg(execution_id ORDER BY n))[1:5] AS sample
         FROM (
-            SELECT i.*, d.*, {_STEP_STATUS[name]} AS step_status,
+            SELECT i.*, s.step_status, d.is_doubted,
+                d.has_happened OR {_HAPPENED_EARLIER[name]} AS has_happened,
                 {_MAKES_DOUBTS[name]} AS makes_doubts,
                 row_number() OVER (PARTITION BY execution_key ORDER BY n, step_no) AS nth
-            FROM ({selected}) i CROSS JOIN LATERAL ({_DOUBTS}) d) k
+            FROM ({selected}) i CROSS JOIN LATERAL ({_STEP_STATUS[name]}) s
+            CROSS JOIN LATERAL (
+                SELECT COALESCE(bool_or(resolved_at IS NULL), false) AS is_doubted,
+                    COALESCE(bool_or(finding = 'happened'), false) AS has_happened
+                FROM ({_DOUBTS[name]}) a) d) k
         GROUP BY definition_key, run_status, step_status, is_doubted OR makes_doubts, has_happened
         """
     )
@@ -108,8 +120,13 @@ async def count_items(
         "are_named": found.are_named,
         "as_of": as_of,
     }
+    earlier = []
+    if kind.makes_runs or kind is BatchKind.RETRY_STEP:
+        earlier = await _happened_earlier(connection, found)
+    values["earlier_runs"] = [item.run_key for item in earlier]
     if kind.is_of_steps:
         statement = _COUNT["steps"]
+        values["earlier_steps"] = [item.step_no for item in earlier]
     else:
         statement = _COUNT["executions"]
         stops = await _stops(connection, found.run_keys) if kind.makes_runs else []
@@ -131,6 +148,11 @@ async def count_items(
         )
         for row in rows
     ]
+
+
+async def _happened_earlier(connection: Connection, found: Found) -> list[HappenedEarlier]:
+    """Return what has happened of runs before those of a piece, read once a run."""
+    return await read_found_since(connection, [Later(key) for key in dict.fromkeys(found.run_keys)])
 
 
 async def _stops(connection: Connection, run_keys: Sequence[int]) -> list[tuple[int, int]]:

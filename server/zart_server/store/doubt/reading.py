@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 from zart_server.domain.doubt import Finding
 from zart_server.domain.model import AttemptStatus, Step
 from zart_server.store.connection import Connection, Tx
+from zart_server.store.statement import Statement
 
 
 class StoredDoubt(NamedTuple):
@@ -28,23 +29,46 @@ class StoredDoubt(NamedTuple):
     run_number: int | None = None
 
 
-async def read_doubts(tx: Tx, run_keys: Sequence[int]) -> list[StoredDoubt]:
+def at_step(of: str) -> str:
+    """Return the condition that an attempt in doubt is of the ``step_no`` of ``of``; NULL: of any.
+
+    Beside its run's key, both are looked up in one index.
+    """
+    return f"""in_doubt.step_no
+        BETWEEN COALESCE({of}.step_no, 0) AND COALESCE({of}.step_no, 2147483647)"""
+
+
+_LOCK = Statement(
+    f"""
+    WITH asked AS MATERIALIZED (
+        SELECT * FROM unnest(:run_keys::bigint[], :step_nos::integer[]) u(run_key, step_no)
+        ORDER BY run_key
+    )
+    SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding, d.resolved_at FROM asked u
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.in_doubt WHERE in_doubt.run_key = u.run_key AND {at_step("u")}
+            AND (in_doubt.resolved_at IS NULL OR in_doubt.finding = 'happened')
+        ORDER BY in_doubt.step_no, in_doubt.attempt OFFSET 0 FOR NO KEY UPDATE) d
+    CROSS JOIN LATERAL (
+        SELECT status FROM zart.steps
+        WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no OFFSET 0) s
+    WHERE s.status <> 'completed'
+    """,
+    locks=("in_doubt",),
+)
+
+
+async def lock_doubts(tx: Tx, steps: Sequence[tuple[int, int | None]]) -> list[StoredDoubt]:
     """Read attempts of unfinished steps that are in doubt or have happened, and lock these rows.
 
-    In order. The caller has locked the runs: whoever resolves one is waited for here.
+    In order, of a step by its run's key and its number; None: of all steps of the run, which is
+    asked for once. The caller has locked the runs: whoever resolves one is waited for here.
     """
     rows = await tx.fetch(
-        """
-        SELECT d.run_key, d.step_no, d.attempt, d.ended_as, d.finding, d.resolved_at FROM (
-            SELECT * FROM zart.in_doubt WHERE run_key = ANY($1::bigint[])
-              AND (resolved_at IS NULL OR finding = 'happened')
-            ORDER BY run_key, step_no, attempt FOR NO KEY UPDATE) d
-        CROSS JOIN LATERAL (
-            SELECT status FROM zart.steps
-            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no OFFSET 0) s
-        WHERE s.status <> 'completed'
-        """,
-        run_keys,
+        _LOCK.text,
+        *_LOCK.arguments(
+            run_keys=[run_key for run_key, _ in steps], step_nos=[step_no for _, step_no in steps]
+        ),
     )
     return [
         StoredDoubt(
@@ -90,15 +114,28 @@ def in_doubt(step: Step, step_no: int, doubts: InDoubt | None) -> Step:
     return replace(step, in_doubt=True, attempts=attempts)
 
 
-async def open_doubts(connection: Connection, run_keys: Iterable[int]) -> dict[int, InDoubt]:
-    """Return the attempts of runs that are in doubt now, by run key."""
+_OPEN = Statement(
+    f"""
+    SELECT d.run_key, d.step_no, d.attempt
+    FROM unnest(:run_keys::bigint[], :step_nos::integer[]) u(run_key, step_no)
+    CROSS JOIN LATERAL (
+        SELECT * FROM zart.in_doubt
+        WHERE in_doubt.run_key = u.run_key AND {at_step("u")} OFFSET 0) d
+    WHERE d.resolved_at IS NULL
+    """
+)
+
+
+async def open_doubts(
+    connection: Connection, steps: Sequence[tuple[int, int | None]]
+) -> dict[int, InDoubt]:
+    """Return the attempts that are in doubt now, by run key.
+
+    Of a step by its run's key and its number; None: of all steps of the run.
+    """
+    run_keys, step_nos = zip(*steps, strict=True)
     found: dict[int, dict[int, set[int]]] = {}
-    rows = await connection.fetch(
-        "SELECT d.run_key, d.step_no, d.attempt FROM unnest($1::bigint[]) u(run_key)"
-        " CROSS JOIN LATERAL (SELECT * FROM zart.in_doubt"
-        " WHERE in_doubt.run_key = u.run_key OFFSET 0) d WHERE d.resolved_at IS NULL",
-        sorted(set(run_keys)),
-    )
-    for row in rows:
+    values = _OPEN.arguments(run_keys=run_keys, step_nos=step_nos)
+    for row in await connection.fetch(_OPEN.text, *values):
         found.setdefault(row[0], {}).setdefault(row[1], set()).add(row[2])
     return dict(found)

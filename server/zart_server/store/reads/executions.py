@@ -132,7 +132,7 @@ async def _view(
 ) -> ExecutionView:
     row = rows[0]
     identity = RunIdentity(row["run_key"], execution_id, row["task_name"], definition)
-    doubts = (await read_in_doubt(connection, [identity])).get(identity.run_key)
+    doubts = (await read_in_doubt(connection, [(identity, None)])).get(identity.run_key)
     steps = await connection.aside(_STEP_BYTES * len(rows), steps_of, rows, identity, doubts)
     if row["run_key"] == row["current_key"]:
         waits = waits_for(rows, steps)

@@ -10,13 +10,11 @@ import asyncpg
 
 from zart_server.domain.breakers import BreakerStatus
 from zart_server.domain.errors import ExecutionNotFound, RunNotFound
-from zart_server.domain.known_step import Ahead, KnownBreaker, KnownDoubt, KnownRule, KnownRun
-from zart_server.domain.model import AttemptStatus, RunStatus, StepStatus
+from zart_server.domain.known_step import Ahead, KnownBreaker, KnownRule, KnownRun
+from zart_server.domain.model import RunStatus, StepStatus
 from zart_server.store.connection import Tx
-from zart_server.store.doubt.earlier import FOUND_SINCE
 
 MOST_STEPS = 100
-_SHORT = 4096  # bytes of a result that is told with a command
 
 _RUN = """
     SELECT e.task_name, c.run_number AS current_number, r.run_key, r.run_number, r.status, r.error,
@@ -133,61 +131,6 @@ async def read_step_rows(
     """Return steps of a run by number, with where each stands; counted up to ``most_ahead``."""
     rows: list[asyncpg.Record] = await tx.fetch(_STEPS, run_key, numbers, most_ahead)
     return rows
-
-
-async def read_known_doubts(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
-    """Return the last attempt in doubt of each step of a run that has one, by step number.
-
-    Of a step that has none, and is not completed, the last that was found to have happened.
-    """
-    rows = await tx.fetch(
-        f"""
-        SELECT step_no, attempt, ended_as, ended_at, finding = 'happened' AS happened, late_status,
-            CASE WHEN late_status = 'completed' AND octet_length(late_result::text) <= {_SHORT}
-                 THEN late_result::text END AS late_result
-        FROM (SELECT * FROM zart.in_doubt WHERE run_key = $1 OFFSET 0) d
-        WHERE resolved_at IS NULL OR finding = 'happened' AND (
-            SELECT status FROM zart.steps
-            WHERE steps.run_key = d.run_key AND steps.step_no = d.step_no) <> 'completed'
-        ORDER BY step_no, resolved_at IS NULL, attempt
-        """,
-        run_key,
-    )
-    return {row["step_no"]: _known_doubt(row, None) for row in rows}
-
-
-_EARLIER = f"""
-    SELECT f.step_no, f.attempt, f.ended_as, f.ended_at, true AS happened, f.run_number,
-        f.late_status,
-        CASE WHEN f.late_status = 'completed' AND octet_length(f.late_result::text) <= {_SHORT}
-             THEN f.late_result::text END AS late_result
-    FROM (
-        SELECT run_key, execution_key, run_number, definition_key FROM zart.runs
-        WHERE run_key = $1 OFFSET 0) i
-    CROSS JOIN LATERAL ({FOUND_SINCE}) f
-    ORDER BY f.step_no, f.run_number, f.attempt
-"""
-
-
-async def read_happened_earlier(tx: Tx, run_key: int) -> dict[int, KnownDoubt]:
-    """Return the last attempt of earlier runs that was found to have happened since a run began.
-
-    By the number of a step of that run that is not completed.
-    """
-    rows = await tx.fetch(_EARLIER, run_key)
-    return {row["step_no"]: _known_doubt(row, row["run_number"]) for row in rows}
-
-
-def _known_doubt(row: asyncpg.Record, run_number: int | None) -> KnownDoubt:
-    return KnownDoubt(
-        row["attempt"],
-        AttemptStatus(row["ended_as"]),
-        row["ended_at"],
-        bool(row["happened"]),
-        None if row["late_status"] is None else AttemptStatus(row["late_status"]),
-        row["late_result"],
-        run_number,
-    )
 
 
 def status_of_row(row: asyncpg.Record) -> StepStatus:

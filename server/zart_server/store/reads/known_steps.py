@@ -23,14 +23,13 @@ from zart_server.store.reads.explained_steps import (
     blocking_steps,
     find_run,
     places_in_releases,
-    read_happened_earlier,
-    read_known_doubts,
     read_step_rows,
     rules_for,
     status_of_row,
     steps_at_work,
     unfinished_steps,
 )
+from zart_server.store.reads.known_doubts import read_happened_earlier, read_known_doubts
 from zart_server.store.slices import in_slices
 from zart_server.store.stored_graph import Definition
 
@@ -123,10 +122,14 @@ async def read_known_steps(
     if any(step.status is StepStatus.PENDING for step in facts):
         opened, dead = await blocking_steps(tx, run.run_key)
     if definition.stops:
-        doubts = await read_known_doubts(tx, run.run_key)
+        # What others did decides what to do of what waits for them, or of a run that is over.
+        is_over = run.known.is_current and run.known.is_over
+        others = is_over or any(step.status is StepStatus.PENDING for step in facts)
+        key = run.run_key
+        doubts = await read_known_doubts(tx, key, numbers, with_others=others)
         if run.known.run_number > 0:
             # What has happened decides what to do, whatever else is in doubt.
-            doubts |= await read_happened_earlier(tx, run.run_key)
+            doubts |= await read_happened_earlier(tx, key, graph, numbers, with_others=others)
         known = replace(
             run.known,
             in_doubt=frozenset(

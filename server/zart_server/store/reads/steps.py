@@ -38,9 +38,14 @@ class RunIdentity:
     definition: Definition
 
 
-async def read_in_doubt(connection: Connection, runs: Iterable[RunIdentity]) -> dict[int, InDoubt]:
-    """Read what is in doubt of runs, by key; runs whose steps may all run twice are not asked."""
-    keys = [run.run_key for run in runs if run.definition.stops]
+async def read_in_doubt(
+    connection: Connection, wanted: Iterable[tuple[RunIdentity, int | None]]
+) -> dict[int, InDoubt]:
+    """Read what is in doubt of steps (None: of all of the run), by run key.
+
+    Runs whose steps may all run twice are not asked.
+    """
+    keys = [(run.run_key, number) for run, number in wanted if run.definition.stops]
     return await open_doubts(connection, keys) if keys else {}
 
 
@@ -71,7 +76,7 @@ async def read_steps(
     known: dict[int, dict[int, str]] = {}
     for run_key, step_no, status in await step_statuses(connection, keys) if keys else ():
         known.setdefault(run_key, {})[step_no] = status
-    doubts = await read_in_doubt(connection, [identity for identity, _ in wanted])
+    doubts = await read_in_doubt(connection, wanted)
     return [
         in_doubt(_step(found[p.run_key], p, known.get(p.run_key, {})), n, doubts.get(p.run_key))
         for p, n in wanted
