@@ -47,6 +47,7 @@ HOSTILE = {
     "client_encoding": "LATIN1",
     "xmloption": "document",
     "row_security": "off",
+    "exit_on_error": "on",
     "gin_fuzzy_search_limit": "1",
     "plan_cache_mode": "force_custom_plan",
     "enable_indexscan": "off",
@@ -64,7 +65,7 @@ HOSTILE = {
     "max_parallel_workers_per_gather": "8",
     "geqo_threshold": "2",
 }
-SINCE_17 = {"transaction_timeout": "1s"}
+SINCE_17 = {"transaction_timeout": "1s", "restrict_nonsystem_relation_kind": "view"}
 
 
 async def alter(

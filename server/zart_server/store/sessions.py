@@ -43,6 +43,8 @@ _MEANING = {
     "extra_float_digits": "1",
     "xmloption": "content",
     "row_security": "on",
+    "restrict_nonsystem_relation_kind": "",  # since 15.8, 16.4 and 17: ours has views
+    "exit_on_error": "off",
     "gin_fuzzy_search_limit": "0",
     "debug_parallel_query": "off",  # since 16; before:
     "force_parallel_mode": "off",
