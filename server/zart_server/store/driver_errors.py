@@ -44,8 +44,8 @@ _CAUSES = {
     "53400": "is beyond a limit that it was configured with",
     "57P01": "has ended the connection",
     "57P03": "is starting up, or shutting down",
-    "55000": "is not in a state to be written to, or a publication has a table without a replica"
-    " identity",
+    "55000": "is not in the state that a statement needs, as where a publication has a table"
+    " without a replica identity; PostgreSQL's log names it",
 }
 
 
@@ -67,6 +67,8 @@ def cause_of(error: BaseException) -> str:
         return str(error)
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _CAUSES:
         return f"the database {_CAUSES[error.sqlstate]}"
+    if isinstance(error, asyncpg.InterfaceError) and "authentication" in str(error).lower():
+        return "the database agrees on no authentication with this server: see pg_hba.conf"
     said = (
         (asyncpg.TargetServerAttributeNotMatched, "has no host that target_session_attrs asks for"),
         (TimeoutError, "does not answer"),
@@ -74,6 +76,8 @@ def cause_of(error: BaseException) -> str:
         (OSError, "cannot be reached"),
         (asyncpg.PostgresConnectionError, "has ended the connection"),
         (asyncpg.InternalClientError, "has ended the connection"),
+        (ValueError, f"cannot be used ({type(error).__name__})"),  # an argument of ours, or its URL
+        (asyncpg.InterfaceError, "has ended the connection"),
         (BaseException, f"cannot be used ({type(error).__name__})"),
     )
     return "the database " + next(text for kind, text in said if isinstance(error, kind))

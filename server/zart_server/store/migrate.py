@@ -21,6 +21,7 @@ from zart_server.domain.errors import StoreConflict
 from zart_server.store.connecting import Connector
 from zart_server.store.driver_errors import translate
 from zart_server.store.followed_url import Url
+from zart_server.store.losses import Losses
 from zart_server.store.privileges import keep_all, keep_from_writing
 from zart_server.store.schema import is_newest
 from zart_server.store.sessions import DriverConnection, Session
@@ -109,18 +110,19 @@ async def migrate(url: Url) -> None:
     later one waits or builds an index; each under an advisory lock: replicas that start at once
     take turns. A crash leaves the last version that was whole, and whoever comes next goes on from
     there. Where others have used a table for long, or a deadlock comes of it, the version is begun
-    anew once they have ended; the log names them. It returns once the synchronous standby has all
-    of it, too, and holds no lock while it waits for that.
+    anew once they have ended; the log names them. Likewise where its connection is lost: a failover
+    takes seconds. It returns once the synchronous standby has all of it, too, and holds no lock
+    while it waits for that.
 
     Raises OSError or a driver error without a database, SessionRefused where its sessions are not
     what they must be, ``schema.SchemaOutdated`` where a newer version has changed it already.
     """
-    waiting = _Waiting()
+    waiting, losses = _Waiting(), Losses()
     while True:
         try:
-            await _upgrade_to_newest(url, waiting)
+            await _upgrade_to_newest(url, waiting, losses)
         except Exception as error:
-            if not _is_refused(error):
+            if not (_is_refused(error) or losses.can_be_borne(error)):
                 raise
         else:
             return
@@ -212,14 +214,16 @@ async def _connected(url: Url) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _upgrade_to_newest(url: Url, waiting: _Waiting) -> None:
+async def _upgrade_to_newest(url: Url, waiting: _Waiting, losses: Losses) -> None:
     async with _connected(url) as connection:
+        losses.connected()
         is_newest = False
         while not is_newest:
             try:
                 async with connection.begin():
                     tries = await waiting.for_turn(connection)
                     is_newest = await connection.run_sync(_upgrade, tries=tries)
+                losses.made()
             except Exception as error:
                 if not _is_refused(error):
                     raise
