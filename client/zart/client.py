@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from zart import streams
+from zart import sending, streams
 from zart.caller import default_caller
 from zart.calls import (
     admin,
@@ -31,20 +31,19 @@ from zart.calls.call import Call, ListCall
 from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import aio_channel
-from zart.closed_clients import telling_if_closed
 from zart.credentials import Credentials
-from zart.errors import RunNotFound, StepNotFound, from_call
+from zart.errors import RunNotFound, StepNotFound
 from zart.exporting import exporting
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
 from zart.models import Json
+from zart.outages import Standing
 from zart.runs import Runs
 from zart.scripts import play, removed_meanwhile
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task
-from zart.trace_context import traced
 from zart.watches import Watches
 
 P = ParamSpec("P")
@@ -77,8 +76,10 @@ class Client(Runs, Watches):
     A call has a deadline of ``timeout`` seconds, and raises a class of ``zart.errors``. What waits
     for something to happen has none but its own ``timeout``: ``run``, a handle's ``run`` and
     ``result``, ``watch_…``, ``wait_drained``; ``verify_pause_rule`` has ten minutes more.
-    A call that finds no server is repeated up to four times within it; that is safe, since each
-    mutation carries a ``request_id`` (one is made where none is given). LeaseTasks never is.
+    Where servers or their database are away, a call is repeated until then, and raises what it
+    failed with last; that is safe, since each mutation carries a ``request_id`` (one is made where
+    none is given). Where no server has ever answered this client, and with ``repeats`` False, it is
+    repeated four times, within some two seconds; so are calls of a dispatcher, LeaseTasks never.
     It is of the process that made it: in one that is forked later its calls raise RuntimeError.
     """
 
@@ -89,8 +90,9 @@ class Client(Runs, Watches):
         timeout: float = DEFAULT_TIMEOUT,
         triggered_by: str | None = None,
         group_starts: bool = False,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(channel)
+        super().__init__(channel, Standing(repeats))
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
         self._start = StartGroups(self).start if group_starts else self.send
@@ -122,20 +124,9 @@ class Client(Runs, Watches):
     async def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
         """Send a call and return its answer as a proto; as ``send``."""
         call = call.completed(self.triggered_by)
-        rpc: Callable[..., Any] = self.channel.unary_unary(
-            call.path,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response_type.FromString,
-        )
         most = (self.timeout if timeout is None else timeout) + call.extra_time
-        try:
-            with telling_if_closed(call.request):
-                answer: Message = await rpc(
-                    call.request, timeout=min(most, streams.LONGEST), **traced()
-                )
-        except grpc.RpcError as error:
-            raise from_call(error, call.request) from error
-        return answer
+        send = sending.send
+        return await send(self.channel, call, min(most, streams.LONGEST), self.standing)
 
     async def export_execution(
         self, execution_id: str, *, created_at: datetime | None = None

@@ -17,10 +17,11 @@ from google.protobuf.message import Message
 
 from zart.calls import execution
 from zart.calls.call import Call
-from zart.calls.start_groups import TOO_LATE
 from zart.closed_clients import telling_if_closed
-from zart.errors import ClientClosed, Unavailable, UnknownMethod, Unreachable, ZartError, from_call
+from zart.errors import ClientClosed, ZartError, from_call
 from zart.models import Execution
+from zart.outages import Standing
+from zart.run_starts import RunStart
 from zart.trace_context import traced
 from zart.v1 import execution_service_pb2 as pb
 from zart.waiting import Reconnecting
@@ -34,6 +35,8 @@ class Sends(Protocol):
     """What sends calls with asyncio: a client."""
 
     triggered_by: str
+    timeout: float
+    standing: Standing
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -47,6 +50,8 @@ class SendsSync(Protocol):
     """What sends calls without asyncio: a client."""
 
     triggered_by: str
+    timeout: float
+    standing: Standing
 
     @property
     def channel(self) -> grpc.Channel:
@@ -124,43 +129,42 @@ def watch_sync(
 async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExecutionResponse]:
     """Start an execution and yield the answer, then its states, until its current run has ended.
 
-    A stream that breaks once the execution is started goes on as a watch; a server that does not
-    know the call is asked for the start and for the watch. Raises what these do. A CancelledError
-    has Unreachable as its cause where no server has answered the start: it may have happened.
+    While nobody serves, the start is repeated as a call is. A stream that breaks once the execution
+    is started goes on as a watch; a server that does not know the call is asked for the start and
+    for the watch. Raises what these do. A CancelledError has a cause where no server has answered
+    the start, which may have happened: what it failed with last, or Unreachable.
     """
     start = start.completed(client.triggered_by)
-    started = None
+    begun = RunStart(start, client.standing, client.timeout)
+    again = Reconnecting(standing=client.standing)
     call = execution.run_execution(start)
-    stream = _begin(_method(client.channel, call), call.request)
-    try:
-        with telling_if_closed(start.request):
-            async for message in stream:
-                started = started or message.started
-                yield message
-    except asyncio.CancelledError as cancelled:
-        if started is None:
-            _tell_unanswered(cancelled, start)
-        raise
-    except grpc.RpcError as error:
-        problem = _curable(from_call(error, start.request), started)
-    else:
-        return
-    finally:
-        stream.cancel()
-    again = Reconnecting()
-    if started is None:
-        try:
+    rpc = _method(client.channel, call)
+    with begun.explaining():
+        while True:
+            stream = _begin(rpc, call.request, problem=begun.repeats.problem)
+            try:
+                with telling_if_closed(start.request):
+                    async for message in stream:
+                        begun.heard(message)
+                        yield message
+            except grpc.RpcError as error:
+                rest = begun.rest_after(error)
+            else:
+                return
+            finally:
+                stream.cancel()
+            if rest is None:
+                break
+            await asyncio.sleep(rest)
+        if begun.answer is None:
             answer: Any = await client.send_raw(start)
-        except asyncio.CancelledError as cancelled:
-            _tell_unanswered(cancelled, start)
-            raise
-        started = answer
-        yield pb.RunExecutionResponse(started=started)
-    else:
-        again.answered()
-        with again.explaining():
-            await asyncio.sleep(again.delay_after(problem))
-    following = execution.watch_execution(started.execution.execution_id)
+            begun.answer = answer
+            yield pb.RunExecutionResponse(started=answer)
+        else:
+            again.answered()
+            with again.explaining():
+                await asyncio.sleep(again.delay_after(begun.problem))
+    following = execution.watch_execution(begun.answer.execution.execution_id)
     async with aclosing(watch(client.channel, following, again=again)) as states:
         async for state in states:
             yield pb.RunExecutionResponse(state=state)
@@ -174,36 +178,43 @@ def run_sync(
 ) -> Iterator[pb.RunExecutionResponse]:
     """Start an execution and follow it, as ``run``; after ``timeout`` seconds as ``watch_sync``.
 
-    Raises Unreachable in place of TimeoutError where no server has answered the start by then.
+    Raises what the start failed with last, or Unreachable, in place of TimeoutError where no server
+    has answered it by then.
     """
     start = start.completed(client.triggered_by)
     deadline = None if timeout is None else time.monotonic() + timeout
-    started = None
+    most = client.timeout if timeout is None else min(timeout, client.timeout)
+    begun = RunStart(start, client.standing, most)
     call = execution.run_execution(start)
-    left = None if deadline is None else _left(deadline)
-    stream = _begin(_method(client.channel, call), call.request, left)
-    try:
-        for message in stream:
-            started = started or message.started
-            yield message
-    except grpc.RpcError as error:
-        if started is not None and _is_late(error, deadline):
-            raise TimeoutError(_NOT_OVER.format(timeout)) from error
-        problem = _curable(from_call(error, start.request), started)
-    else:
-        return
-    finally:
-        _end(stream)
-    again = Reconnecting(on_break)
-    if started is None:
+    rpc = _method(client.channel, call)
+    while True:
+        left = None if deadline is None else _left(deadline)
+        stream = _begin(rpc, call.request, left, begun.repeats.problem)
+        try:
+            for message in stream:
+                begun.heard(message)
+                yield message
+        except grpc.RpcError as error:
+            if begun.answer is not None and _is_late(error, deadline):
+                raise TimeoutError(_NOT_OVER.format(timeout)) from error
+            rest = begun.rest_after(error)
+        else:
+            return
+        finally:
+            _end(stream)
+        if rest is None:
+            break
+        time.sleep(rest)
+    again = Reconnecting(on_break, client.standing)
+    if begun.answer is None:
         answer: Any = client.send_raw(start)
-        started = answer
-        yield pb.RunExecutionResponse(started=started)
+        begun.answer = answer
+        yield pb.RunExecutionResponse(started=answer)
     else:
         again.answered()
-        time.sleep(_rest(again.delay_after(problem), deadline))
+        time.sleep(_rest(again.delay_after(begun.problem), deadline))
     left = None if deadline is None else _left(deadline)
-    following = execution.watch_execution(started.execution.execution_id)
+    following = execution.watch_execution(begun.answer.execution.execution_id)
     try:
         for state in watch_sync(client.channel, following, left, again):
             yield pb.RunExecutionResponse(state=state)
@@ -263,18 +274,3 @@ def _given_up(again: Reconnecting, timeout: float | None) -> Exception:
 def _end(stream: Any) -> None:  # noqa: ANN401 - a call, or what stands for it
     # Interceptors (OpenTelemetry's) make a generator of a call.
     (stream.cancel if hasattr(stream, "cancel") else stream.close)()
-
-
-def _tell_unanswered(cancelled: asyncio.CancelledError, start: Call[Execution]) -> None:
-    """Have who gives up waiting know that no server has answered the start: as ``explaining``."""
-    unanswered = Unreachable(TOO_LATE)
-    unanswered.request_id = getattr(start.request, "request_id", "")
-    cancelled.__cause__ = unanswered
-
-
-def _curable(problem: ZartError, started: pb.StartExecutionResponse | None) -> ZartError:
-    """Return an error that need not end the run; raise any other."""
-    goes_on = isinstance(problem, (Unavailable, Unreachable))
-    if goes_on if started is not None else isinstance(problem, UnknownMethod):
-        return problem
-    raise problem

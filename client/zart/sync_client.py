@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 import grpc
 from google.protobuf.message import Message
 
-from zart import streams
+from zart import sending, streams
 from zart.caller import default_caller
 from zart.calls import (
     admin,
@@ -31,21 +31,20 @@ from zart.calls.execution import StartOptions
 from zart.calls.payload import UNSET, JsonText, Unset
 from zart.channel import sync_channel
 from zart.client import DEFAULT_TIMEOUT
-from zart.closed_clients import telling_if_closed
 from zart.closing import close_channel
 from zart.credentials import Credentials
-from zart.errors import RunNotFound, StepNotFound, from_call
+from zart.errors import RunNotFound, StepNotFound
 from zart.exporting import exporting
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import Json
+from zart.outages import Standing
 from zart.runs import SyncRuns
 from zart.scripts import play_sync, removed_meanwhile
 from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups
 from zart.tasks import Result, Task
-from zart.trace_context import traced
 from zart.watches import SyncWatches
 
 P = ParamSpec("P")
@@ -78,8 +77,9 @@ class SyncClient(SyncRuns, SyncWatches):
         timeout: float = DEFAULT_TIMEOUT,
         triggered_by: str | None = None,
         group_starts: bool = False,
+        repeats: bool = True,
     ) -> None:
-        super().__init__(channel)
+        super().__init__(channel, Standing(repeats))
         self.timeout = timeout
         self.triggered_by = default_caller() if triggered_by is None else triggered_by
         self._start = SyncStartGroups(self).start if group_starts else self.send
@@ -111,18 +111,9 @@ class SyncClient(SyncRuns, SyncWatches):
     def send_raw(self, call: Call[Any], *, timeout: float | None = None) -> Message:
         """Send a call and return its answer as a proto; as ``send``."""
         call = call.completed(self.triggered_by)
-        rpc: Callable[..., Any] = self.channel.unary_unary(
-            call.path,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response_type.FromString,
-        )
         most = (self.timeout if timeout is None else timeout) + call.extra_time
-        try:
-            with telling_if_closed(call.request):
-                answer: Message = rpc(call.request, timeout=min(most, streams.LONGEST), **traced())
-        except grpc.RpcError as error:
-            raise from_call(error, call.request) from error
-        return answer
+        send = sending.send_sync
+        return send(self.channel, call, min(most, streams.LONGEST), self.standing)
 
     def export_execution(self, execution_id: str, *, created_at: datetime | None = None) -> str:
         """Return an execution whole, as a line of JSON. Raises ExecutionNotFound.

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import TypeVar
 
 from zart.errors import Unavailable, Unreachable, ZartError
+from zart.outages import Standing
 
 T = TypeVar("T")
 
@@ -22,23 +23,28 @@ class Reconnecting:
 
     ``on_break`` is called once a break: at the first problem since the last message.
     ``problem`` is the last one since then, None where the server is there, as far as is known.
+    ``standing`` knows whether the client was ever answered; None: only this watch counts.
     """
 
-    def __init__(self, on_break: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        on_break: Callable[[], object] | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         self.problem: ZartError | None = None
         self._on_break = on_break or (lambda: None)
-        self._was_answered = False
+        self._standing = standing if standing is not None and standing.repeats else Standing()
         self._delays = self._fresh()
 
     def answered(self) -> None:
         """Note that the server is there."""
         self.problem = None
-        self._was_answered = True
+        self._standing.was_answered = True
         self._delays = self._fresh()
 
     def delay_after(self, problem: ZartError) -> float:
         """Return the seconds to wait before watching again; raises what no repeat can cure."""
-        is_lost = isinstance(problem, Unreachable) and self._was_answered
+        is_lost = isinstance(problem, Unreachable) and self._standing.was_answered
         if not is_lost and not isinstance(problem, Unavailable):
             raise problem
         is_first = self.problem is None

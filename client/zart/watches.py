@@ -18,8 +18,9 @@ from zart import streams
 from zart.calls import admin, batch, execution
 from zart.calls.call import Call
 from zart.models import Batch, ExecutionState, PauseRule, WatchedPauseRule, WatchUntil
+from zart.outages import Standing
 from zart.own_process import OfOneProcess
-from zart.waiting import last_in, last_of, within
+from zart.waiting import Reconnecting, last_in, last_of, within
 
 T = TypeVar("T")
 
@@ -27,12 +28,16 @@ T = TypeVar("T")
 class Watches(OfOneProcess[grpc.aio.Channel]):
     """The part of ``Client`` that watches."""
 
+    def __init__(self, channel: grpc.aio.Channel, standing: Standing) -> None:
+        super().__init__(channel)
+        self.standing = standing
+
     async def watch(
         self, call: Call[T], *, timeout: float | None = None
     ) -> AsyncGenerator[T, None]:
         """Send a call that watches; where the connection breaks it is taken up again.
 
-        Raises what the call does, and Unreachable where there never was an answer. After
+        Raises what the call does, and Unreachable where no server ever answered this client. After
         ``timeout`` seconds it raises what it broke with, if it was told nothing since; else
         TimeoutError.
         """
@@ -44,7 +49,8 @@ class Watches(OfOneProcess[grpc.aio.Channel]):
         self, call: Call[Any], *, timeout: float | None = None
     ) -> AsyncGenerator[Message, None]:
         """Send a call that watches, and yield protos; as ``watch``."""
-        return streams.watch(self.channel, call, timeout)
+        again = Reconnecting(standing=self.standing)
+        return streams.watch(self.channel, call, timeout, again)
 
     def watch_execution(
         self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
@@ -102,10 +108,14 @@ class Watches(OfOneProcess[grpc.aio.Channel]):
 class SyncWatches(OfOneProcess[grpc.Channel]):
     """The part of ``SyncClient`` that watches."""
 
+    def __init__(self, channel: grpc.Channel, standing: Standing) -> None:
+        super().__init__(channel)
+        self.standing = standing
+
     def watch(self, call: Call[T], *, timeout: float | None = None) -> Iterator[T]:
         """Send a call that watches; where the connection breaks it is taken up again.
 
-        Raises what the call does, and Unreachable where there never was an answer. After
+        Raises what the call does, and Unreachable where no server ever answered this client. After
         ``timeout`` seconds it raises what it broke with, if it was told nothing since; else
         TimeoutError.
         """
@@ -114,7 +124,8 @@ class SyncWatches(OfOneProcess[grpc.Channel]):
 
     def watch_raw(self, call: Call[Any], *, timeout: float | None = None) -> Iterator[Message]:
         """Send a call that watches, and yield protos; as ``watch``."""
-        return streams.watch_sync(self.channel, call, timeout)
+        again = Reconnecting(standing=self.standing)
+        return streams.watch_sync(self.channel, call, timeout, again)
 
     def watch_execution(
         self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None

@@ -26,11 +26,17 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
     with contextlib.ExitStack() as stack:
         with postgres.running(folder, port=port, durable=False) as database:
             server = stack.enter_context(serving(database.url))
-            client = zart.connect(server.address)
+            client = zart.connect(server.address, timeout=GIVE_UP)
+            sync = stack.enter_context(zart.connect_sync(server.address, timeout=GIVE_UP))
             await client.start("t", execution_id="x", steps=specs(CHAIN))
             watching = asyncio.create_task(client.handle("x").result())
             (task,) = await client.lease_tasks("d", ["t"], lease_duration=600)
 
+        plain = [
+            asyncio.ensure_future(client.start("u", execution_id="y", steps=specs(CHAIN))),
+            asyncio.ensure_future(client.get_execution("x")),
+            asyncio.ensure_future(asyncio.to_thread(sync.pause, task_name="nothing")),
+        ]
         impatient = zart.Client(client.channel, timeout=5)
         with pytest.raises((errors.StoreUnavailable, zart.Unreachable)) as down:
             await impatient.restart("x")
@@ -49,6 +55,7 @@ async def test_an_outage_of_the_database_is_told_and_survived(tmp_path: Path) ->
                 return bool(await health(client, "zart.v1.AdminService") == SERVING)
 
             await eventually(back)
+            await asyncio.gather(*plain)
             done = zart.Outcome(task.task_id, task.lease_token, zart.Completed("a"))
             assert (await client.report_tasks("d", [done]))[0].status == "RECORDED"
             for _ in range(2):

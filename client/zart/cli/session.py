@@ -112,7 +112,9 @@ class Session:
             if self.is_process:
                 self.interrupts.take()
             channel = (self.channel_factory or sync_channel)(self.address)
-            self._client = SyncClient(channel, timeout=self.timeout or DEFAULT_TIMEOUT)
+            # Who types a command wants to know at once that nobody serves.
+            most = self.timeout or DEFAULT_TIMEOUT
+            self._client = SyncClient(channel, timeout=most, repeats=False)
         return self._client
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ class Dispatcher:
         threads = Threads(self._concurrency)
         self._is_running = True
         try:
-            client = Client(channel, timeout=_CALL_TIMEOUT)
+            client = Client(channel, timeout=_CALL_TIMEOUT, repeats=False)
             if await register(self.tasks.values(), client, stop):
                 await self._run(channel, leases, threads, stop)
         finally:
