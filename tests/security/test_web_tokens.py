@@ -144,13 +144,13 @@ async def test_until_a_url_answers_nobody_is_judged_and_a_dispatcher_waits(
         running = asyncio.create_task(dispatcher.run(stop))
         async with zart.connect(server.address, credentials=credentials) as client:
             with pytest.raises(errors.KeysUnavailable) as unjudged:
-                await client.list_executions()
+                await zart.Client(client.channel, repeats=False).list_executions()
             assert unjudged.value.retry_after == timedelta(seconds=1)
             assert unjudged.value.code is grpc.StatusCode.UNAVAILABLE
             forged = zart.Credentials(token=Issuer("made up").sign("alice", "admin"))
             async with zart.connect(server.address, credentials=forged) as other:
                 with pytest.raises(errors.KeysUnavailable):
-                    await other.list_executions()
+                    await zart.Client(other.channel, repeats=False).list_executions()
                 provider.document = document
 
                 async def defined() -> bool:

@@ -26,7 +26,7 @@ async def is_known(server: ServerUnderTest, token: str) -> bool:
     credentials = zart.Credentials(token=token)
     async with zart.connect(server.address, credentials=credentials) as client:
         try:
-            await client.list_executions()
+            await zart.Client(client.channel, repeats=False).list_executions()
         except errors.InvalidCredentials:
             return False
     return True

@@ -169,8 +169,9 @@ async def test_callers_of_a_server_are_told_and_it_is_back_with_the_network(far:
         async with zart.connect(server.address) as client:
             await client.start("t", execution_id="x", steps=specs(CHAIN))
             far.lose()
+            impatient = zart.Client(client.channel, repeats=False)
             with pytest.raises(zart.errors.Unavailable):
-                await asyncio.wait_for(client.restart("x", request_id="r"), TOLD)
+                await asyncio.wait_for(impatient.restart("x", request_id="r"), TOLD)
             far.find()
             assert (
                 await once_back(lambda: client.restart("x", request_id="r"))
