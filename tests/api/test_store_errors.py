@@ -28,6 +28,11 @@ async def raising(rig: Rig, sqlstate: str, table: str = "operations") -> None:
     )
 
 
+def impatient(rig: Rig) -> zart.Client:
+    """Return a client that repeats no more than its channel does."""
+    return zart.Client(rig.client.channel, repeats=False)
+
+
 def told_by(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return what the log says of a database that cannot serve."""
     lines = "zart_server.store.outage_lines"
@@ -51,7 +56,7 @@ async def test_a_failing_statement(rig: Rig, sqlstate: str, expected: type[error
     await rig.start("x", CHAIN)
     await raising(rig, sqlstate)
     with pytest.raises(errors.Refused) as refused:
-        await rig.client.restart("x")
+        await impatient(rig).restart("x")
 
     assert type(refused.value) is expected
     assert "secret" not in str(refused.value.status)
@@ -73,8 +78,8 @@ async def test_the_log_says_why_the_database_cannot_serve(
 ) -> None:
     await rig.start("x", CHAIN)
     await raising(rig, sqlstate)
-    with pytest.raises(errors.StoreUnavailable):  # after some repeats of the client
-        await rig.client.restart("x")
+    with pytest.raises(errors.StoreUnavailable):  # after some repeats of the channel
+        await impatient(rig).restart("x")
 
     assert told_by(caplog)[0] == f"STORE_UNAVAILABLE: {cause}"
     assert "secret" not in caplog.text
@@ -155,11 +160,11 @@ async def test_an_exhausted_pool_is_unavailable(
                 for number, call in enumerate(calls, 1):
                     stuck.append(asyncio.create_task(_until_served(call)))
                     await rig.until_waiting(number, at_length=True)
-                # A channel of its own, since ours would repeat the call.
+                # A channel of its own, since ours and its client would repeat the call.
                 async with grpc.aio.insecure_channel(server.address) as plain:
                     refused = await asyncio.gather(
-                        zart.Client(plain).get_execution("x"),
-                        zart.Client(plain).register_task("u", specs(CHAIN)),
+                        zart.Client(plain, repeats=False).get_execution("x"),
+                        zart.Client(plain, repeats=False).register_task("u", specs(CHAIN)),
                         return_exceptions=True,
                     )
                 for busy in refused:
