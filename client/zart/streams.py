@@ -20,6 +20,7 @@ from zart.calls.call import Call
 from zart.closed_clients import telling_if_closed
 from zart.errors import ClientClosed, ZartError, from_call
 from zart.models import Execution
+from zart.next_messages import Messages, SyncMessages
 from zart.outages import Standing
 from zart.run_starts import RunStart
 from zart.trace_context import traced
@@ -82,9 +83,10 @@ async def watch(
             if left == 0:
                 raise _given_up(again, timeout)
             stream = _begin(rpc, call.request, left, again.problem)
+            messages = Messages(stream, deadline)
             try:
                 with telling_if_closed(call.request):
-                    async for message in stream:
+                    async for message in messages:
                         again.answered()
                         yield message
             except grpc.RpcError as error:
@@ -111,9 +113,9 @@ def watch_sync(
         left = None if deadline is None else _left(deadline)
         if left == 0:
             raise _given_up(again, timeout)
-        stream = _begin(rpc, call.request, left, again.problem)
+        messages = SyncMessages(_begin(rpc, call.request, left, again.problem), deadline)
         try:
-            for message in stream:
+            for message in messages:
                 again.answered()
                 yield message
         except grpc.RpcError as error:
@@ -123,7 +125,7 @@ def watch_sync(
         else:
             return
         finally:
-            _end(stream)
+            messages.close()
 
 
 async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExecutionResponse]:
@@ -142,9 +144,10 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     with begun.explaining():
         while True:
             stream = _begin(rpc, call.request, problem=begun.repeats.problem)
+            messages = Messages(stream)
             try:
                 with telling_if_closed(start.request):
-                    async for message in stream:
+                    async for message in messages:
                         begun.heard(message)
                         yield message
             except grpc.RpcError as error:
@@ -190,8 +193,9 @@ def run_sync(
     while True:
         left = None if deadline is None else _left(deadline)
         stream = _begin(rpc, call.request, left, begun.repeats.problem)
+        messages = SyncMessages(stream, deadline)
         try:
-            for message in stream:
+            for message in messages:
                 begun.heard(message)
                 yield message
         except grpc.RpcError as error:
@@ -201,7 +205,7 @@ def run_sync(
         else:
             return
         finally:
-            _end(stream)
+            messages.close()
         if rest is None:
             break
         time.sleep(rest)
@@ -269,8 +273,3 @@ def _is_late(error: Any, deadline: float | None) -> bool:  # noqa: ANN401 - a fa
 
 def _given_up(again: Reconnecting, timeout: float | None) -> Exception:
     return again.problem or TimeoutError(f"the watch was not over after {timeout} s")
-
-
-def _end(stream: Any) -> None:  # noqa: ANN401 - a call, or what stands for it
-    # Interceptors (OpenTelemetry's) make a generator of a call.
-    (stream.cancel if hasattr(stream, "cancel") else stream.close)()

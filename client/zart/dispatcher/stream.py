@@ -6,6 +6,7 @@ is busy with, as ``arrivals`` has it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import queue
 import threading
@@ -26,6 +27,7 @@ from zart.tracebacks import locations_of
 from zart.v1 import dispatch_service_pb2 as pb
 
 _log = Log(__name__)
+_MOMENT = 1.0  # seconds in which the reader learns of the end by itself
 _THREADS = 2  # one that reads, and gRPC's that sends
 
 
@@ -78,7 +80,7 @@ class Stream:
         if not hasattr(call, "add_callback"):  # OpenTelemetry's interceptors of earlier versions
             room.ended(call)
             raise TypeError("what intercepts calls makes a generator of a stream")
-        if not call.add_callback(lambda: room.ended(call)):
+        if not call.add_callback(lambda: self._ended(room)):
             room.ended(call)  # it had ended before
         try:
             threading.Thread(target=self._read, name="zart-stream", daemon=True).start()
@@ -129,12 +131,31 @@ class Stream:
             _log.error("an answer could not be taken: %s", locations_of(error))
             code = grpc.StatusCode.INTERNAL
             self._call.cancel()
+        self._end(code)
+
+    def _end(self, code: grpc.StatusCode) -> None:
+        """Have what is still asked end, after the stream has."""
         self.give_up(code)
         with self._lock:
             left, self._asked = list(self._asked.values()), {}
         for asked in left:
             asked.settle(None, [], StreamEnded())
         self.is_open = False
+
+    def _ended(self, room: ThreadRoom) -> None:
+        """Take it from gRPC, in its thread, that the call has ended.
+
+        It may never tell the reader so, as ``next_messages`` has it: then that is left behind.
+        """
+        room.ended(self._call)
+        overdue = threading.Timer(_MOMENT, self._end_unread)
+        overdue.daemon = True
+        with contextlib.suppress(RuntimeError):  # no thread: what is asked ends with its own time
+            overdue.start()
+
+    def _end_unread(self) -> None:
+        if self.is_open:
+            self._end(self._call.code())
 
     def _take(self, message: pb.DispatchTasksResponse) -> None:
         kind = message.WhichOneof("answer")

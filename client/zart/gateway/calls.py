@@ -16,6 +16,7 @@ from zart.gateway import aside
 from zart.gateway.bindings import Binding
 from zart.gateway.headers import Metadata
 from zart.gateway.statuses import Refusal, json_of, refusal, retry_in, status_of_call
+from zart.next_messages import Messages
 
 GRACE = 4  # seconds that calls have for their answers once the gateway stops
 # Have nginx, and what heeds the same header, pass each line on at once, and nobody keep them.
@@ -54,7 +55,7 @@ class Calls:
     async def _stream(self, binding: Binding, request: Message, metadata: Metadata) -> Response:
         """Answer once the first message is there, so that an error can still be a status."""
         call = self._method(binding, self._channel.unary_stream)(request, metadata=metadata)
-        messages = aiter(call)  # not call.read(): what interceptors make of a call may lack it
+        messages = Messages(call)
         try:
             async with asyncio.timeout(self._timeout):
                 first = await self._before_the_end(anext(messages, None))
