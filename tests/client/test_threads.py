@@ -50,21 +50,6 @@ async def test_a_wait_that_is_cancelled_leaves_the_call_be() -> None:
     assert call.result is True
 
 
-async def test_what_is_made_of_a_result_is_made_in_the_thread() -> None:
-    with closing(Threads(1)) as threads:
-        call = threads.start(
-            lambda _: "result",
-            zart.testing.context(),
-            lambda result: (result, threading.current_thread()),
-        )
-        async with asyncio.timeout(GIVE_UP):
-            await call.wait()
-
-    result, thread = call.result
-    assert result == "result"
-    assert thread is not threading.current_thread()
-
-
 class AtWork:
     """A handler that is at work until it is let go."""
 

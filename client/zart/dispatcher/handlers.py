@@ -13,6 +13,7 @@ from typing import Any
 
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.outcomes import completed, failed_with, released, timed_out
+from zart.dispatcher.own_frames import let_go, traceback_of
 from zart.dispatcher.threads import Call, NotBegun, Threads
 from zart.models import IfInDoubt
 from zart.step_context import Step, StepContext
@@ -49,6 +50,7 @@ async def _run_async(
     try:
         result = await function(in_hand.context)
     except BaseException as error:
+        at = traceback_of(error)  # first of all
         if isinstance(error, asyncio.CancelledError) and in_hand.was_cancelled_by_others():
             raise
         if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
@@ -57,7 +59,8 @@ async def _run_async(
         if in_hand.expired and not in_hand.lost:
             tell(in_hand, timed_out(in_hand))
         if not is_over or (tells_late and isinstance(error, Exception)):  # not that it was stopped
-            tell(in_hand, failed_with(in_hand, error))
+            tell(in_hand, failed_with(in_hand, error, at))
+        let_go(error)
         return
     if tells_late or not in_hand.lost:
         tell(in_hand, completed(in_hand, result))
@@ -78,12 +81,16 @@ async def _run_in_thread(
     is no thread for it, it is not called, and is given back.
     """
 
-    def told(result: Any) -> Any:  # noqa: ANN401 - what it returned
+    def work(context: StepContext) -> Any:  # noqa: ANN401 - its outcome, or what is to be awaited
         # In the thread: a result of a mebibyte would hold the loop for as long as it is encoded.
-        return result if inspect.isawaitable(result) else completed(in_hand, result)
+        try:
+            result = function(context)
+            return result if inspect.isawaitable(result) else completed(in_hand, result)
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything
+            return failed_with(in_hand, error, traceback_of(error))
 
     try:
-        call = threads.start(function, in_hand.context, told)
+        call = threads.start(work, in_hand.context)
     except NotBegun:
         tell(in_hand, released(in_hand, _NO_THREAD_DELAY))
         return
@@ -94,10 +101,9 @@ async def _run_in_thread(
             call.result.close()  # it is not to begin any more
         if not (is_begun and tells_late):
             return
-    if call.error is not None:
-        tell(in_hand, failed_with(in_hand, call.error))
-        call.error = None  # its traceback refers to the call: break the cycle
-    elif inspect.isawaitable(call.result):
+    if call.error is not None:  # not the handler's
+        raise call.error
+    if inspect.isawaitable(call.result):
         await _run_async(in_hand, lambda _: call.result, tell, tells_late=tells_late)
     else:
         tell(in_hand, call.result)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 _OURS = str(Path(__file__).parent)
 
 
-def location_of(error: BaseException) -> str:
+def location_of(at: TracebackType | None) -> str:
     """Return the innermost frame in the step's own file, or in the file that was called instead.
 
-    The frames of libraries below it are in the traceback, which is recorded.
+    ``at``: the error's frames. Those of libraries below it are in what is recorded.
     """
     # Not ``extract_tb``, which reads the lines as well.
     frames = [
         (frame.f_code, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
+        for frame, line in traceback.walk_tb(at)
         if not _is_ours(frame.f_code.co_filename)
     ]
     if not frames:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from types import TracebackType
 from typing import Any
 
 from zart.calls.call import span
@@ -11,6 +12,7 @@ from zart.calls.payload import json_text
 from zart.dispatcher.error_groups import errors_in
 from zart.dispatcher.in_hand import InHand
 from zart.dispatcher.locations import location_of
+from zart.dispatcher.own_frames import let_go, own_frames, traceback_of
 from zart.dispatcher.storable import why_not_stored
 from zart.dispatcher.traceback_text import traceback_text
 from zart.tasks import StepFailed
@@ -70,11 +72,15 @@ def results_too_large(in_hand: InHand, fetched: int, most: int) -> pb.TaskOutcom
     return _failed(in_hand, error, retryable=False)
 
 
-def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
+def failed_with(
+    in_hand: InHand, error: BaseException, at: TracebackType | None = None
+) -> pb.TaskOutcome:
     """Return the outcome for an exception; all but ``StepFailed(retryable=False)`` are retried.
 
     Of a group, as of the step's own TaskGroup, one such error is enough, and the longest delay is
-    told. A group of one error is told as that error, with the traceback of the whole.
+    told. A group of one error is told as that error, with the traceback of the whole. ``at``: the
+    traceback, as it was when its handler's caller caught it; None: all of the error's. It has none
+    from now on.
 
     A step's own class may lack what StepFailed sets, or hold there what can be nothing of the
     kind: that is left out, and changes nothing of the rest.
@@ -85,10 +91,12 @@ def failed_with(in_hand: InHand, error: BaseException) -> pb.TaskOutcome:
     shown = raised[0] if len(raised) == 1 else error
     try:
         details = getattr(shown, "details", None) if isinstance(shown, StepFailed) else None
-        in_hand.raised_at = location_of(shown)
-        step_error = _error_of(shown, details, error)
+        own = traceback_of(error) if at is None else own_frames(at)
+        in_hand.raised_at = location_of(own if shown is error else traceback_of(shown))
+        step_error = _error_of(shown, details, error, own)
     except BaseException:  # noqa: BLE001 - whatever its class does: an attempt is told, or its lease never ends
         step_error = execution_pb2.StepError(type=type(shown).__name__, message=_UNTOLD)
+    let_go(error)
     outcome = _failed(in_hand, step_error, retryable=retryable)
     delays = [_delay(getattr(each, "retry_after", None)) for each in told]
     if known := [each for each in delays if each is not None]:
@@ -155,12 +163,14 @@ def _outcome(in_hand: InHand) -> pb.TaskOutcome:
     return pb.TaskOutcome(task_id=in_hand.task.task_id, lease_token=in_hand.task.lease_token)
 
 
-def _error_of(error: BaseException, given: object, whole: BaseException) -> execution_pb2.StepError:
+def _error_of(
+    error: BaseException, given: object, whole: BaseException, at: TracebackType | None
+) -> execution_pb2.StepError:
     details = "" if given is None else _words(given)[:_DETAILS]
     return execution_pb2.StepError(
         type=type(error).__name__,
         message=_clean(_words(error)[:_DETAILS]),
-        details=_clean(details or traceback_text(whole)[-_DETAILS:]),
+        details=_clean(details or traceback_text(whole, at)[-_DETAILS:]),
     )
 
 

@@ -75,17 +75,15 @@ class Threads:
         self,
         function: Callable[[StepContext], Any],
         context: StepContext,
-        then: Callable[[Any], Any] = lambda result: result,
     ) -> Call:
         """Call a handler in a thread, with a copy of the context variables.
 
-        The call's result is what ``then``, in the thread too, makes of the handler's. Raises
-        NotBegun where no thread can be started for it, as at the process's limit: then the handler
-        is not called, nor will be.
+        Raises NotBegun where no thread can be started for it, as at the process's limit: then the
+        handler is not called, nor will be.
         """
         loop = asyncio.get_running_loop()
         run = contextvars.copy_context().run
-        call = Call(loop, lambda: then(run(function, context)))
+        call = Call(loop, lambda: run(function, context))
         try:
             self._pool.submit(self._run, loop, call)
         except Exception as error:

@@ -11,26 +11,51 @@ import sys
 import traceback
 from types import CodeType, TracebackType
 
+from zart.dispatcher.own_frames import linked, traceback_of
+
 _MOST = 1000  # frames of which the text is kept
 _LONGEST = 4000  # characters of a text that is kept
 _DEEPEST = 50  # frames; what is deeper is mostly recursion
+# Frames of an error that are told at most: each costs, and what is told has an end long before.
+_OUTERMOST = 20
+_INNERMOST = 80
 # What is told of them is more than their frames and their message.
 _TOLD_OTHERWISE = (BaseExceptionGroup, SyntaxError, NameError, AttributeError, ImportError)
 # By the code's id, the instruction and its line. The code is kept too: so its id stays its own.
 _texts: dict[tuple[int, int, int | None], tuple[CodeType, str]] = {}
 
 
-def traceback_text(error: BaseException) -> str:
+def traceback_text(error: BaseException, at: TracebackType | None = None) -> str:
     """Return what ``traceback.format_exception`` tells of an error, as one text.
 
+    ``at``: its frames; None: those that it has. Of very many the middle is left out, which is told.
     A frame that was told before is told by the lines that its file had then.
     """
-    frames = _frames(error.__traceback__) if _is_told_by_frames(error) else None
+    at, left_out = _bounded(traceback_of(error) if at is None else at)
+    frames = _frames(at) if _is_told_by_frames(error) else None
     if frames is None:
-        return "".join(traceback.format_exception(error))
+        # Of causes, and of what is in a group, the innermost.
+        own_limit = getattr(sys, "tracebacklimit", None) is not None
+        limit = None if own_limit else -(_OUTERMOST + _INNERMOST)
+        return left_out + "".join(traceback.format_exception(type(error), error, at, limit))
     if frames:
         frames.insert(0, "Traceback (most recent call last):\n")
     return "".join([*frames, *traceback.format_exception_only(error)])
+
+
+def _bounded(at: TracebackType | None) -> tuple[TracebackType | None, str]:
+    """Return the frames that are told, and what is told of the others."""
+    frames: list[TracebackType] = []
+    each = at
+    while each is not None:
+        frames.append(each)
+        each = each.tb_next
+    most = _OUTERMOST + _INNERMOST
+    if len(frames) <= most:
+        return at, ""
+    told = linked([*frames[:_OUTERMOST], *frames[-_INNERMOST:]])
+    words = f"{len(frames)} frames, the first {_OUTERMOST} and the last {_INNERMOST} follow"
+    return told, f"({words})\n"
 
 
 def _is_told_by_frames(error: BaseException) -> bool:
