@@ -68,7 +68,12 @@ def _listing(
 
 
 class SyncClient(SyncRuns, SyncWatches):
-    """A connection to the server; as ``Client``, its methods return when they are answered."""
+    """A connection to the server; as ``Client``, its methods return when they are answered.
+
+    Threads may share it. After a Ctrl-C that met one of its calls, and that the program goes on
+    from, it is to be made anew: where KeyboardInterrupt comes within gRPC it may leave a lock held
+    that calls of all threads then wait for, past their deadlines.
+    """
 
     def __init__(
         self,
