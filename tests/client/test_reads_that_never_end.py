@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -22,7 +23,10 @@ from zart.dispatcher import stream as streams
 from zart.dispatcher.pulse import Pulse
 from zart.dispatcher.stream import Asked, Stream, StreamEnded
 from zart.dispatcher.thread_room import ThreadRoom
+from zart.gateway.bindings import all_services, bindings_of
+from zart.gateway.calls import Calls
 from zart.v1 import dispatch_service_pb2 as pb
+from zart.v1 import execution_service_pb2
 
 LOST = grpc.StatusCode.UNAVAILABLE
 SOON = 0.3  # seconds
@@ -226,6 +230,20 @@ async def test_what_was_asked_on_a_stream_of_a_dispatcher_ends_with_it() -> None
         assert isinstance(await asyncio.wait_for(settled, GIVE_UP), StreamEnded)
     assert opened.failure is LOST
     assert not opened.takes_more
+
+
+async def test_a_watch_over_http_has_a_last_line_that_says_why(breaking: Breaking) -> None:
+    (binding,) = (b for b in bindings_of(all_services()) if b.rpc.name == "WatchExecution")
+    first = UnendingAio([AT_WORK], LOST)
+    async with grpc.aio.insecure_channel(breaking.address) as channel:
+        calls = Calls(FirstUnending(channel, first), GIVE_UP)  # type: ignore[arg-type]
+        request = execution_service_pb2.WatchExecutionRequest(execution_id="x")
+        response: Any = await calls.answer(binding, request, ())
+        async with asyncio.timeout(GIVE_UP):
+            lines = [json.loads(line) async for line in response.body_iterator]
+    assert "error" not in lines[0]
+    (last,) = lines[1:]
+    assert last["error"]["message"].startswith("the server cannot be reached")
 
 
 async def test_messages_are_read_where_no_thread_can_be_started(breaking: Breaking) -> None:
