@@ -56,8 +56,22 @@ class BatchOutcomes:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchStop:
+    """What somebody did by which a batch is PAUSED, or CANCELLED."""
+
+    stopped_at: datetime | None
+    stopped_by: str
+    principal: str
+    reason: str
+    incident: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """One operation on many steps or executions. ``outcomes`` None: they were not asked for."""
+    """One operation on many steps or executions. ``outcomes`` None: they were not asked for.
+
+    ``stop`` None: nobody has it stand still, or who did is no longer on record.
+    """
 
     batch_id: str
     status: BatchStatus
@@ -79,6 +93,7 @@ class Batch:
     started_at: datetime | None
     completed_at: datetime | None
     expected_end_at: datetime | None
+    stop: BatchStop | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,9 +128,7 @@ Global___BatchItemStatus: _TypeAlias = BatchItemStatus  # noqa: Y015
 
 @_typing.final
 class BatchRetryStep(_message.Message):
-    """Retries steps, as AdminService.RetryStep does: of each execution that is selected those that are
-    DEAD.
-    """
+    """Retries the DEAD steps of each execution that is selected, as AdminService.RetryStep does."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -493,6 +491,46 @@ class BatchOutcomes(_message.Message):
 Global___BatchOutcomes: _TypeAlias = BatchOutcomes  # noqa: Y015
 
 @_typing.final
+class BatchStop(_message.Message):
+    """What somebody did by which a batch is PAUSED, or CANCELLED."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STOPPED_AT_FIELD_NUMBER: _builtins.int
+    STOPPED_BY_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    stopped_by: _builtins.str
+    """Who, as the caller claims."""
+    principal: _builtins.str
+    """Who, as the server verified it; empty where callers are not authenticated."""
+    reason: _builtins.str
+    """Why, in the caller's words."""
+    incident: _builtins.str
+    """The incident that it belongs to: the caller's, else the batch's."""
+    @_builtins.property
+    def stopped_at(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        stopped_at: _timestamp_pb2.Timestamp | None = ...,
+        stopped_by: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        incident: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stopped_at", b"stopped_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incident", b"incident", "principal", b"principal", "reason", b"reason", "stopped_at", b"stopped_at", "stopped_by", b"stopped_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchStop: _TypeAlias = BatchStop  # noqa: Y015
+
+@_typing.final
 class Batch(_message.Message):
     """One operation on many steps or executions, which were selected when it was created."""
 
@@ -518,6 +556,7 @@ class Batch(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     EXPECTED_END_AT_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Names the batch: `ba-` and 8 letters or digits."""
     status: Global___BatchStatus.ValueType
@@ -580,6 +619,10 @@ class Batch(_message.Message):
         since it began, was resumed, or has this pace. Unset unless it is RUNNING and that can be told.
         """
 
+    @_builtins.property
+    def stop(self) -> Global___BatchStop:
+        """Who has it PAUSED for OPERATOR, or cancelled it, as far as that is on record."""
+
     def __init__(
         self,
         *,
@@ -603,10 +646,11 @@ class Batch(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         completed_at: _timestamp_pb2.Timestamp | None = ...,
         expected_end_at: _timestamp_pb2.Timestamp | None = ...,
+        stop: Global___BatchStop | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_canary", b"_canary", "_max_failures", b"_max_failures", "_rate_per_second", b"_rate_per_second", "as_of", b"as_of", "canary", b"canary", "completed_at", b"completed_at", "counts", b"counts", "created_at", b"created_at", "expected_end_at", b"expected_end_at", "max_failures", b"max_failures", "operation", b"operation", "outcomes", b"outcomes", "rate_per_second", b"rate_per_second", "selection", b"selection", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_canary", b"_canary", "_max_failures", b"_max_failures", "_rate_per_second", b"_rate_per_second", "as_of", b"as_of", "canary", b"canary", "completed_at", b"completed_at", "counts", b"counts", "created_at", b"created_at", "expected_end_at", b"expected_end_at", "max_failures", b"max_failures", "operation", b"operation", "outcomes", b"outcomes", "rate_per_second", b"rate_per_second", "selection", b"selection", "started_at", b"started_at", "stop", b"stop"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_canary", b"_canary", "_max_failures", b"_max_failures", "_rate_per_second", b"_rate_per_second", "as_of", b"as_of", "batch_id", b"batch_id", "canary", b"canary", "completed_at", b"completed_at", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "error", b"error", "expected_end_at", b"expected_end_at", "incident", b"incident", "max_failures", b"max_failures", "operation", b"operation", "outcomes", b"outcomes", "pause_cause", b"pause_cause", "principal", b"principal", "rate_per_second", b"rate_per_second", "reason", b"reason", "selection", b"selection", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_canary", b"_canary", "_max_failures", b"_max_failures", "_rate_per_second", b"_rate_per_second", "as_of", b"as_of", "batch_id", b"batch_id", "canary", b"canary", "completed_at", b"completed_at", "counts", b"counts", "created_at", b"created_at", "created_by", b"created_by", "error", b"error", "expected_end_at", b"expected_end_at", "incident", b"incident", "max_failures", b"max_failures", "operation", b"operation", "outcomes", b"outcomes", "pause_cause", b"pause_cause", "principal", b"principal", "rate_per_second", b"rate_per_second", "reason", b"reason", "selection", b"selection", "started_at", b"started_at", "status", b"status", "stop", b"stop"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__canary: _TypeAlias = _typing.Literal["canary"]  # noqa: Y015
     _WhichOneofArgType__canary: _TypeAlias = _typing.Literal["_canary", b"_canary"]  # noqa: Y015

@@ -5,7 +5,17 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
-    statement_timestamp() AS now FROM zart.batches WHERE batch_id = ANY($1::text[]);
+    statement_timestamp() AS now,
+    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+        SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
+            SELECT * FROM zart.operations
+            WHERE batch_id <> '' AND kind <> 'start'
+                AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
+                AND (batch_id, operation_key) >= (batches.batch_id, 0)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
+        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.operation_key DESC LIMIT 1)
+    END AS stop FROM zart.batches WHERE batch_id = ANY($1::text[]);
 
 -- store/batches/rows.py: is_being_prepared
 -- Return whether a batch may still get items; no batch does not.
@@ -19,7 +29,17 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
-    statement_timestamp() AS now FROM zart.batches WHERE batch_key = $1;
+    statement_timestamp() AS now,
+    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+        SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
+            SELECT * FROM zart.operations
+            WHERE batch_id <> '' AND kind <> 'start'
+                AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
+                AND (batch_id, operation_key) >= (batches.batch_id, 0)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
+        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.operation_key DESC LIMIT 1)
+    END AS stop FROM zart.batches WHERE batch_key = $1;
 
 -- store/batches/rows.py: ids_of
 -- Return some of the ids that a batch was created with.
@@ -41,7 +61,17 @@ WITH found AS (
             prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
             canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
             created_at, started_at, completed_at, going_since, passed_before, traceparent,
-            statement_timestamp() AS now FROM zart.batches
+            statement_timestamp() AS now,
+            CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+                SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
+                    SELECT * FROM zart.operations
+                    WHERE batch_id <> '' AND kind <> 'start'
+                        AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
+                        AND (batch_id, operation_key) >= (batches.batch_id, 0)
+                    ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
+                WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+                ORDER BY o.operation_key DESC LIMIT 1)
+            END AS stop FROM zart.batches
         WHERE (batches.status, batch_key) < (s.status, $2::bigint)
             AND batches.status = s.status
         ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b

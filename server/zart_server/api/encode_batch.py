@@ -8,6 +8,7 @@ from zart.v1 import admin_service_pb2, batch_pb2, error_reason_pb2, filter_pb2
 from zart_server.api.encode import RUN_STATUS, timestamp
 from zart_server.api.encode_operation import refusal
 from zart_server.api.encode_step import STEP_STATUS
+from zart_server.domain.batch_counts import Outcomes
 from zart_server.domain.batches import (
     Batch,
     BatchItem,
@@ -17,7 +18,7 @@ from zart_server.domain.batches import (
     BatchPauseCause,
     BatchPlan,
     BatchStatus,
-    Outcomes,
+    BatchStop,
     Selection,
 )
 from zart_server.domain.filters import ExecutionFilter
@@ -69,6 +70,17 @@ def batch(item: Batch) -> batch_pb2.Batch:
         started_at=timestamp(item.started_at),
         completed_at=timestamp(item.completed_at),
         expected_end_at=timestamp(item.expected_end_at),
+        stop=None if item.stop is None else _stop(item.stop),
+    )
+
+
+def _stop(stop: BatchStop) -> batch_pb2.BatchStop:
+    return batch_pb2.BatchStop(
+        stopped_at=timestamp(stop.at),
+        stopped_by=stop.by,
+        principal=stop.principal,
+        reason=stop.reason,
+        incident=stop.incident,
     )
 
 

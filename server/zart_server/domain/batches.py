@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from zart_server.domain.batch_counts import Counts, Outcomes
 from zart_server.domain.commands import Caller
 from zart_server.domain.filters import ExecutionFilter
 from zart_server.domain.model import IfRunning, RunStatus, StepStatus
@@ -149,38 +150,6 @@ class Selection:
         return Selection(self.execution_ids[:_SHOWN_IDS], self.filter)
 
 
-class Counts(NamedTuple):
-    """How many items a batch has, and how many are done and refused."""
-
-    selected: int = 0
-    done: int = 0
-    refused: int = 0
-
-    @property
-    def left(self) -> int:
-        """How many are neither."""
-        return self.selected - self.done - self.refused
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What became of what the items that are done have made."""
-
-    completed: int = 0
-    dead: int = 0
-    running: int = 0
-    paused: int = 0
-    scheduled: int = 0
-    pending: int = 0
-    cancelled: int = 0
-    superseded: int = 0
-
-    @property
-    def in_flight(self) -> int:
-        """How many may still change by themselves."""
-        return self.running + self.scheduled + self.pending
-
-
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How fast a batch goes, and when it pauses by itself. None: never, or as fast as it goes."""
@@ -190,9 +159,19 @@ class Pace:
     max_failures: int | None = None
 
 
+class BatchStop(NamedTuple):
+    """Who paused or cancelled a batch, when and why."""
+
+    at: datetime
+    by: str
+    principal: str
+    reason: str
+    incident: str
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as callers see it. ``outcomes`` None: nobody asked."""
+    """A batch as callers see it. ``outcomes`` None: nobody asked; ``stop`` None: none is known."""
 
     batch_id: str
     status: BatchStatus
@@ -211,6 +190,7 @@ class Batch:
     started_at: datetime | None
     completed_at: datetime | None
     expected_end_at: datetime | None
+    stop: BatchStop | None
     outcomes: Outcomes | None = None
 
     @property

@@ -7,7 +7,8 @@ import math
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from zart_server.domain.batches import EXACT_OUTCOMES, Batch, Outcomes
+from zart_server.domain.batch_counts import Outcomes
+from zart_server.domain.batches import EXACT_OUTCOMES, Batch
 from zart_server.domain.errors import BatchNotFound, ZartError
 from zart_server.domain.model import WatchUntil
 from zart_server.engine.background.state_watches import ReadShare, StateWatches

@@ -22,4 +22,4 @@ async def cancel_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
     if row.batch.status is BatchStatus.COMPLETED:
         raise BatchFinished(command.batch_id, row.batch.status)
     await set_cancelled(tx, row.batch_key)
-    return await changed_batch(tx, OperationKind.CANCEL_BATCH, command.batch_id, caller)
+    return await changed_batch(tx, OperationKind.CANCEL_BATCH, row, caller)

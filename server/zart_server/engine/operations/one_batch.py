@@ -28,15 +28,16 @@ async def living_batch(tx: Tx, batch_id: str) -> BatchRow:
     return row
 
 
-async def changed_batch(tx: Tx, kind: OperationKind, batch_id: str, caller: Caller) -> Batch:
-    """Record what was done to a batch, and return it as it is now.
+async def changed_batch(tx: Tx, kind: OperationKind, row: BatchRow, caller: Caller) -> Batch:
+    """Record what was done to a batch that is locked, and return it as it is now.
 
     It belongs to the caller's incident; where none is given, to the batch's.
     """
-    changed = await read_batch(tx, batch_id)
+    batch_id = row.batch.batch_id
+    incident = caller.incident or row.batch.incident
+    await record_batch(tx, kind, batch_id, replace(caller, incident=incident))
+    changed = await read_batch(tx, batch_id)  # with who stopped it, which the record tells
     if changed is None:
         raise BatchNotFound(batch_id)
-    incident = caller.incident or changed.batch.incident
-    await record_batch(tx, kind, batch_id, replace(caller, incident=incident))
     tx.changes.batches = True
     return changed.batch

@@ -16,4 +16,4 @@ async def pause_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
     if row.batch.status is BatchStatus.PAUSED:
         return row.batch
     await set_paused(tx, row.batch_key, BatchPauseCause.OPERATOR)
-    return await changed_batch(tx, OperationKind.PAUSE_BATCH, command.batch_id, caller)
+    return await changed_batch(tx, OperationKind.PAUSE_BATCH, row, caller)

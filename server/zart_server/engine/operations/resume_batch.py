@@ -35,7 +35,7 @@ async def resume_batch(tx: Tx, command: OneBatch, caller: Caller) -> Batch:
         return row.batch
     failures = UNCOUNTED if dead is None else row.batch.counts.refused + dead
     await set_going(tx, row.batch_key, failures)
-    return await changed_batch(tx, OperationKind.RESUME_BATCH, command.batch_id, caller)
+    return await changed_batch(tx, OperationKind.RESUME_BATCH, row, caller)
 
 
 async def _dead_again(tx: Tx, batch_id: str) -> int | None:

@@ -32,7 +32,7 @@ async def update_batch(tx: Tx, command: UpdateBatch, caller: Caller) -> Batch:
     if is_cancelling and is_loosened and not command.may_cancel_executions:
         raise RoleRequired(Role.STARTER, "to have executions cancelled")
     await change_pace(tx, row.batch_key, rate, failures)
-    return await changed_batch(tx, OperationKind.UPDATE_BATCH, command.batch_id, caller)
+    return await changed_batch(tx, OperationKind.UPDATE_BATCH, row, caller)
 
 
 def _is_more(limit: float | None, before: float | None) -> bool:

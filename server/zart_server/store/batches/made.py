@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from zart_server.domain.batches import BatchKind, Outcomes
+from zart_server.domain.batch_counts import Outcomes
+from zart_server.domain.batches import BatchKind
 from zart_server.store.connection import Connection
 from zart_server.store.pausing.exempting import holds
 from zart_server.store.statement import Statement

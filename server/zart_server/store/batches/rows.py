@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from zart_server.domain.batch_counts import Counts
 from zart_server.domain.batches import (
     Batch,
     BatchOperation,
     BatchPauseCause,
     BatchStatus,
-    Counts,
+    BatchStop,
     CreateBatch,
     Pace,
     Selection,
@@ -28,11 +29,25 @@ from zart_server.store.heavy_rows import PAGE_BYTES, first_of
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.statement import Statement
 
-COLUMNS = """batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+# What somebody stopped is told with who did: after that nothing is done to it, but for another
+# pace. It is found by the index of a batch's operations, as no plan by their keys alone is: there
+# may be millions. Where it is none of the last hundred, it was removed.
+_STOP = f"""
+    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+        SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
+            SELECT * FROM zart.operations
+            WHERE batch_id <> '' AND kind <> 'start'
+              AND (batch_id, operation_key) <= (batches.batch_id, {2**63 - 1})
+              AND (batch_id, operation_key) >= (batches.batch_id, 0)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
+        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.operation_key DESC LIMIT 1)
+    END AS stop"""
+COLUMNS = f"""batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
-    statement_timestamp() AS now"""
+    statement_timestamp() AS now, {_STOP}"""
 
 UNCOUNTED = -1  # failures from before a batch was resumed, of too many items to count them then
 
@@ -57,7 +72,7 @@ class BatchRow:
         pace = Pace(row["rate_per_second"], row["canary"], row["max_failures"])
         counts = Counts(row["selected"], row["done"], row["refused"])
         going = _Going(row["going_since"], row["passed_before"] or 0)
-        status = BatchStatus(row["status"])
+        status, stop = BatchStatus(row["status"]), row["stop"]
         return cls(
             row["batch_key"],
             None if until is None else json.loads(until),
@@ -86,6 +101,7 @@ class BatchRow:
                 expected_end_at=_expected_end(
                     status, counts, pace.rate_per_second, going, row["now"]
                 ),
+                stop=None if stop is None else BatchStop(*stop),
             ),
         )
 
