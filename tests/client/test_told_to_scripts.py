@@ -96,7 +96,6 @@ def test_a_script_whose_command_is_refused_reads_a_status_only(
     [
         ("exempt pr-1 y", "nothing of y: nothing was done"),
         ("exempt --undo pr-1 y", "pr-1 does not exempt y: nothing was done"),
-        ("resolve y a happened", "no attempt of y/a is in doubt"),
     ],
 )
 def test_what_a_command_refuses_by_itself_is_a_status_to_scripts(

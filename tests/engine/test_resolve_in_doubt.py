@@ -271,7 +271,7 @@ async def test_the_commands_list_and_resolve(
     assert command(zart_server, "resolve", "x", "a", "happened") == 0
     assert "is resolved: happened" in capsys.readouterr().out
     assert command(zart_server, "resolve", "x", "a", "happened") == 1
-    assert "no attempt of x/a is in doubt" in capsys.readouterr().err
+    assert ": HAPPENED [NOT_IN_DOUBT]" in capsys.readouterr().err
     assert command(zart_server, "resolve", "xy", "a", "maybe") == 2
     where = ("--run", "0", "--attempt", "1")
     assert command(zart_server, "resolve", "xy", "a", "did-not-happen", *where) == 0

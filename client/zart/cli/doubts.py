@@ -166,7 +166,10 @@ def _resolved_before(
 def _only_one(
     session: Session, execution_id: str, step_name: str, run: int | None, attempt: int | None
 ) -> tuple[int, int]:
-    """Find the attempt of a step that is in doubt; of several, one has to be named."""
+    """Find the attempt of a step that is in doubt; of several, one has to be named.
+
+    Where none is, it is the one that the server is to say of why not: who resolved it, and as what.
+    """
     chosen = ExecutionFilter(execution_id_prefix=execution_id)
     found = [
         (item.run_number, item.attempt)
@@ -176,8 +179,34 @@ def _only_one(
         and attempt in (None, item.attempt)
     ]
     if not found:
-        refuse(session, f"no attempt of {execution_id}/{step_name} is in doubt")
+        return _last_of(session, execution_id, step_name, run, attempt)
     if len(found) > 1:
         those = ", ".join(f"--run {number} --attempt {n}" for number, n in sorted(found))
         refuse(session, f"several attempts are in doubt: name one of {those}")
     return found[0]
+
+
+def _last_of(
+    session: Session, execution_id: str, step_name: str, run: int | None, attempt: int | None
+) -> tuple[int, int]:
+    """Find the attempt of a step that was resolved last, else the last one that has ended.
+
+    Raises what GetExecution and GetStep do.
+    """
+    number = run
+    if number is None:
+        made = session.client.list_operations(
+            execution_id=execution_id, kind=OperationKind.RESOLVE_IN_DOUBT
+        )
+        number = next((each.run_number for each in made if each.step_name == step_name), None)
+    if number is None:
+        number = session.client.get_execution(execution_id).run.run_number
+    if attempt is not None:
+        return number, attempt
+    step = session.client.get_step(execution_id, step_name, run_number=number)
+    ended = [each for each in step.attempts if each.status is not AttemptStatus.RUNNING]
+    if len(ended) < len(step.attempts) or not ended:  # it may come to be in doubt only now
+        what = f"no attempt of {execution_id}/{step_name} is in doubt"
+        refuse(session, f"{what}: the step is {step.status}")
+    unclear = [each for each in ended if each.status in _UNCLEAR and not each.in_doubt]
+    return number, (unclear or ended)[-1].attempt

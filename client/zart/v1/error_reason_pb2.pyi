@@ -100,7 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: the step has no such attempt (metadata: run_id, step_name, attempt)."""
     ERROR_REASON_NOT_IN_DOUBT: _ErrorReason.ValueType  # 37
     """FAILED_PRECONDITION: the attempt is not in doubt, or no longer (metadata: run_id, step_name,
-    attempt, status; finding, if it was resolved so).
+    attempt, status; finding, if it was resolved so; resolved_by and resolved_at, if it was resolved
+    and that is on record).
     """
     ERROR_REASON_STEP_IN_DOUBT: _ErrorReason.ValueType  # 36
     """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,
@@ -232,7 +233,8 @@ ERROR_REASON_ATTEMPT_NOT_FOUND: ErrorReason.ValueType  # 33
 """NOT_FOUND: the step has no such attempt (metadata: run_id, step_name, attempt)."""
 ERROR_REASON_NOT_IN_DOUBT: ErrorReason.ValueType  # 37
 """FAILED_PRECONDITION: the attempt is not in doubt, or no longer (metadata: run_id, step_name,
-attempt, status; finding, if it was resolved so).
+attempt, status; finding, if it was resolved so; resolved_by and resolved_at, if it was resolved
+and that is on record).
 """
 ERROR_REASON_STEP_IN_DOUBT: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION: an attempt of a step with if_in_doubt STOP may have had its effect, or has,

@@ -35,9 +35,11 @@ LEFT JOIN LATERAL (
     WHERE runs.execution_key = e.execution_key AND runs.run_number = $2 OFFSET 0) r ON true;
 
 -- store/doubt/resolving.py: how_it_stands
--- Return an attempt's status, and as what a doubt of it was resolved; None: there is none.
+-- Return how an attempt stands; None: there is none.
 -- Locks: nothing.
-SELECT a.status, d.resolved_at IS NOT NULL AS was_in_doubt, d.finding
+SELECT a.status, CASE WHEN d.resolved_at IS NOT NULL THEN COALESCE(d.finding, '') END,
+    COALESCE((SELECT triggered_by FROM zart.operations
+        WHERE operation_key = d.resolved_by), ''), d.resolved_at
 FROM (SELECT * FROM zart.all_attempts
     WHERE run_key = $1 AND step_no = $2 AND attempt = $3) a
 LEFT JOIN LATERAL (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from zart_server.domain.errors.base import NotFound, ZartError
 
 
@@ -129,17 +131,30 @@ class StepInDoubt(ZartError):
 
 
 class NotInDoubt(ZartError):
-    """The attempt is not in doubt. ``finding``: as which it was resolved, empty if none is told."""
+    """The attempt is not in doubt.
+
+    ``finding``: as which it was resolved, empty if none is told, None if it never was; ``by`` whom,
+    as far as that is on record, and when (``at``).
+    """
 
     reason = "NOT_IN_DOUBT"
 
     def __init__(
-        self, run_id: str, step_name: str, attempt: int, status: str, finding: str | None
+        self,
+        run_id: str,
+        step_name: str,
+        attempt: int,
+        status: str,
+        finding: str | None,
+        by: str = "",
+        at: datetime | None = None,
     ) -> None:
         what = f"is {status.upper()} and not in doubt"
+        when = "" if at is None else at.isoformat(timespec="seconds")
         if finding is not None:
             found = f": {finding.upper()}" if finding else ""
-            what = f"ended {status.upper()}, and its doubt is resolved{found}"
+            who = (f" by {by}" if by else "") + (f" at {when}" if when else "")
+            what = f"ended {status.upper()}, and its doubt is resolved{who}{found}"
         super().__init__(
             f"attempt {attempt} of step {step_name!r} of {run_id} {what}",
             run_id=run_id,
@@ -147,4 +162,6 @@ class NotInDoubt(ZartError):
             attempt=attempt,
             status=status.upper(),
             finding=(finding or "").upper(),
+            resolved_by=by,
+            resolved_at=when,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 
@@ -79,13 +81,27 @@ async def run_in_doubt(
     )
 
 
+class Standing(NamedTuple):
+    """An attempt's status, and as what a doubt of it was resolved, by whom and when.
+
+    ``finding`` None: it never was. ``by`` is empty where that is no longer on record.
+    """
+
+    status: str
+    finding: str | None
+    by: str
+    at: datetime | None
+
+
 async def how_it_stands(
     connection: Connection, run_key: int, step_no: int, attempt: int
-) -> tuple[str, str | None] | None:
-    """Return an attempt's status, and as what a doubt of it was resolved; None: there is none."""
+) -> Standing | None:
+    """Return how an attempt stands; None: there is none."""
     row = await connection.fetchrow(
         """
-        SELECT a.status, d.resolved_at IS NOT NULL AS was_in_doubt, d.finding
+        SELECT a.status, CASE WHEN d.resolved_at IS NOT NULL THEN COALESCE(d.finding, '') END,
+            COALESCE((SELECT triggered_by FROM zart.operations
+                WHERE operation_key = d.resolved_by), ''), d.resolved_at
         FROM (SELECT * FROM zart.all_attempts
               WHERE run_key = $1 AND step_no = $2 AND attempt = $3) a
         LEFT JOIN LATERAL (
@@ -99,7 +115,7 @@ async def how_it_stands(
     )
     if row is None:
         return None
-    return row["status"], (row["finding"] or "") if row["was_in_doubt"] else None
+    return Standing(*row)
 
 
 async def resolve_by_operation(
