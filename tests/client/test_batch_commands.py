@@ -113,10 +113,10 @@ async def test_what_is_refused_is_told_by_its_option(
     [
         (batch_pb2.BATCH_PAUSE_CAUSE_MAX_FAILURES, 4),
         (batch_pb2.BATCH_PAUSE_CAUSE_CANARY, 0),
-        (batch_pb2.BATCH_PAUSE_CAUSE_OPERATOR, 0),
+        (batch_pb2.BATCH_PAUSE_CAUSE_OPERATOR, 4),
     ],
 )
-def test_a_batch_that_is_paused_at_its_failures_ends_with_4(
+def test_a_batch_that_is_paused_but_by_its_canary_ends_with_4(
     cause: batch_pb2.BatchPauseCause.ValueType, code: int
 ) -> None:
     """A watch may tell that it is paused before it tells which steps are dead."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from zart.cli.batch_settings import selection_of, settings_of
+from zart.cli.batch_stops import stop_of
 from zart.cli.render import when
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import counted
@@ -18,10 +19,11 @@ BATCHES = (
     Column("ITEMS"),
     Column("DONE"),
     Column("REFUSED"),
-    Column("CREATED", rank=1),
-    Column("INCIDENT", rank=3, words=NAMES),
-    Column("BY", rank=2),
-    Column("REASON", rank=4, words=TEXT),
+    Column("STOPPED", rank=1, words=TEXT),
+    Column("CREATED", rank=2),
+    Column("INCIDENT", rank=4, words=NAMES),
+    Column("BY", rank=3),
+    Column("REASON", rank=5, words=TEXT),
 )
 ITEMS = (
     Column("EXECUTION", words=NAMES),
@@ -43,6 +45,7 @@ def batch_row(b: Batch) -> Sequence[str]:
         str(b.counts.selected),
         str(b.counts.done),
         str(b.counts.refused),
+        stop_of(b),
         when(b.created_at),
         b.incident,
         b.created_by,
@@ -86,6 +89,8 @@ def batch_lines(b: Batch) -> list[str]:
     most = b.max_failures
     bears = "" if most is None else f"fewer than {counted(most, 'failure')}"
     told = [
+        ("paused" if b.status is BatchStatus.PAUSED else "cancelled", stop_of(b)),
+        ("identity", "" if b.stop is None else b.stop.principal),
         ("of", "" if b.selection is None else selection_of(b.selection)),
         ("with", "" if b.operation is None else settings_of(b.operation)),
         ("as of", when(b.as_of)),

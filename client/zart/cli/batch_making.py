@@ -10,6 +10,7 @@ from zart.calls import batch as calls
 from zart.cli.bar import Bar
 from zart.cli.batch_lines import batch_lines, counts_of, plan_lines
 from zart.cli.batch_selecting import selected
+from zart.cli.batch_stops import advise_paused
 from zart.cli.planning import planned
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import Session
@@ -18,7 +19,10 @@ from zart.cli.watching import watched
 from zart.models import Batch, BatchPauseCause, BatchStatus, CreatedBatch, OperationKind
 from zart.models.batch_operations import BatchOperation, FailStep
 
-_BADLY = 4  # it ended with refused items or dead steps, was cancelled, or paused at its failures
+# It ended with refused items or dead steps, or was paused at its failures; or somebody paused or
+# cancelled it.
+_BADLY = 4
+_BAD_CAUSES = (BatchPauseCause.MAX_FAILURES, BatchPauseCause.OPERATOR)
 
 
 def create_batch(session: Session, operation: BatchOperation, given: dict[str, Any]) -> None:
@@ -93,7 +97,7 @@ def _follow(session: Session, batch_id: str) -> tuple[Any, Batch]:
         session.advise(f"{batch_id} goes on; this ends it", "batch", "cancel", batch_id)
         raise
     if batch.status is BatchStatus.PAUSED and session.has_people:
-        session.advise(f"{batch_id} is paused; this has it go on", "batch", "resume", batch_id)
+        advise_paused(session, batch)
     return message, batch
 
 
@@ -101,7 +105,5 @@ def _ended_badly(batch: Batch) -> bool:
     is_wanted = isinstance(batch.operation, FailStep)
     dead = 0 if batch.outcomes is None or is_wanted else batch.outcomes.dead
     # What failed is counted when the server pauses it; the watch may not have been told of it yet.
-    is_stopped = (
-        batch.status is BatchStatus.CANCELLED or batch.pause_cause is BatchPauseCause.MAX_FAILURES
-    )
+    is_stopped = batch.status is BatchStatus.CANCELLED or batch.pause_cause in _BAD_CAUSES
     return is_stopped or bool(batch.counts.refused or dead)

@@ -11,6 +11,7 @@ from zart.calls import batch as calls
 from zart.calls.payload import UNSET
 from zart.cli import batch_doing
 from zart.cli.batch_lines import BATCHES, ITEMS, batch_lines, batch_row, item_row
+from zart.cli.batch_stops import confirm_going_on
 from zart.cli.completing import batch_ids
 from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.session import Session
@@ -119,7 +120,9 @@ def pause(session: Session, batch_id: BatchId) -> None:
 @batch.command(epilog=example("batch resume ba-7k2m9x4q"))
 @mutates
 def resume(session: Session, batch_id: BatchId) -> None:
-    """Have a paused batch go on."""
+    """Have a paused batch go on; at a terminal it asks where somebody else has paused it."""
+    if session.is_interactive and not session.mutation.yes:
+        confirm_going_on(session, batch_id)
     call = calls.resume_batch(batch_id, **session.mutation.fields)
     session.run(call, lambda answer: _changed(session, answer))
 
