@@ -102,6 +102,11 @@ def resuming(rule_id: str, rate: str) -> list[str]:
     return ["resume", "--rule-id", rule_id, "--rate", rate, "--yes"]
 
 
+def unbroken(seen: str) -> str:
+    """Return what was seen without the ends of lines that a terminal's width made."""
+    return re.sub(r"\s+", " ", seen)
+
+
 async def test_it_is_followed_to_its_end(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
@@ -129,15 +134,58 @@ async def test_ctrl_c_leaves_it_going_and_says_so(
     assert rule.status == "RELEASING"
 
 
-async def test_it_ends_where_somebody_stops_it(
+async def test_who_stops_it_is_told_and_what_goes_on_with_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
+    """It is not what was asked for: exit 4, as where a rule ends that a pause waits for."""
     following = Following(zart_server.address, *resuming(rule_id, SLOW))
     await following.sees(" left")
-    await rig.client.stop_release(rule_id)
+    await rig.client.stop_release(rule_id, triggered_by="bea", reason="it fails again")
     code, seen = await following.ends()
-    assert code == 0
-    assert seen.rstrip().endswith(f"{rule_id} is ACTIVE")
+    assert code == 4
+    told = unbroken(seen)
+    assert f"{rule_id} is ACTIVE: the release was stopped by bea at 20" in told
+    assert "Z: it fails again" in told
+    assert re.search(rf"[01] steps? released at the pace; it withholds [{STEPS - 1}{STEPS}]", told)
+    line = f"zart --address {zart_server.address} resume --rule-id {rule_id} --rate {SLOW}"
+    assert f"this has it go on:\r\n{line}\r\n" in seen
+
+
+async def test_who_lets_the_rest_go_at_once_is_told(
+    rig: Rig, zart_server: ServerUnderTest, rule_id: str
+) -> None:
+    """Though by name it may be who began the release."""
+    words = [*resuming(rule_id, SLOW), "--triggered-by", "ops"]
+    following = Following(zart_server.address, *words)
+    await following.sees(" left")
+    await rig.client.resume(rule_id=rule_id, triggered_by="ops", reason="no time")
+    code, seen = await following.ends()
+    assert code == 4
+    told = unbroken(seen)
+    assert f"{rule_id} is RESUMED: the rest was let go at once by ops at 20" in told
+    assert "Z: no time" in told
+    assert re.search(r"it withheld [56] more when last seen", told)
+    assert "goes on" not in told
+    assert "go on" not in told
+
+
+async def test_a_breaker_that_is_tripped_meanwhile_is_told(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    made = await rig.client.create_breaker(task_name="t", failure_threshold=100, window=60)
+    breaker_id = made.breaker.breaker_id
+    opened = await rig.client.trip_breaker(breaker_id)
+    await rig.client.register_task("t", [zart.StepSpec("a")])
+    await rig.client.batch_start_executions(
+        [zart.Start("t", execution_id=f"x-{n}") for n in range(STEPS)]
+    )
+    rule_id = opened.breaker.rule_id
+    following = Following(zart_server.address, *resuming(rule_id, SLOW))
+    await following.sees(" left")
+    await rig.client.trip_breaker(breaker_id, triggered_by="bea", reason="down again")
+    code, seen = await following.ends()
+    assert code == 4
+    assert f"{rule_id} is ACTIVE: its breaker was opened again by bea at 20" in unbroken(seen)
 
 
 async def test_a_script_does_not_wait_for_it(

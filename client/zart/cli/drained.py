@@ -77,7 +77,8 @@ def _wait_drained(
         raise
     rule = call.read(message)
     if rule.drained_at is None:
-        session.tell(f"{rule_id} is {rule.status}: what was in flight may still be")
+        by = f" by {rule.deleted_by}" if rule.deleted_by else ""
+        session.tell(f"{rule_id} is {rule.status}{by}: what was in flight may still be")
         return message, _NEVER_DRAINED
     return message, 0
 

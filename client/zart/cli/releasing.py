@@ -10,13 +10,16 @@ from zart.calls import admin, resuming
 from zart.cli import render
 from zart.cli.bar import Bar
 from zart.cli.options import RuleId, example, mutates
+from zart.cli.release_ends import tell_end
 from zart.cli.screen import ReaderLeft
 from zart.cli.session import Session
-from zart.cli.values import counted, rate_of
+from zart.cli.values import rate_of
 from zart.cli.watching import watched
 from zart.models import PauseRule, PauseRuleRelease, PauseRuleStatus, Resumed, WatchUntil
 
 app = typer.Typer()
+
+_OTHERWISE = 4  # what was waited for ended in another way
 
 
 def pace_of(canary: int | None, rate: str | None) -> float | None:
@@ -27,11 +30,15 @@ def pace_of(canary: int | None, rate: str | None) -> float | None:
 
 
 def follow_release(session: Session, answer: Resumed) -> None:
-    """Watch a rule at a terminal until it has let all steps go; Ctrl-C leaves it going."""
+    """Watch a rule at a terminal until it has let all steps go; Ctrl-C leaves it going.
+
+    Exit 4 where it ended in another way.
+    """
     releasing = [rule for rule in answer.rules if rule.status is PauseRuleStatus.RELEASING]
     if answer.planned or not releasing or not session.is_interactive or session.is_json:
         return
     (rule,) = releasing
+    last = rule
     call = admin.watch_pause_rule(rule.rule_id, until=WatchUntil.ENDED)
     try:
         with Bar(session.err) as bar:
@@ -39,15 +46,15 @@ def follow_release(session: Session, answer: Resumed) -> None:
                 rule = call.read(message)
                 if rule.release is None:  # somebody stopped it
                     break
+                if rule.status is PauseRuleStatus.RELEASING:
+                    last = rule
                 done = rule.release.released_steps
                 bar.show(_progress(rule, rule.release), done, done + rule.paused_steps)
     except (KeyboardInterrupt, ReaderLeft):
         session.advise("the release goes on; this stops it", "stop-release", rule.rule_id)
         raise
-    released = (
-        "" if rule.release is None else f", {counted(rule.release.released_steps, 'step')} released"
-    )
-    session.print(f"{rule.rule_id} is {rule.status}{released}")
+    if not tell_end(session, last, rule):
+        raise typer.Exit(_OTHERWISE)
 
 
 def _progress(rule: PauseRule, release: PauseRuleRelease) -> str:
