@@ -105,3 +105,22 @@ def test_what_is_refused_of_an_id_is_told_of_it(run: Run) -> None:
     code, _, err, _ = run("exempt pr-1 x y --undo", known, ("UpdatePauseRule", status))
     told = "EXECUTION_ID... (number 2): is in EXECUTION_ID... as well"
     assert (code, err) == (1, f"zart: {told} [INVALID_FIELD]\n")
+
+
+@pytest.mark.parametrize("which", ["x", "y", "--undo x", "--undo y"])
+async def test_of_a_rule_that_somebody_has_ended_the_server_says_so(
+    rig: Rig,
+    zart_server: ServerUnderTest,
+    rule_id: str,
+    capsys: pytest.CaptureFixture[str],
+    which: str,
+) -> None:
+    """Not that it exempts nothing, or pauses something else; and how to look who has ended it."""
+    await rig.start("other", CHAIN, task="other")
+    await rig.client.resume(rule_id=rule_id, triggered_by="bea")
+    for words in (which, which.replace("y", "other")):
+        line = f"--address {zart_server.address} exempt {rule_id} {words}"
+        assert await asyncio.to_thread(main, shlex.split(line)) == 1
+        told = capsys.readouterr().err
+        assert f"pause rule '{rule_id}' is RESUMED, not ACTIVE [RULE_NOT_ACTIVE]" in told
+        assert told.endswith(f"rules {rule_id}\n")

@@ -226,7 +226,10 @@ async def test_what_is_ended_or_releases_has_no_end_to_set(rig: Rig, zart: Zart)
     await rig.client.resume(rule_id=rule_id)
     code, out, err = await zart(f"pause-update {rule_id} --for 2h")
     assert (code, out) == (1, "")
-    assert err == f"zart: pause rule '{rule_id}' is RESUMED, not ACTIVE [RULE_NOT_ACTIVE]\n"
+    refused, told, line = err.splitlines()
+    assert refused == f"zart: pause rule '{rule_id}' is RESUMED, not ACTIVE [RULE_NOT_ACTIVE]"
+    assert told == "this tells who ended it, and when:"
+    assert line.endswith(f" rules {rule_id}")
     code, _, err = await zart("pause-update pr-nobody12 --for 2h")
     assert (code, "[PAUSE_RULE_NOT_FOUND]" in err) == (1, True)
 

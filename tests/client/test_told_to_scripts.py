@@ -34,6 +34,14 @@ def failing(method: MethodDescriptor, _context: grpc.ServicerContext) -> Message
     return filled(method.output_type, "x", "{}", status=states.RUN_STATUS_FAILED)
 
 
+def with_rule_that_stands(method: MethodDescriptor, context: grpc.ServicerContext) -> Message:
+    """Answer of a pause rule that nobody has ended."""
+    message = failing(method, context)
+    if isinstance(message, admin.GetPauseRuleResponse):
+        message.rule.ClearField("deleted_at")
+    return message
+
+
 def refusing(_method: MethodDescriptor, context: grpc.ServicerContext) -> Message:
     """Refuse."""
     context.abort(grpc.StatusCode.NOT_FOUND, "no such execution")
@@ -101,7 +109,7 @@ def test_a_script_whose_command_is_refused_reads_a_status_only(
 def test_what_a_command_refuses_by_itself_is_a_status_to_scripts(
     monkeypatch: pytest.MonkeyPatch, line: str, why: str
 ) -> None:
-    with answering(failing) as address:
+    with answering(with_rule_that_stands) as address:
         told = zart_command(monkeypatch, ["--address", address, "-o", "json", *line.split()])
     status = json.loads(told.err)
     assert (told.code, told.out, status["code"]) == (1, "", code_pb2.FAILED_PRECONDITION)

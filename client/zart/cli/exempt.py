@@ -66,8 +66,11 @@ def _check_may_match(session: Session, rule_id: str, execution_ids: Sequence[str
     """Refuse an id that no execution has, and an execution that the rule never matches.
 
     That is of another task, or another one than the rule names: to exempt it would change nothing.
+    Of a rule that has ended the server says so.
     """
     _, rule = session.send(admin.get_pause_rule(rule_id))
+    if rule.deleted_at is not None:
+        return
     others = []
     for execution_id in execution_ids:
         _, state = session.send(execution.get_execution(execution_id))
@@ -82,10 +85,10 @@ def _check_may_match(session: Session, rule_id: str, execution_ids: Sequence[str
 def _check_are_exempt(session: Session, rule_id: str, execution_ids: Sequence[str]) -> None:
     """Refuse an id that the rule does not exempt, unless an earlier call of this request saw to it.
 
-    A plan is none of its calls.
+    A plan is none of its calls. Of a rule that has ended the server says so.
     """
     rule = planned(session, admin.get_pause_rule(rule_id), OperationKind.UPDATE_PAUSE_RULE)
-    if rule is None:
+    if rule is None or rule.deleted_at is not None:
         return
     known = rule.exempt_execution_ids
     others = [execution_id for execution_id in execution_ids if execution_id not in known]

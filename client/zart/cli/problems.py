@@ -14,9 +14,11 @@ from zart.cli.json_output import json_of
 from zart.cli.screen import NotWritten
 from zart.cli.session import Session
 from zart.errors import (
+    BatchFinished,
     InternalError,
     NotPlanned,
     Refused,
+    RuleNotActive,
     RuleReleasing,
     RunFailed,
     ScopeMatchesNothing,
@@ -108,6 +110,12 @@ def _advise(session: Session, info: error_details_pb2.ErrorInfo) -> None:
     elif info.reason == RuleReleasing.reason:
         rule_id = info.metadata.get("rule_id", "RULE_ID")
         session.advise("this has it withhold all again", "stop-release", rule_id)
+    elif info.reason == RuleNotActive.reason:
+        rule_id = info.metadata.get("rule_id", "RULE_ID")
+        session.advise("this tells who ended it, and when", "rules", rule_id)
+    elif info.reason == BatchFinished.reason:
+        batch_id = info.metadata.get("batch_id", "BATCH_ID")
+        session.advise("this tells how it ended", "batch", "show", batch_id)
 
 
 def say_unknown(session: Session, error: Exception) -> None:
