@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import math
 import queue
 import threading
 import time
@@ -54,6 +55,7 @@ class Messages:
             raise await self._broken() from None
         finally:
             self._limit = None
+            del limit  # it knows the task, whose error knows this frame: both would stay for long
 
     def _note_end(self, _call: object) -> None:
         self._has_ended = True
@@ -160,7 +162,9 @@ def _patience(deadline: float | None, *, has_ended: bool) -> float | None:
     """Return for how many seconds the next message is waited for."""
     if has_ended:
         return _MOMENT
-    return None if deadline is None else max(0.0, deadline - time.monotonic()) + _MOMENT
+    if deadline is None or deadline == math.inf:
+        return None
+    return min(max(0.0, deadline - time.monotonic()) + _MOMENT, threading.TIMEOUT_MAX)
 
 
 def _error(
