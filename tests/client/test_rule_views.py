@@ -99,7 +99,7 @@ def test_one_rule_is_told_whole(run: Run, command: str) -> None:
             "RELEASING",
             3,
             False,
-            "nobody can tell: what is left backs off, or as much comes as goes",
+            "not known: not counted yet, or what is left backs off, or as much comes as goes",
         ),
         ("RELEASING", 3, True, ""),
         ("RELEASING", 0, False, ""),

@@ -218,6 +218,21 @@ async def test_tokens_divide_what_was_exempt_from_what_was_not(rig: Rig) -> None
     assert row["begun"] <= row["token_from"]
 
 
+async def test_what_is_exempt_and_queued_is_not_taken_off_what_is_withheld(rig: Rig) -> None:
+    for execution_id in ("x", "y", "z"):
+        await rig.start(execution_id, {"a": ()})
+    rule_id = (await rig.client.pause(task_name="t")).rule_id
+    await eventually(lambda: settled(rig))
+    await rig.client.update_pause_rule(rule_id, exempt=["x"])
+    await eventually(lambda: settled(rig))
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.queue") == 1
+    rule = await rig.client.get_pause_rule(rule_id)
+    plan = await rig.client.resume(rule_id=rule_id, validate_only=True)
+
+    assert (rule.paused_steps, rule.paused_steps_is_lower_bound) == (2, False)
+    assert [each.paused_steps for each in plan.rules] == [2]
+
+
 async def test_what_is_withheld_is_told_beside_however_much_is_exempt(rig: Rig) -> None:
     rule_id = (await rig.client.pause(task_name="t")).rule_id
     await rig.start("x", {"a": ()})

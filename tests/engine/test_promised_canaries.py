@@ -14,6 +14,7 @@ from rig import Rig, eventually
 
 from zart import errors
 from zart.testing.server import ServerUnderTest
+from zart_server.store.pausing.matching import LOOKED_AT
 
 STEPS = {f"s{n}": () for n in range(6)}
 LAST = "SELECT FROM zart.queue WHERE step_name = 's5' FOR UPDATE"
@@ -175,3 +176,24 @@ async def test_a_breaker_that_opens_again_takes_it_back(rig: Rig, zart_database:
         await settle()
     await settled(rig)
     assert await rig.lease() == []
+
+
+async def test_no_more_is_promised_than_was_found_beside_more_than_is_looked_at(
+    rig: Rig, zart_database: str
+) -> None:
+    for n in range(3):
+        await rig.start(f"x-{n}", {"pack": (), "ship": ()}, handler="h")
+    await rig.db.execute(  # others with their handler, behind all but the last in the lane
+        "INSERT INTO zart.queue SELECT c.* FROM zart.queue q, generate_series(1, $1) n,"
+        " jsonb_populate_record(q, jsonb_build_object('run_key', -n, 'queue_no', q.queue_no + n)) c"
+        " WHERE q.queue_no = (SELECT max(queue_no) FROM zart.queue WHERE step_name = 'pack')",
+        LOOKED_AT,
+    )
+    async with settling(zart_database):
+        rule_id = (await rig.client.pause(step_pattern="ship")).rule_id
+        for _ in range(2):
+            assert (await rig.client.resume(rule_id=rule_id, canary=1)).released_steps == 1
+        with pytest.raises(errors.NothingPaused, match=f"of the {LOOKED_AT} steps"):
+            await rig.client.resume(rule_id=rule_id, canary=1)
+        assert await promised(rig) == 2
+    await rig.db.execute("DELETE FROM zart.queue WHERE run_key < 0")

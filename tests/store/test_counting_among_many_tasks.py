@@ -72,6 +72,26 @@ async def test_many_rules_look_at_so_many_tasks_together(
             assert plan.looked_at(table) <= 3 * _RULES * _EACH
 
 
+async def test_rules_of_whole_lanes_are_exact_however_many_they_are(store: Database) -> None:
+    await _started(store)
+    async with store.transaction() as tx:
+        await tx.execute(_MORE.format(table="queue", columns="", values=""), _TASKS)
+        await tx.execute(
+            "INSERT INTO zart.pause_rules (rule_id, task_name, everything, reason, created_by,"
+            " epoch) SELECT 'pr-' || n, 't', false, '', '', 1 FROM generate_series(1, $1) n",
+            _RULES,
+        )
+        await tx.execute(
+            "INSERT INTO zart.pause_work (rule_key, work)"
+            " SELECT rule_key, 'settle' FROM zart.pause_rules"
+        )
+        rows = await tx.fetch("SELECT rule_key FROM zart.pause_rules")
+        found = await find_matching(tx, [row[0] for row in rows], 10_001)
+
+    # The others are of no run, and what has no names is left out.
+    assert (len(found.steps), found.is_look_cut) == (2, False)
+
+
 async def test_a_rule_that_has_settled_looks_at_nothing_queued(store: Database) -> None:
     await _started(store)
     async with explained(store) as tx:

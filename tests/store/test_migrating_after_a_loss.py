@@ -67,6 +67,16 @@ async def test_one_whose_connection_is_ended_each_time_is_given_up_and_says_so(
     assert cause_of(raised.value) == _ENDED
 
 
+async def test_where_it_is_ended_each_time_once_all_is_made_that_is_given_up_too(
+    zart_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "_AWAY", 0.5)
+    monkeypatch.setattr(migrating, "REACH", str(_END_MINE))
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whichever the driver has for it
+        await asyncio.wait_for(migrate(zart_database), GIVE_UP)
+    assert cause_of(raised.value) == _ENDED
+
+
 async def test_where_there_never_was_a_database_it_says_so_at_once() -> None:
     url = f"postgresql://zart@127.0.0.1:{free_port()}/zart"
     with pytest.raises(OSError):  # noqa: PT011 - of any kind

@@ -77,7 +77,7 @@ async def test_what_a_rule_of_a_task_withholds_is_looked_for_in_its_lanes(store:
 
         assert withheld == {some: Withheld(6, False), none: Withheld(0, False)}
         assert now.ready == 4
-        assert [plan.looked_at("lanes") < 20 for plan in tx.plans] == [True, True]
+        assert [plan.looked_at("lanes") < 40 for plan in tx.plans] == [True, True]
 
 
 async def test_what_a_rule_without_a_task_withholds_is_looked_for_in_all_lanes(

@@ -262,7 +262,8 @@ def _steps_and_rest(plan: Resumed) -> tuple[str, str]:
         return counted(going, "step"), stay
     if not others:
         return counted(going, "step", " or more"), " (others may stay paused by other rules)"
-    steps = f"{going} or more of more than {_EXACT_TO} steps"
+    more = f" of more than {_EXACT_TO}" if going + others >= _EXACT_TO else ""
+    steps = f"{going} or more{more} steps"
     return steps, f" ({others} or more stay paused by other rules)"
 
 

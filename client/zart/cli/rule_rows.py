@@ -113,7 +113,7 @@ def _expected(r: PauseRule) -> str:
         return ""
     is_unknown = r.status is PauseRuleStatus.RELEASING and r.release.expected_end_at is None
     if is_unknown and r.paused_steps and not r.release.waiting_for_dispatchers:
-        return "nobody can tell: what is left backs off, or as much comes as goes"
+        return "not known: not counted yet, or what is left backs off, or as much comes as goes"
     return when(r.release.expected_end_at)
 
 

@@ -1389,9 +1389,11 @@ class PauseResponse(_message.Message):
     OLDEST_READY_AT_FIELD_NUMBER: _builtins.int
     SAMPLE_EXECUTION_IDS_FIELD_NUMBER: _builtins.int
     paused_steps: _builtins.int
-    """How many ready steps the rule withholds, exact to 10,000."""
+    """How many ready steps the rule withholds, exact to 10,000. Where steps of several names share a
+    handler, a step_pattern is compared with 100,000 of them at most.
+    """
     paused_steps_is_lower_bound: _builtins.bool
-    """True when there are more than 10,000."""
+    """True when there are more than 10,000, or not all were compared."""
     running_steps: _builtins.int
     """How many matching steps are in flight; they finish."""
     replayed: _builtins.bool
@@ -1560,12 +1562,13 @@ class ResumeResponse(_message.Message):
     """How many rules this call deleted."""
     released_steps: _builtins.int
     """How many steps it lets go, now or at its pace. Exact where the rules withhold 10,000 steps at
-    most, these and still_paused_steps together: of more any so many are looked at. They are queued
-    in small transactions; those of a canary, whose number is exact, are queued when it answers.
+    most, these and still_paused_steps together: of more any so many are looked at. Where steps of
+    several names share a handler, a step_pattern is compared with 100,000 of them at most. They are
+    queued in small transactions; those of a canary, whose number is exact, when it answers.
     """
     released_steps_is_lower_bound: _builtins.bool
-    """True when the rules withhold more than 10,000: so many go, or more, and still_paused_steps, or
-    more, are withheld further on. Never true of a canary.
+    """True when not all were looked at: so many go, or more, and still_paused_steps, or more, are
+    withheld further on. Never true of a canary.
     """
     still_paused_steps: _builtins.int
     """How many of the rules' steps other active rules go on withholding, exact as released_steps; of

@@ -115,7 +115,10 @@ class PauseRule(_message.Message):
     In a list as of 2 seconds ago at most.
     """
     paused_steps_is_lower_bound: _builtins.bool
-    """True when there are more than that: beyond 10,000, and in a list of many rules beyond fewer."""
+    """True when there are more than that: beyond 10,000, and in a list of many rules beyond fewer; or
+    there may be, as a step_pattern is compared with 100,000 steps at most that share a handler, of
+    many rules with fewer.
+    """
     running_steps: _builtins.int
     """How many of the steps that it matches are in flight, released ones included; they finish. In a
     list as of 2 seconds ago at most. One whose dispatcher died counts until its lease has ended.

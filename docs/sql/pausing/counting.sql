@@ -181,7 +181,7 @@ FROM rules r CROSS JOIN LATERAL (
 -- Parameters: rule_keys=$1, most=$2, looked_at=$3.
 SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR (r.is_settling AND EXISTS (
     SELECT FROM (
-        SELECT l.step_name AS step_of_lane, t.* FROM (
+        SELECT t.* FROM (
             SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
             UNION ALL SELECT lane, task_name, step_name
             FROM zart.lanes
@@ -189,14 +189,15 @@ SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR (r.is_settling AND EXISTS (
         CROSS JOIN LATERAL (
             SELECT lane FROM zart.queue WHERE lane = l.lane
             ORDER BY not_before, queue_no LIMIT r.looked_at + 1) t
-        WHERE r.execution_id IS NULL AND
+        WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+            AND
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
         LIMIT r.looked_at + 1
     ) t OFFSET r.looked_at)
         OR EXISTS (
             SELECT FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -204,7 +205,8 @@ SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR (r.is_settling AND EXISTS (
                 CROSS JOIN LATERAL (
                     SELECT lane FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT r.looked_at + 1) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT r.looked_at + 1
@@ -231,7 +233,7 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
                 ORDER BY run_number DESC LIMIT 1) l
             WHERE l.status IN ('scheduled', 'running')
         ) u
-        CROSS JOIN LATERAL (SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE run_key = u.run_key UNION ALL SELECT run_key, step_no, step_name, attempt FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
+        CROSS JOIN LATERAL (SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE run_key = u.run_key AND r.is_settling UNION ALL SELECT run_key, step_no, step_name, attempt FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
         WHERE x.rule_key = r.rule_key AND x.token_until IS NULL
             AND (r.execution_id IS NULL OR r.execution_id = x.execution_id)
             AND (r.task_name IS NULL OR r.task_name = u.task_name)
@@ -262,9 +264,29 @@ CROSS JOIN LATERAL (
                             AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
                 LIMIT r.most)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name
+                    FROM zart.queue t
+                    WHERE t.lane = l.lane
+                        AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT r.most)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -272,16 +294,16 @@ CROSS JOIN LATERAL (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT r.looked_at) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT r.looked_at
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
-                    AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                    SELECT true FROM zart.released_steps s
+                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                        AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
                 LIMIT r.most)
         ) q WHERE r.is_settling
         UNION ALL
@@ -304,9 +326,29 @@ CROSS JOIN LATERAL (
                         AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
             LIMIT r.most)
         UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name
+                FROM zart.held t
+                WHERE t.lane = l.lane
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT r.most)
+        UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -314,15 +356,15 @@ CROSS JOIN LATERAL (
                 CROSS JOIN LATERAL (
                     SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT r.looked_at) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT r.looked_at
             ) t
-            WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
-                AND (NOT r.is_letting_go OR (
-                    SELECT true FROM zart.released_steps s
-                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                        AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+            WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                SELECT true FROM zart.released_steps s
+                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
             LIMIT r.most)
     ) t LIMIT r.most) t OFFSET 0) c;

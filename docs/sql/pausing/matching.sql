@@ -4,7 +4,7 @@
 SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
     f.ready = $2 OR EXISTS (
         SELECT FROM (
-            SELECT l.step_name AS step_of_lane, t.* FROM (
+            SELECT t.* FROM (
                 SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                 UNION ALL SELECT lane, task_name, step_name
                 FROM zart.lanes
@@ -12,13 +12,14 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
             CROSS JOIN LATERAL (
                 SELECT lane FROM zart.queue WHERE lane = l.lane
                 ORDER BY not_before, queue_no LIMIT $3 + 1) t
-            WHERE r.execution_id IS NULL AND
+            WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
             LIMIT $3 + 1
         ) t OFFSET $3) OR EXISTS (
             SELECT FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -26,7 +27,8 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
                 CROSS JOIN LATERAL (
                     SELECT lane FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT $3 + 1) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT $3 + 1
@@ -48,9 +50,23 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT 1)
         UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name FROM zart.queue t WHERE t.lane = l.lane
+                ORDER BY t.not_before, t.queue_no LIMIT 1) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT 1)
+        UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -58,17 +74,18 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
                 CROSS JOIN LATERAL (
                     SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT $3) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT $3
             ) t
-            WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+            WHERE t.step_name ~ r.step_regex
             LIMIT 1)
     ) q)
     OR EXISTS (
         SELECT FROM (
-            SELECT l.step_name AS step_of_lane, t.* FROM (
+            SELECT t.* FROM (
                 SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                 UNION ALL SELECT lane, task_name, step_name
                 FROM zart.lanes
@@ -76,7 +93,8 @@ SELECT r.rule_key, r.execution_id IS NOT NULL, f.ready,
             CROSS JOIN LATERAL (
                 SELECT lane FROM zart.queue WHERE lane = l.lane
                 ORDER BY not_before, queue_no LIMIT $3 + 1) t
-            WHERE r.execution_id IS NULL AND
+            WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
             LIMIT $3 + 1
@@ -122,9 +140,23 @@ FROM zart.pause_rules r CROSS JOIN LATERAL (
                     AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                 LIMIT $2)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue t WHERE t.lane = l.lane
+                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $2)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -132,12 +164,13 @@ FROM zart.pause_rules r CROSS JOIN LATERAL (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT $3) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $3
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                WHERE t.step_name ~ r.step_regex
                 LIMIT $2)
             UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
@@ -156,9 +189,23 @@ FROM zart.pause_rules r CROSS JOIN LATERAL (
                     AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                 LIMIT $2)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.held t WHERE t.lane = l.lane
+                    ORDER BY t.not_before, t.queue_no LIMIT $2) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $2)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -166,12 +213,13 @@ FROM zart.pause_rules r CROSS JOIN LATERAL (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT $3) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $3
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                WHERE t.step_name ~ r.step_regex
                 LIMIT $2)
         ) t
         LIMIT $2) t OFFSET 0) f
@@ -223,9 +271,37 @@ WITH rules AS MATERIALIZED (
                                 OFFSET 0))
                 LIMIT $2::bigint)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name
+                    FROM zart.queue t
+                    WHERE t.lane = l.lane
+                        AND (NOT r.is_letting_go OR (
+                            SELECT true FROM zart.released_steps s
+                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                                AND s.rule_key = r.rule_key
+                                AND s.token_until IS NULL) IS NULL)
+                        AND NOT (r.is_exempting
+                                AND EXISTS (
+                                    SELECT FROM zart.pause_exemptions x
+                                    WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                        SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                            SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                    OFFSET 0))
+                    ORDER BY t.not_before, t.queue_no LIMIT $2::bigint) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $2::bigint)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -233,17 +309,17 @@ WITH rules AS MATERIALIZED (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT $3::bigint) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $3::bigint
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
-                    AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key
-                            AND s.token_until IS NULL) IS NULL)
+                WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                    SELECT true FROM zart.released_steps s
+                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                        AND s.rule_key = r.rule_key
+                        AND s.token_until IS NULL) IS NULL)
                     AND NOT (r.is_exempting
                             AND EXISTS (
                                 SELECT FROM zart.pause_exemptions x
@@ -281,9 +357,37 @@ WITH rules AS MATERIALIZED (
                             OFFSET 0))
             LIMIT $2::bigint)
         UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name
+                FROM zart.held t
+                WHERE t.lane = l.lane
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key
+                            AND s.token_until IS NULL) IS NULL)
+                    AND NOT (r.is_exempting
+                            AND EXISTS (
+                                SELECT FROM zart.pause_exemptions x
+                                WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                    SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                        SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                                OFFSET 0))
+                ORDER BY t.not_before, t.queue_no LIMIT $2::bigint) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2::bigint)
+        UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -291,17 +395,17 @@ WITH rules AS MATERIALIZED (
                 CROSS JOIN LATERAL (
                     SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT $3::bigint) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT $3::bigint
             ) t
-            WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
-                AND (NOT r.is_letting_go OR (
-                    SELECT true FROM zart.released_steps s
-                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                        AND s.rule_key = r.rule_key
-                        AND s.token_until IS NULL) IS NULL)
+            WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                SELECT true FROM zart.released_steps s
+                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                    AND s.rule_key = r.rule_key
+                    AND s.token_until IS NULL) IS NULL)
                 AND NOT (r.is_exempting
                         AND EXISTS (
                             SELECT FROM zart.pause_exemptions x
@@ -324,7 +428,7 @@ UNION ALL
 SELECT NULL, NULL, NULL, NULL FROM (SELECT count(*) AS n FROM found) c
 WHERE CASE WHEN c.n < $2 THEN EXISTS (SELECT FROM rules r WHERE (r.is_settling AND EXISTS (
     SELECT FROM (
-        SELECT l.step_name AS step_of_lane, t.* FROM (
+        SELECT t.* FROM (
             SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
             UNION ALL SELECT lane, task_name, step_name
             FROM zart.lanes
@@ -332,14 +436,15 @@ WHERE CASE WHEN c.n < $2 THEN EXISTS (SELECT FROM rules r WHERE (r.is_settling A
         CROSS JOIN LATERAL (
             SELECT lane FROM zart.queue WHERE lane = l.lane
             ORDER BY not_before, queue_no LIMIT $3::bigint + 1) t
-        WHERE r.execution_id IS NULL AND
+        WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+            AND
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
         LIMIT $3::bigint + 1
     ) t OFFSET $3::bigint)
         OR EXISTS (
             SELECT FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -347,7 +452,8 @@ WHERE CASE WHEN c.n < $2 THEN EXISTS (SELECT FROM rules r WHERE (r.is_settling A
                 CROSS JOIN LATERAL (
                     SELECT lane FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT $3::bigint + 1) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT $3::bigint + 1

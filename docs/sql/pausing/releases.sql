@@ -119,9 +119,23 @@ SELECT EXISTS (
                 AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
             LIMIT NULL)
         UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name FROM zart.held t WHERE t.lane = l.lane
+                ORDER BY t.not_before, t.queue_no LIMIT NULL) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT NULL)
+        UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
-                SELECT l.step_name AS step_of_lane, t.* FROM (
+                SELECT t.* FROM (
                     SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                     UNION ALL SELECT lane, task_name, step_name
                     FROM zart.lanes
@@ -129,12 +143,13 @@ SELECT EXISTS (
                 CROSS JOIN LATERAL (
                     SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
                     ORDER BY not_before, queue_no LIMIT NULL) t
-                WHERE r.execution_id IS NULL AND
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                 LIMIT NULL
             ) t
-            WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+            WHERE t.step_name ~ r.step_regex
             LIMIT NULL)
     ) m
     CROSS JOIN LATERAL (

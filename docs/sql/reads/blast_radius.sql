@@ -4,7 +4,7 @@
 -- Parameters: limit=$1, looked_at=$2, execution_id=$3, task_name=$4, regex=$5.
 SELECT c.ready, c.ready = $1::bigint OR EXISTS (
     SELECT FROM (
-        SELECT l.step_name AS step_of_lane, t.* FROM (
+        SELECT t.* FROM (
             SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
             UNION ALL SELECT lane, task_name, step_name
             FROM zart.lanes
@@ -12,14 +12,15 @@ SELECT c.ready, c.ready = $1::bigint OR EXISTS (
         CROSS JOIN LATERAL (
             SELECT lane FROM zart.queue WHERE lane = l.lane
             ORDER BY not_before, queue_no LIMIT $2::bigint + 1) t
-        WHERE r.execution_id IS NULL AND
+        WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+            AND
             (r.task_name IS NULL OR r.task_name = l.task_name)
             AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
         LIMIT $2::bigint + 1
     ) t OFFSET $2::bigint)
     OR EXISTS (
         SELECT FROM (
-            SELECT l.step_name AS step_of_lane, t.* FROM (
+            SELECT t.* FROM (
                 SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                 UNION ALL SELECT lane, task_name, step_name
                 FROM zart.lanes
@@ -27,7 +28,8 @@ SELECT c.ready, c.ready = $1::bigint OR EXISTS (
             CROSS JOIN LATERAL (
                 SELECT lane FROM zart.held WHERE lane = l.lane
                 ORDER BY not_before, queue_no LIMIT $2::bigint + 1) t
-            WHERE r.execution_id IS NULL AND
+            WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                AND
                 (r.task_name IS NULL OR r.task_name = l.task_name)
                 AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
             LIMIT $2::bigint + 1
@@ -119,9 +121,23 @@ CROSS JOIN LATERAL (
                     AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                 LIMIT $1)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue t WHERE t.lane = l.lane
+                    ORDER BY t.not_before, t.queue_no LIMIT $1) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $1)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -129,12 +145,13 @@ CROSS JOIN LATERAL (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT $2::bigint) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $2::bigint
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                WHERE t.step_name ~ r.step_regex
                 LIMIT $1)
             UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
@@ -153,9 +170,23 @@ CROSS JOIN LATERAL (
                     AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex)
                 LIMIT $1)
             UNION ALL
+            (SELECT m.* FROM (
+                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                UNION ALL SELECT lane, task_name, step_name
+                FROM zart.lanes
+                WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.held t WHERE t.lane = l.lane
+                    ORDER BY t.not_before, t.queue_no LIMIT $1) m
+                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT $1)
+            UNION ALL
             (SELECT t.run_key, t.step_no, t.attempt, t.step_name
                 FROM (
-                    SELECT l.step_name AS step_of_lane, t.* FROM (
+                    SELECT t.* FROM (
                         SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
                         UNION ALL SELECT lane, task_name, step_name
                         FROM zart.lanes
@@ -163,12 +194,13 @@ CROSS JOIN LATERAL (
                     CROSS JOIN LATERAL (
                         SELECT run_key, step_no, attempt, step_name FROM zart.held WHERE lane = l.lane
                         ORDER BY not_before, queue_no LIMIT $2::bigint) t
-                    WHERE r.execution_id IS NULL AND
+                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                        AND
                         (r.task_name IS NULL OR r.task_name = l.task_name)
                         AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
                     LIMIT $2::bigint
                 ) t
-                WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
+                WHERE t.step_name ~ r.step_regex
                 LIMIT $1)
         ) t
         LIMIT $1) t OFFSET 0) c;

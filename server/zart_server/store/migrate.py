@@ -223,7 +223,8 @@ async def _upgrade_to_newest(url: Url, waiting: _Waiting, losses: Losses) -> Non
                 async with connection.begin():
                     tries = await waiting.for_turn(connection)
                     is_newest = await connection.run_sync(_upgrade, tries=tries)
-                losses.made()
+                if not is_newest:
+                    losses.made()
             except Exception as error:
                 if not _is_refused(error):
                     raise

@@ -13,6 +13,7 @@ from zart_server.engine.operations.plan_pause import EXACT_TO
 from zart_server.store.connection import Connection, Tx
 from zart_server.store.pausing.judging import ask_of_each, refresh_rules
 from zart_server.store.pausing.letting_go import promised_steps
+from zart_server.store.pausing.matching import LOOKED_AT
 from zart_server.store.pausing.paused import PausedAt, paused_in_runs, paused_with_names
 from zart_server.store.pausing.releases import is_settled, standing_releases
 from zart_server.store.runs import lock_runs
@@ -107,12 +108,14 @@ async def count_canaries(connection: Connection, rule_key: int, count: int) -> C
     It looks as far as ``lock_canaries``. Of a rule that is settling it counts only those that no
     other rule withholds, but for as many as are promised to other canaries. Locks nothing.
     """
-    free, others, is_lower_bound = await count_leaving(connection, [rule_key])
+    leaving = await count_leaving(connection, [rule_key])
+    free, others = leaving.free, leaving.others
     if not await is_settled(connection, rule_key):
-        if is_lower_bound:  # there may be enough for all of them
+        if leaving.is_lower_bound and not leaving.is_look_cut:  # there may be enough for all
             return CanaryCount(min(free, count), others, EXACT_TO + 1)
         unpromised = max(free - await promised_steps(connection, rule_key), 0)
-        return CanaryCount(min(unpromised, count), others, None)
+        cut_at = LOOKED_AT if leaving.is_look_cut else None
+        return CanaryCount(min(unpromised, count), others, cut_at)
     rates = await read_rates(connection)
     line = _Line(connection, rule_key, count)
     going = 0

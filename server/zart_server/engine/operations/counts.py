@@ -18,13 +18,15 @@ from zart_server.store.pausing.rules import RuleRow, active_of
 class Leaving(NamedTuple):
     """How many ready steps some rules alone withhold (``free``), and how many ``others`` do, too.
 
-    ``is_lower_bound``: they withhold more than ``EXACT_TO``, of which any so many were looked at,
-    or so much else lies in their lanes that not all was: either number may be larger.
+    ``is_lower_bound``: they withhold more than ``EXACT_TO``, of which any so many were looked at;
+    or, ``is_look_cut``, so much else shares the lanes of what they match that not all was looked
+    at. Either number may be larger.
     """
 
     free: int
     others: int
     is_lower_bound: bool
+    is_look_cut: bool = False
 
 
 async def count_leaving(connection: Connection, rule_keys: list[int]) -> Leaving:
@@ -40,11 +42,11 @@ async def count_leaving(connection: Connection, rule_keys: list[int]) -> Leaving
             return None  # they do no longer
         return rules <= leaving
 
-    steps, is_cut = await find_matching(connection, rule_keys, EXACT_TO + 1)
+    steps, is_look_cut = await find_matching(connection, rule_keys, EXACT_TO + 1)
     found = await ask_of_each(connection, steps, is_free)
     # Whether the look was cut is known by what it found, of which some may be left out since.
     free, others = (min(found.count(is_alone), EXACT_TO) for is_alone in (True, False))
-    return Leaving(free, others, is_cut)
+    return Leaving(free, others, is_look_cut or len(steps) > EXACT_TO, is_look_cut)
 
 
 async def counted_now(connection: Connection, rows: Sequence[RuleRow]) -> list[PauseRule]:

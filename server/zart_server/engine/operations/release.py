@@ -85,7 +85,7 @@ async def plan_pace(connection: Autocommit, command: Resume) -> Resumed:
     row = await only_rule(connection, command)
     token = await judge_plan(connection, command.planning, decided_of([row.rule]))
     if command.canary is None:
-        released, others, is_lower_bound = await count_leaving(connection, [row.rule_key])
+        released, others, is_lower_bound, _ = await count_leaving(connection, [row.rule_key])
         cut_at = None
     else:
         released, others, cut_at = await count_canaries(connection, row.rule_key, command.canary)

@@ -178,7 +178,7 @@ _WITHHELD = Statement(
         _of_exempt(
             "count(*)",
             "SELECT run_key, step_no, step_name, attempt FROM zart.queue"
-            " WHERE run_key = u.run_key UNION ALL"
+            " WHERE run_key = u.run_key AND r.is_settling UNION ALL"
             " SELECT run_key, step_no, step_name, attempt FROM zart.held"
             " WHERE run_key = u.run_key OFFSET 0",
         )

@@ -71,14 +71,15 @@ def unfinished_run(execution_id: str) -> str:
 UNFINISHED_RUN = unfinished_run("r.execution_id")
 
 
-def _tasks_of_lanes(table: str, columns: str, limit: str) -> str:
-    """Return a query for up to ``limit`` tasks of all lanes that the rule r may match."""
+def _tasks_compared(table: str, columns: str, looked_at: str) -> str:
+    """Return a query for up to so many tasks of lanes of several steps, for a pattern of r."""
     return f"""
-        SELECT l.step_name AS step_of_lane, t.* FROM {LANES} CROSS JOIN LATERAL (
+        SELECT t.* FROM {LANES} CROSS JOIN LATERAL (
             SELECT {columns} FROM zart.{table} WHERE lane = l.lane
-            ORDER BY not_before, queue_no LIMIT {limit}) t
-        WHERE r.execution_id IS NULL AND {LANE_MAY_MATCH}
-        LIMIT {limit}
+            ORDER BY not_before, queue_no LIMIT {looked_at}) t
+        WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+          AND {LANE_MAY_MATCH}
+        LIMIT {looked_at}
     """
 
 
@@ -86,43 +87,49 @@ def tasks_matched(table: str, limit: str, but: str = "", looked_at: str = "NULL"
     """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
     Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order. ``but``: another
-    condition on the task t, "AND …". ``looked_at``: among how many tasks of lanes, NULL: all. Then
-    there may be more than are found, where ``has_more_tasks`` says so.
+    condition on the task t, "AND …". ``looked_at``: among how many tasks of lanes of several steps,
+    NULL: all. Then there may be more than are found, where ``has_more_tasks`` says so.
     """
     columns = "run_key, step_no, attempt, step_name"
     return f"""
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
          FROM ({UNFINISHED_RUN}) u CROSS JOIN LATERAL (
-            SELECT run_key, step_no, attempt, step_name FROM zart.{table}
+            SELECT {columns} FROM zart.{table}
             WHERE run_key = u.run_key OFFSET 0) t
          WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
            AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) {but}
          LIMIT {limit})
         UNION ALL
+        (SELECT m.* FROM {LANES} CROSS JOIN LATERAL (
+            SELECT {columns} FROM zart.{table} t WHERE t.lane = l.lane {but}
+            ORDER BY t.not_before, t.queue_no LIMIT {limit}) m
+         WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+           AND {LANE_MAY_MATCH}
+         LIMIT {limit})
+        UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-         FROM ({_tasks_of_lanes(table, columns, looked_at)}) t
-         WHERE (r.step_regex IS NULL OR t.step_of_lane IS NOT NULL OR t.step_name ~ r.step_regex)
-           {but}
+         FROM ({_tasks_compared(table, columns, looked_at)}) t
+         WHERE t.step_name ~ r.step_regex {but}
          LIMIT {limit})
     """
 
 
 def has_more_tasks(table: str, looked_at: str) -> str:
-    """Return the condition that there are more tasks of lanes than that to look at for r."""
+    """Return the condition that there are more tasks than that to compare with a pattern of r."""
     return f"""EXISTS (
-        SELECT FROM ({_tasks_of_lanes(table, "lane", f"{looked_at} + 1")}) t OFFSET {looked_at})"""
+        SELECT FROM ({_tasks_compared(table, "lane", f"{looked_at} + 1")}) t OFFSET {looked_at})"""
 
 
 # A rule is still moving aside what is queued: none that is not withholds any of that.
 IS_SETTLING = """EXISTS (
     SELECT FROM zart.pause_work w
     WHERE w.rule_key = pause_rules.rule_key AND work = 'settle' OFFSET 0)"""
-LOOKED_AT = 100_000  # about so many tasks, to count what rules match, of all of them together
+LOOKED_AT = 100_000  # so many tasks are compared to count what rules match, of all of them together
 _LEAST = 100  # of each rule
 
 
 def looked_at_of_each(rules: int) -> int:
-    """Return among how many tasks each of so many rules is looked for."""
+    """Return with how many tasks a pattern of each of so many rules is compared."""
     return max(_LEAST, LOOKED_AT // max(rules, 1))
 
 
@@ -234,10 +241,10 @@ _MATCHING = Statement(f"""
 
 
 class Matched(NamedTuple):
-    """Ready steps that rules withhold; ``is_cut``: there may be more."""
+    """Ready steps that rules withhold; ``is_look_cut``: more might be found by a longer look."""
 
     steps: list[StepNames]
-    is_cut: bool
+    is_look_cut: bool
 
 
 async def find_matching(connection: Connection, rule_keys: Sequence[int], limit: int) -> Matched:
@@ -252,7 +259,7 @@ async def find_matching(connection: Connection, rule_keys: Sequence[int], limit:
     steps: list[StepNames] = [
         (row[0], row[1], row[2], row[3]) for row in rows if row[0] is not None
     ]
-    return Matched(steps, len(steps) < len(rows) or len(steps) == limit)
+    return Matched(steps, len(steps) < len(rows))
 
 
 async def find_of_executions(
