@@ -10,6 +10,7 @@ import pytest
 from engine import planned_deeds as deeds
 from engine.planned_deeds import CASES, EVENTS, Case, Place
 from engine.test_plans import changed
+from retaining import make_old
 from rig import Rig, eventually
 
 from zart import errors
@@ -85,6 +86,42 @@ async def test_that_the_run_is_another_is_told(rig: Rig, case: Case) -> None:
     with pytest.raises(errors.Refused) as refused:  # who has no plan learns what is wrong
         await deed(**case.options)
     assert not isinstance(refused.value, errors.PlanChanged)
+
+
+_OF_NO_RUN = {"Pause", "UpdatePauseRule", "Resume", "CreateBatch", "PurgeExecutions"}
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.rpc not in _OF_NO_RUN], ids=_named)
+async def test_it_is_not_done_to_another_execution_with_the_id(rig: Rig, case: Case) -> None:
+    """The first one is removed, and the next is where that was: its run has the same id, too."""
+    at = Place(rig, "x")
+    await case.situation(at)
+    deed = case.deed(at)
+    plan = await deed(validate_only=True, **case.options)
+    first = (await rig.client.get_execution("x")).run
+    with contextlib.suppress(errors.RunFinished):
+        await rig.client.cancel_execution("x")
+    await make_old(rig.db)
+    assert (await rig.client.purge_executions(timedelta(days=30))).removed_executions == 1
+    await case.situation(at)
+    second = (await rig.client.get_execution("x")).run
+
+    assert (second.run_id, second.status) == (first.run_id, first.status)
+    assert await changed(deed(plan_token=plan.plan_token, **case.options)) == "run"
+    assert (await rig.client.get_execution("x")).run == second
+    await deed(**case.options)
+
+
+async def test_it_is_not_done_to_a_run_that_got_the_number_after_a_restore(rig: Rig) -> None:
+    """A restore gives the number, and all keys, to a run of the same execution that begins later."""
+    at = Place(rig, "x")
+    await deeds.failed(at)
+    plan = await deeds.retry(at)(validate_only=True)
+    async with rig.db.transaction():
+        await rig.db.execute("SET LOCAL zart.purge = 'on'")
+        await rig.db.execute("UPDATE zart.runs SET created_at = created_at + interval '1 second'")
+
+    assert await changed(deeds.retry(at)(plan_token=plan.plan_token)) == "run"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ async def _check(tx: Tx, current: CurrentRun, command: CancelExecution) -> str:
     if command.planning:
         doubts = await find_doubts(tx, [current], earlier=False)
         decisions = decided(
-            run=current.run_id,
+            run=current.as_planned,
             definition_version=current.definition.version,
             in_doubt=bound_doubts(doubts.get(current.run.run_key, ())),
         )

@@ -157,7 +157,7 @@ async def _judge_plan(tx: Tx, item: _Meant, is_doubted: bool) -> str:  # noqa: F
     names = item.identity.execution_id, item.identity.task_name, item.command.step_name
     withheld = (await judge_to_the_end(tx, [names])).rules
     decisions = decided(
-        run=item.current.run_id,
+        run=item.current.as_planned,
         step_status=step.status,
         attempt=step.attempt,
         withheld=any(rule is not None for rule in withheld),

@@ -165,7 +165,7 @@ def _plan(
     if not command.planning:
         return plan, {}
     return plan, decided(
-        run=current.run_id,
+        run=current.as_planned,
         definition_version=current.definition.version,
         effective_rerun=plan.effective_rerun,
         preserved=plan.preserved,

@@ -82,7 +82,7 @@ async def _check(tx: Tx, next_run: Following, command: Restart, doubts: Sequence
     current, token = next_run.current, ""
     if command.planning:
         decisions = decided(
-            run=current.run_id,
+            run=current.as_planned,
             definition_version=next_run.definition.version,
             in_doubt=bound_doubts(doubts),
         )

@@ -122,7 +122,7 @@ async def _judge_plan(tx: Tx, item: _Dead) -> str:
     [step] = await read_steps(tx, [(_identity(item), item.step_no)], result_bytes=0)
     withheld = (await judge_to_the_end(tx, [_names(item)])).rules
     decisions = decided(
-        run=item.current.run_id,
+        run=item.current.as_planned,
         step_status=step.status,
         attempt=step.attempt,
         withheld=any(rule is not None for rule in withheld),

@@ -55,6 +55,14 @@ class CurrentRun(NamedTuple):
         """The id of the run."""
         return run_id_of(self.execution.execution_id, self.run.run_number)
 
+    @property
+    def as_planned(self) -> tuple[str, str]:
+        """What a plan binds as its ``run``: no other has both, though ids come again.
+
+        So they do after a removal and, with the keys, after a restore.
+        """
+        return self.run_id, self.run.created_at.isoformat()
+
 
 class _OnCurrentRun(Protocol):
     """A command about the current run of an execution."""
