@@ -85,6 +85,22 @@ async def test_operations_and_batches_have_a_time_of_their_own(
     assert list(await rig.client.list_operations(statuses=["REFUSED"])) == []
 
 
+async def test_the_order_of_keys_is_that_of_time_though_a_record_of_the_day_is_removed(
+    rig: Rig, zart_server: ServerUnderTest
+) -> None:
+    """As where operations are kept for less than a day: lists by time go by the order of keys."""
+    in_order = "SELECT array_agg(operation_key ORDER BY {}) FROM zart.operations"
+    for name in ("a", "b", "c"):
+        await make_operations_old(rig.db)  # those of the round before, with what it removed
+        await start_many(rig.client, 1, name)
+        await sweep(zart_server)
+        keys = await rig.db.fetchval(in_order.format("operation_key"))
+        assert await rig.db.fetchval(in_order.format("created_at")) == keys
+        kinds = [o.kind.value for o in await rig.client.list_operations()]
+        assert kinds == (["START", "REGISTER_TASK"] if name == "a" else ["PURGE", "START"])
+    assert await rig.db.fetchval("SELECT count(*) FROM zart.purge_records") == 1
+
+
 async def test_where_nothing_is_set_nothing_is_looked_at(zart_database: str) -> None:
     with serving(zart_database) as server:
         await sweep(server)

@@ -16,7 +16,7 @@ _KEY = Statement(
     INSERT INTO zart.purge_records AS p (day, task_name, caller)
     VALUES ((statement_timestamp() AT TIME ZONE 'UTC')::date, :task_name, :caller)
     ON CONFLICT (day, task_name, caller) DO UPDATE SET operation_key = p.operation_key
-    RETURNING operation_key
+    RETURNING day, operation_key
     """
 )
 _MADE = """json_build_object(
@@ -39,13 +39,22 @@ _ADD = Statement(
     """,
     locks=("operations, the one that tells it",),
 )
+# The record may have been removed itself, and others made since: no key is used a second time, so
+# that the order of keys is that of time, by which operations are listed and removed.
 _RECORD = Statement(
     f"""
+    WITH anew AS (
+        UPDATE zart.purge_records SET operation_key = nextval('zart.operations_operation_key_seq')
+        WHERE day = :day::date AND task_name = :task_name AND caller = :caller
+        RETURNING operation_key
+    )
     INSERT INTO zart.operations (operation_key, kind, task_name, triggered_by, principal, reason,
         request_id, incident, made) OVERRIDING SYSTEM VALUE
-    VALUES (:operation_key, :kind, :task_name, :triggered_by, :principal, :reason, :request_id,
-        :incident, {_MADE.format(**dict.fromkeys(_NAMES, 0), ended_before=_ENDED)})
-    """
+    SELECT operation_key, :kind, :task_name, :triggered_by, :principal, :reason, :request_id,
+        :incident, {_MADE.format(**dict.fromkeys(_NAMES, 0), ended_before=_ENDED)}
+    FROM anew
+    """,
+    locks=("purge_records, which the caller has locked",),
 )
 
 
@@ -57,24 +66,23 @@ async def record_removed(
     The transaction began with ``ALLOW_PURGE``. Whoever else removes of it at the wish of the same
     caller waits for it.
     """
-    key = await tx.fetchval(
-        _KEY.text, *_KEY.arguments(task_name=task_name, caller=_hash_of(caller))
-    )
+    of = {"task_name": task_name, "caller": _hash_of(caller)}
+    [(day, key)] = await tx.fetch(_KEY.text, *_KEY.arguments(**of))
     values = {
-        "operation_key": key,
         "executions": removed.executions,
         "runs": removed.runs,
         "operations": removed.operations,
         "ended_before": ended_before,
     }
-    if await tx.execute(_ADD.text, *_ADD.arguments(**values)):
+    if await tx.execute(_ADD.text, *_ADD.arguments(**values, operation_key=key)):
         return
     await tx.execute(
         _RECORD.text,
         *_RECORD.arguments(
             **values,
+            **of,
+            day=day,
             kind=OperationKind.PURGE.value,
-            task_name=task_name,
             triggered_by=caller.triggered_by,
             principal=caller.principal,
             reason=caller.reason,
