@@ -34,13 +34,14 @@ from zart.channel import aio_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound
 from zart.exporting import exporting
+from zart.former import removed_meanwhile
 from zart.handles import Handle
 from zart.likeness import like, looks_like
 from zart.listing import Listing
 from zart.models import Json
 from zart.outages import Standing
 from zart.runs import Runs
-from zart.scripts import play, removed_meanwhile
+from zart.scripts import play
 from zart.start_groups import StartGroups
 from zart.step_context import Payload
 from zart.tasks import Result, Task

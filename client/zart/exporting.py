@@ -18,10 +18,11 @@ from zart.calls.audit import list_operations
 from zart.calls.call import moment
 from zart.calls.execution import get_execution, get_step
 from zart.decoding import lacks_result
+from zart.former import FormerOperations, check_same, removed_meanwhile
 from zart.run_results import joined, last_steps
-from zart.scripts import Script, removed_meanwhile
+from zart.scripts import Script
 from zart.v1.audit_service_pb2 import OPERATION_KIND_START, Operation
-from zart.v1.execution_pb2 import Execution, Step
+from zart.v1.execution_pb2 import Step
 from zart.v1.execution_service_pb2 import GetExecutionResponse
 
 _PAGE = 1000
@@ -51,22 +52,16 @@ def exporting(execution_id: str, created_at: datetime | None = None) -> Script[s
     del current
     for number in range(last):
         state = yield get_execution(execution_id, run_number=number)
-        _check_same(execution, state.execution)
+        check_same(execution, state.execution)
         is_apart = is_apart or any(map(_is_cut, state.steps))
         runs.insert(number, (yield from _run(state)))
     operations, is_used_again = yield from _operations(execution_id)
     # Answers about steps, and operations, do not say of which execution with the id.
     if is_apart or is_used_again:
-        _check_same(execution, (yield get_execution(execution_id)).execution)
+        check_same(execution, (yield get_execution(execution_id)).execution)
     whole = [_text(execution)[:-1], ',"runs":[', *_joined(runs), '],"operations":[']
     whole += [*_joined([_text(each)] for each in operations), "]}"]
     return "".join(whole)
-
-
-def _check_same(first: Execution, now: Execution) -> None:
-    """Raise ExecutionNotFound for another execution, which began under the id of the first one."""
-    if now.created_at != first.created_at:
-        raise removed_meanwhile(first.execution_id)
 
 
 def _is_cut(step: Step) -> bool:
@@ -97,19 +92,20 @@ def _operations(execution_id: str) -> Script[tuple[list[Operation], bool]]:
     """Return what was done to the one that has the id, and whether there was another before it.
 
     What was done to neither, since it was before the first start, is also in it: a pause rule may
-    exempt, or name, what is still to come. What was done to another one is told by its run: its
-    start may be gone by then, as the oldest operations are removed first.
+    exempt, or name, what is still to come.
     """
     found: list[Operation] = []
     since_start = 0
+    former = FormerOperations()
     call = list_operations(execution_id=execution_id, page_size=_PAGE)
     while True:
         page = yield call
         for operation in page.operations:
-            if since_start and operation.HasField("run_number"):
+            is_start = operation.kind == OPERATION_KIND_START
+            if former.reached(is_start=is_start, is_of_run=operation.HasField("run_number")):
                 return found[:since_start], True
             found.append(operation)
-            if operation.kind == OPERATION_KIND_START:
+            if is_start:
                 since_start = len(found)
         if not page.next_page_token:
             return found, False

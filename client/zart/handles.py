@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol
 from google.protobuf.message import Message
 
 from zart.calls.call import Call
+from zart.former import check_same
 from zart.models import Execution, ExecutionState
 from zart.models import Run as _Run
 from zart.run_results import result_of
@@ -29,7 +30,11 @@ class ReadsExecutions(Protocol):
 
 
 class Handle(Generic[Result]):
-    """A handle of an execution; ``Result`` is the type of its result."""
+    """A handle of an execution; ``Result`` is the type of its result.
+
+    ``execution`` is what a start answered: that one is meant, and not another one to which its id
+    was given since it was removed, of which each method raises ExecutionNotFound.
+    """
 
     def __init__(
         self, client: ReadsExecutions, execution_id: str, execution: Execution | None = None
@@ -40,7 +45,7 @@ class Handle(Generic[Result]):
 
     async def state(self) -> ExecutionState:
         """Read the execution, its current run and the run's steps."""
-        return await self.client.get_execution(self.execution_id)
+        return self._same(await self.client.get_execution(self.execution_id))
 
     async def run(self, *, timeout: float | None = None) -> _Run:
         """Wait until the current run has ended, in whatever status, and return it.
@@ -49,7 +54,7 @@ class Handle(Generic[Result]):
         Unreachable or Unavailable in its place.
         """
         async with within(timeout):
-            return (await last_of(self.client.watch_execution(self.execution_id))).run
+            return self._same(await last_of(self.client.watch_execution(self.execution_id))).run
 
     async def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.
@@ -59,4 +64,9 @@ class Handle(Generic[Result]):
         """
         async with within(timeout):
             found: Result = await result_of(self.client.send_raw, await self.run())
+        return found
+
+    def _same(self, found: ExecutionState) -> ExecutionState:
+        if self.execution is not None:
+            check_same(self.execution, found.execution)
         return found

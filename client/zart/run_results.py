@@ -19,9 +19,10 @@ from zart.calls.call import Call
 from zart.calls.execution import get_execution, get_step
 from zart.decoding import lacks_result
 from zart.errors import Refused, RunFailed
+from zart.former import removed_meanwhile
 from zart.json_values import value_of
 from zart.models import Json, Run, RunStatus
-from zart.scripts import Script, play, play_sync, removed_meanwhile
+from zart.scripts import Script, play, play_sync
 from zart.v1 import execution_pb2 as states
 from zart.v1.execution_service_pb2 import GetExecutionResponse
 

@@ -10,10 +10,8 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
-from google.rpc import code_pb2, status_pb2
 
 from zart.calls.call import Call
-from zart.errors import ExecutionNotFound
 
 T = TypeVar("T")
 Script: TypeAlias = Generator[Call[Any], Any, T]
@@ -48,9 +46,3 @@ def play_sync(
     except StopIteration as done:
         result: T = done.value
         return result
-
-
-def removed_meanwhile(execution_id: str) -> ExecutionNotFound:
-    """Return what says that an execution was removed before all of it was read."""
-    message = f"execution {execution_id!r} was removed meanwhile"
-    return ExecutionNotFound(status_pb2.Status(code=code_pb2.NOT_FOUND, message=message))

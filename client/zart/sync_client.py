@@ -35,12 +35,13 @@ from zart.closing import close_channel
 from zart.credentials import Credentials
 from zart.errors import RunNotFound, StepNotFound
 from zart.exporting import exporting
+from zart.former import removed_meanwhile
 from zart.likeness import like, looks_like
 from zart.listing import SyncListing
 from zart.models import Json
 from zart.outages import Standing
 from zart.runs import SyncRuns
-from zart.scripts import play_sync, removed_meanwhile
+from zart.scripts import play_sync
 from zart.step_context import Payload
 from zart.sync_handles import SyncHandle
 from zart.sync_start_groups import SyncStartGroups

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol
 from google.protobuf.message import Message
 
 from zart.calls.call import Call
+from zart.former import check_same
 from zart.models import Execution, ExecutionState, Run
 from zart.run_results import result_of_sync
 from zart.tasks import Result
@@ -31,7 +32,11 @@ class ReadsExecutionsSync(Protocol):
 
 
 class SyncHandle(Generic[Result]):
-    """A handle of an execution; ``Result`` is the type of its result."""
+    """A handle of an execution; ``Result`` is the type of its result.
+
+    ``execution`` is what a start answered: that one is meant, and not another one to which its id
+    was given since it was removed, of which each method raises ExecutionNotFound.
+    """
 
     def __init__(
         self, client: ReadsExecutionsSync, execution_id: str, execution: Execution | None = None
@@ -42,7 +47,7 @@ class SyncHandle(Generic[Result]):
 
     def state(self) -> ExecutionState:
         """Read the execution, its current run and the run's steps."""
-        return self.client.get_execution(self.execution_id)
+        return self._same(self.client.get_execution(self.execution_id))
 
     def run(self, *, timeout: float | None = None) -> Run:
         """Wait until the current run has ended, in whatever status, and return it.
@@ -50,7 +55,8 @@ class SyncHandle(Generic[Result]):
         Raises TimeoutError after ``timeout`` seconds; if the watch broke, and told nothing since,
         Unreachable or Unavailable in its place.
         """
-        return last_in(self.client.watch_execution(self.execution_id, timeout=timeout)).run
+        watch = self.client.watch_execution(self.execution_id, timeout=timeout)
+        return self._same(last_in(watch)).run
 
     def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.
@@ -60,4 +66,9 @@ class SyncHandle(Generic[Result]):
         """
         until = None if timeout is None else time.monotonic() + timeout
         found: Result = result_of_sync(self.client.send_raw, self.run(timeout=timeout), until)
+        return found
+
+    def _same(self, found: ExecutionState) -> ExecutionState:
+        if self.execution is not None:
+            check_same(self.execution, found.execution)
         return found

@@ -19,6 +19,7 @@ from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
 from zart.cli.values import names_of, refuse_no_time, time_of
 from zart.errors import ExecutionNotFound, UnknownMethod
+from zart.former import FormerOperations
 from zart.models import Operation, OperationKind, OperationStatus, RuleHold, RuleHolds
 
 app = typer.Typer()
@@ -63,7 +64,7 @@ def history(
         session.run(list_rule_holds(execution_id), lambda found: _show_holds(session, found))
         return
     call = list_operations(execution_id=execution_id)
-    if not session.run_list(call, limit, OPERATIONS, operation_row):
+    if not session.run_list(call, limit, OPERATIONS, operation_row, _AboveFormer()):
         session.send(get_execution(execution_id))  # or there is none of this id, which fails
     if session.is_json:  # which has one list
         return
@@ -75,6 +76,26 @@ def history(
             _show_holds(session, found)
         elif found.is_partial:
             session.tell(_OTHERS)
+
+
+class _AboveFormer:
+    """Tells the line above the first operation on an execution that had the id before."""
+
+    def __init__(self) -> None:
+        self._former = FormerOperations()
+        self._began: datetime | None = None
+        self._is_told = False
+
+    def __call__(self, o: Operation) -> str:
+        is_start = o.kind is OperationKind.START
+        is_former = self._former.reached(is_start=is_start, is_of_run=o.run_number is not None)
+        if is_former and not self._is_told:
+            self._is_told = True
+            began = render.when(self._began)
+            return f"before {began}: of another execution with this id, since removed"
+        if is_start and not is_former:
+            self._began = o.created_at
+        return ""
 
 
 def _show_holds(session: Session, found: RuleHolds) -> None:

@@ -181,8 +181,13 @@ class Session:
         limit: int,
         columns: Sequence[Column],
         row: Callable[[T], Sequence[str]],
+        heading: Callable[[T], str] = lambda _: "",
     ) -> int:
-        """Send a call for up to ``limit`` items (0: all), print each page; return how many."""
+        """Send a call for up to ``limit`` items (0: all), print each page; return how many.
+
+        ``heading`` is asked for a line above an item, empty: none. Where the list is JSON it is
+        told to people only.
+        """
         from zart.cli.json_output import ListWriter  # noqa: PLC0415 - with the protos only
 
         writer, table = None, Table(self.out, columns)
@@ -193,8 +198,17 @@ class Session:
             if self.is_json:
                 writer = writer or ListWriter(self.out, call.response_type)
                 writer.add(message)
+                for line in filter(None, map(heading, page.items)):
+                    self.tell(line)
             else:
-                table.add(map(row, page.items))
+                part: list[T] = []
+                for item in page.items:
+                    if line := heading(item):
+                        table.add(map(row, part))
+                        self.print(line)
+                        part.clear()
+                    part.append(item)
+                table.add(map(row, part))
             if not token or (limit and shown >= limit):
                 break
         if writer is not None:
