@@ -65,7 +65,7 @@ class Prometheus:
 def hurried(rules: str) -> str:
     """Return rules that wait for nothing and look back over seconds, else as they are."""
     at_once = re.sub(r"for: \w+", "for: 0s", rules)
-    return re.sub(r"\[\d+m\]", f"[{WINDOW}]", at_once).replace("4h", WINDOW)
+    return re.sub(r"(?<=\[)\d+[mh](?=\])|(?<=offset )\d+[mh]", WINDOW, at_once)
 
 
 def alerts_of(rules: str) -> list[dict[str, Any]]:
