@@ -20,6 +20,25 @@ def test_a_task_with_much_more_to_tell_displaces_one_with_little() -> None:
     assert "c" not in labels.named  # not twice as much as those that were there
 
 
+def test_a_task_that_fails_comes_before_all_that_do_well() -> None:
+    labels = TaskLabels(2)
+    for _ in range(3):
+        for name, weight, failed in (
+            ("a", 9000, -4000),
+            ("b", 9000, 7),
+            ("c", 9000, -9),
+            ("d", 3, 3),
+        ):
+            labels.of(name, weight, failed)
+        labels.rank()
+    assert labels.named == {"b", "d"}
+    for _ in range(5):  # it is mended
+        for name in ("a", "b"):
+            labels.of(name, 9000, -9000)
+        labels.rank()
+    assert labels.named == {"a", "b"}
+
+
 def test_what_was_long_ago_counts_for_less() -> None:
     labels = TaskLabels(1)
     labels.of("was", 1000)

@@ -10,6 +10,10 @@ _RESUMED = {
     'zart_oldest_ready_step_age_seconds{task="t"}': "0x5 7200x40",
     'zart_steps{task="t",status="paused"}': "5000x5 stale",
 }
+_AGE = 'zart_oldest_ready_step_age_seconds{task="t"}'
+_STEPS = 'zart_steps{{task="{}",status="dead"}}'
+_IN_DOUBT = 'zart_in_doubt_attempts{{task="{}"}}'
+_BREAKERS = 'zart_breakers{{task="{}",status="open"}}'
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
 _BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 
@@ -30,6 +34,11 @@ OF_WORK: dict[str, Case] = {
                 'zart_steps{task="t",status="paused"}': "5000x5 3900x40",
                 'zart_ready_to_leased_seconds_count{task="t"}': _RUNNING,
             },
+            # Its steps are leased, while others wait.
+            {
+                _AGE: "_x5 400x3 0x40",
+                'zart_oldest_ready_step_age_seconds{task="other"}': "_x7 400x40",
+            },
         ),
     ),
     "ZartAttemptsFail": Case(
@@ -43,9 +52,37 @@ OF_WORK: dict[str, Case] = {
         never=({'zart_attempts_total{task="t",ending="failed"}': "0+2x40"},),
     ),
     "ZartLeasesLost": Case({'zart_leases_lost_total{task="t"}': "0+1x40"}, 11, _T),
-    "ZartStepsDead": Case({'zart_steps{task="t",status="dead"}': "5x40"}, 15, _T),
-    "ZartInDoubt": Case({'zart_in_doubt_attempts{task="t"}': "1x40"}, 15, _T),
-    "ZartBreakerOpen": Case({'zart_breakers{task="t",status="open"}': "1x40"}, 1, _T),
+    "ZartStepsDead": Case(
+        {_STEPS.format("t"): "5x40"},
+        15,
+        _T,
+        # They were retried, while others are dead: it has its label yet.
+        never=(
+            {_STEPS.format("t"): "5x9 stale", _STEPS.format("other"): "_x5 5x40", _AGE: "0x40"},
+        ),
+    ),
+    "ZartInDoubt": Case(
+        {_IN_DOUBT.format("t"): "1x40"},
+        15,
+        _T,
+        never=(
+            {
+                _IN_DOUBT.format("t"): "1x9 stale",
+                _IN_DOUBT.format("other"): "_x5 1x40",
+                _AGE: "0x40",
+            },
+        ),
+    ),
+    "ZartBreakerOpen": Case(
+        {_BREAKERS.format("t"): "1x40"},
+        1,
+        _T,
+        never=(
+            {_BREAKERS.format("t"): "1 stale", _BREAKERS.format("other"): "_ 1x40", _AGE: "0x40"},
+            # That of all tasks never has another label.
+            {_BREAKERS.format(""): "1 stale", _BREAKERS.format("other"): "_ 1x40"},
+        ),
+    ),
     "ZartPausedForLong": Case(
         {'zart_rule_paused_steps{rule="r",instance="i"}': "7x300"},
         240,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
+
+Values: TypeAlias = list[float | None]
 
 _ITEM = re.compile(r"(?:(?P<gap>_|stale)|(?P<from>-?[\d.]+)(?P<step>[+-][\d.]+)?)(?:x(?P<n>\d+))?")
 
 
-def minutes_of(values: str, count: int) -> list[float | None]:
+def minutes_of(values: str, count: int) -> Values:
     """Return so many values, None where there is none; after the last one it goes on as it did."""
-    found: list[float | None] = []
+    found: Values = []
     step = 0.0
     for item in values.split():
         match = _ITEM.fullmatch(item)
@@ -26,6 +29,6 @@ def minutes_of(values: str, count: int) -> list[float | None]:
     return found[:count]
 
 
-def written(values: list[float | None]) -> str:
+def written(values: Values) -> str:
     """Return values as promtool reads them: where one ends there is no lookback to it."""
     return " ".join("stale" if value is None else f"{value:g}" for value in values)

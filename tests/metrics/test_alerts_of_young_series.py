@@ -70,4 +70,5 @@ def test_what_is_as_it_is_since_a_moment_ago_is_not_told(
                 ],
             }
         ],
+        only=rule["alert"],
     )

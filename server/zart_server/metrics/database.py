@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -20,6 +22,8 @@ _RANKED_EVERY = 60.0  # seconds
 # Tasks without anything to tell that may ask for a label: callers make names without end, and each
 # stays.
 _IDLE = 5_000
+_LONG = 300.0  # seconds that a step has waited, at which ZartStepsWait begins
+_NONE_IS_WRONG: Mapping[str, int] = MappingProxyType({})
 
 
 class OfTheDatabase(Collector):
@@ -60,13 +64,14 @@ class OfTheDatabase(Collector):
         weights: Counter[str] = Counter()
         for (task, _), count in steps.items():
             weights[task] += int(count)
-        found = {dead.task_name for dead in reading.dead} | reading.in_doubt.keys()
-        found |= {each.task_name for each in reading.breakers if each.task_name}
-        busy = {*weights, *found, *reading.oldest}
+        wrong = _wrong(reading)
+        busy = {*weights, *wrong, *reading.oldest}
+        busy |= {each.task_name for each in reading.breakers if each.task_name}
         # Those of which there is something to tell have the first choice of labels.
         idle = sorted(reading.looked - busy)[:_IDLE]
         labels = self._labels(
-            [(task, max(weights[task], 1)) for task in busy] + [(task, 0) for task in idle]
+            [*((task, max(weights[task], 1)) for task in busy), *((task, 0) for task in idle)],
+            wrong,
         )
         # What is counted here has labels of its own: those of the same tasks, where it may.
         self._tally.weigh({task: n for task, n in weights.items() if labels[task] != OTHER})
@@ -161,15 +166,43 @@ class OfTheDatabase(Collector):
             ["batch"], rates,
         )  # fmt: skip
 
-    def _labels(self, weighed: Iterable[tuple[str, int]]) -> dict[str, str]:
+    def _labels(
+        self, weighed: Iterable[tuple[str, int]], wrong: Mapping[str, int] = _NONE_IS_WRONG
+    ) -> dict[str, str]:
         """Return the labels of names: their own for those that weigh most, else all the same.
 
-        Whoever takes the maximum of several servers counts nothing twice: their readings alone
-        decide, and names among weights of one power of two, so that servers which read at
-        different moments seldom differ, and labels stay.
+        First those of which something is wrong, by how much that is alone: it stays as it is while
+        the load comes and goes. Whoever takes the maximum of several servers counts nothing twice:
+        their readings alone decide, and names among weights of one power of two, so that servers
+        which read at different moments seldom differ, and labels stay.
         """
-        ranked = sorted(weighed, key=lambda each: (-each[1].bit_length(), each[0]))
+
+        def rank(each: tuple[str, int]) -> tuple[int, int, str]:
+            name, weight = each
+            much = wrong.get(name, 0).bit_length()
+            return -much, 0 if much else -weight.bit_length(), name
+
+        ranked = sorted(weighed, key=rank)
         return {name: name if n < self._most else OTHER for n, (name, _) in enumerate(ranked)}
+
+
+def _wrong(reading: DatabaseReading) -> Counter[str]:
+    """Return how much is wrong of each task of which anything is: what alerts are about.
+
+    That its steps wait for long comes after all else, as with too few dispatchers of all tasks.
+    """
+    found: Counter[str] = Counter()
+    for dead in reading.dead:
+        found[dead.task_name] += 2 * math.ceil(max(dead.steps, dead.failed_runs))
+    for task, count in reading.in_doubt.items():
+        found[task] += 2 * count
+    for each in reading.breakers:
+        if each.task_name and each.status != "closed":
+            found[each.task_name] += 2 * each.breakers
+    for task, age in reading.oldest.items():
+        if age > _LONG:
+            found[task] += 1
+    return found
 
 
 def _steps(reading: DatabaseReading) -> Counter[tuple[str, str]]:

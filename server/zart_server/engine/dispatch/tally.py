@@ -14,6 +14,7 @@ from zart_server.domain.task_labels import OTHER, TaskLabels
 from zart_server.engine.dispatch.outcome_batch import Recorded
 
 _MOST_TASKS = 20
+_FAILED = frozenset({AttemptStatus.FAILED, AttemptStatus.TIMED_OUT, AttemptStatus.LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ class Tally:
 
     def _ended(self, recorded: Recorded) -> None:
         for (name, status), seconds in recorded.ended.items():
-            label = self._labels.of(name, len(seconds))
+            count = len(seconds)
+            label = self._labels.of(name, count, count if status in _FAILED else -count)
             self._attempts[label, status] += len(seconds)
             self._runs[label].add(seconds)
 
