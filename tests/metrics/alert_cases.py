@@ -14,6 +14,7 @@ _KEYLESS = _CALLS.format(code="UNAVAILABLE", reason="KEYS_UNAVAILABLE")
 _BEGAN = 'process_start_time_seconds{{job="zart",instance="{}"}}'
 _READY = 'zart_dispatcher_ready{instance="i"}'
 _FAILURES = 'zart_background_failures_total{{instance="i",loop="{loop}",kind="{kind}"}}'
+_FAILING = 'zart_background_failing_seconds{{instance="i",loop="l",process="{}"}}'
 _ENDS = 'zart_certificate_not_after_seconds{{instance="i",process="{}"}}'
 _WEEK = 7 * 24 * 3600
 _RUNNING = "0+60x40"  # one a second
@@ -97,18 +98,19 @@ CASES: dict[str, Case] = {
     ),
     "ZartBackgroundWaits": Case(
         {
-            _FAILURES.format(loop="l", kind="waits"): "0x5 0+12x40",
-            'zart_database_up{instance="i"}': "1x46",
+            _FAILING.format("0"): "0x5 0+60x40",
+            _FAILING.format("1"): "0x46",
+            'zart_database_up{instance="i",process="0"}': "1x46",
+            'zart_database_up{instance="i",process="1"}': "1x46",
         },
-        12,
+        17,
         {"instance": "i", "loop": "l"},
-        # The database is away, which has an alert of its own; it waited a few times.
+        # The database is away, which has an alert of its own, or has just come back; it failed for
+        # some minutes, and does so again.
         never=(
-            {
-                _FAILURES.format(loop="l", kind="waits"): _RUNNING,
-                'zart_database_up{instance="i"}': "0x40",
-            },
-            {_FAILURES.format(loop="l", kind="waits"): "0x5 0+1x40"},
+            {_FAILING.format("0"): "0+60x40", 'zart_database_up{instance="i"}': "0x40"},
+            {_FAILING.format("0"): "0+60x16 0x40", 'zart_database_up{instance="i"}': "0x15 1x40"},
+            {_FAILING.format("0"): "0+60x8 0+60x8 0+60x8"},
         ),
     ),
     "ZartDefects": Case(

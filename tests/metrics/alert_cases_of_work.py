@@ -14,6 +14,7 @@ _AGE = 'zart_oldest_ready_step_age_seconds{task="t"}'
 _STEPS = 'zart_steps{{task="{}",status="dead"}}'
 _IN_DOUBT = 'zart_in_doubt_attempts{{task="{}"}}'
 _BREAKERS = 'zart_breakers{{task="{}",status="open"}}'
+_ENDED = 'zart_ended_rules_paused_steps{{instance="{}"}}'
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
 _BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 
@@ -102,6 +103,19 @@ OF_WORK: dict[str, Case] = {
                 'zart_rule_paused_steps{rule="r"}': "_x200 7x100",
             },
             {'zart_rule_paused_steps{rule="r"}': "7x100 0x10 7x200"},
+        ),
+    ),
+    "ZartResumedStepsStay": Case(
+        {
+            _ENDED.format("i"): "0x5 500-50x4 300x50",
+            _ENDED.format("j"): "0x5 500-50x4 300x50",
+        },
+        30,
+        {},
+        # All of them are moved, slowly; and none is there.
+        never=(
+            {_ENDED.format("i"): "0x5 50000-10x50"},
+            {_ENDED.format("i"): "0x60"},
         ),
     ),
     "ZartReleaseStands": Case(

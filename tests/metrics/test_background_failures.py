@@ -60,6 +60,10 @@ async def test_a_turn_that_fails_is_counted_by_its_loop(
         before = each.failures[kind]
         zart_server.loop.call_soon_threadsafe(each.kick)
         await until(partial(fails, each, kind, before))
+    found = await scraped(zart_server.running.metrics)
+    told = {labels["loop"]: value for labels, value in found.of("zart_background_failing_seconds")}
+    assert told.keys() == {each.name for each in zart_server.running.runtime.loops}
+    assert min(told.values()) > 0
 
 
 async def test_leases_that_cannot_be_swept_lag(

@@ -131,6 +131,10 @@ class OfTheDatabase(Collector):
         for key, count in paused.items():
             of_rules[labels.get(names.get(key, ""), OTHER),] += count
         yield gauge("zart_rule_paused_steps", "Steps that a rule has paused", ["rule"], of_rules)
+        yield gauge(
+            "zart_ended_rules_paused_steps", "Steps that rules which have ended still keep paused",
+            [], {(): sum(count for key, count in paused.items() if key not in names)},
+        )  # fmt: skip
         steps: Counter[tuple[str, ...]] = Counter()
         rates: defaultdict[tuple[str, ...], float] = defaultdict(float)
         for rule in reading.rules:

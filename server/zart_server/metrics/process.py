@@ -63,6 +63,12 @@ class OfTheProcess(Collector):
                 for kind, count in loop.failures.items()
             },
         )
+        yield gauge(
+            "zart_background_failing_seconds",
+            "For how long something that goes on by itself has failed, by now; 0: it does not",
+            ["loop"],
+            {(loop.name,): loop.failing.seconds() for loop in self._runtime.loops},
+        )
 
     def _dispatch(self) -> Iterator[Metric]:
         tally = self._runtime.dispatch.tally

@@ -128,7 +128,7 @@ class LeaseSweeps(BackgroundLoop):
         if swept:
             _log.info("swept %d expired leases", swept)
         if blocked:
-            self.failures[WAITS] += 1
+            self.count_as(WAITS)
             _log.warning("expired leases of %d runs wait: others hold rows of these", len(blocked))
         return bool(pieces)
 

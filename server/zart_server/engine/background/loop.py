@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from zart_server.domain.errors import ZartError
+from zart_server.engine.background.failing import Failing
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -28,6 +29,7 @@ class BackgroundLoop(abc.ABC):
         self.name = name
         # Since its server began: what only had to wait, as for a lock, or failed as nothing should.
         self.failures = {DEFECT: 0, WAITS: 0}
+        self.failing = Failing()
         self._first = first
         self._kicked = asyncio.Event()
         self._is_stopping = False
@@ -55,6 +57,11 @@ class BackgroundLoop(abc.ABC):
     def kick(self) -> None:
         """Have the loop take its next turn now."""
         self._kicked.set()
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether something is under way that no turn waits for: how it ends is not known yet."""
+        return False
 
     @property
     def is_kicked(self) -> bool:
@@ -93,7 +100,12 @@ class BackgroundLoop(abc.ABC):
 
     def count(self, error: Exception) -> None:
         """Count what failed; for who catches it apart, and tells the log in other words, too."""
-        self.failures[WAITS if isinstance(error, ZartError) else DEFECT] += 1
+        self.count_as(WAITS if isinstance(error, ZartError) else DEFECT)
+
+    def count_as(self, kind: str) -> None:
+        """Count what failed, or has to wait, without an error."""
+        self.failures[kind] += 1
+        self.failing.fail()
 
     def _tell(self, error: Exception) -> None:
         """Count what failed, and tell the log, while the loop goes on."""
@@ -112,6 +124,7 @@ class BackgroundLoop(abc.ABC):
             self._kicked.clear()
             self._has_defect = False
             self.is_in_turn = True
+            self.failing.begin()
             try:
                 pause = await self.turn()
                 if self._has_defect:
@@ -121,3 +134,5 @@ class BackgroundLoop(abc.ABC):
                 self._tell(error)
             finally:
                 self.is_in_turn = False
+                if not self.is_beside:
+                    self.failing.end()

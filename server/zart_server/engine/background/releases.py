@@ -94,6 +94,11 @@ class Releases(BackgroundLoop):
         await self._begin("closing what was leased", due, self._closing.close)
         return min((_TICK if pause is None else pause for pause in pauses), default=None)
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether rules are ended, or what was leased is closed, beside the turns."""
+        return not all(task.done() for task in self._beside.values())
+
     async def stop(self) -> None:
         """End the loop; a piece under way is rolled back, and is done later or elsewhere."""
         await super().stop()

@@ -124,7 +124,7 @@ class Retention(BackgroundLoop):
 
     def _hold_off(self, now: datetime) -> None:
         """Count that a pass has to wait, and tell the log why now and then."""
-        self.failures[WAITS] += 1
+        self.count_as(WAITS)
         if time.monotonic() - self._told_at >= _TELL_EVERY:
             self._told_at = time.monotonic()
             _log.warning(

@@ -45,6 +45,11 @@ class RuleLooks(BackgroundLoop):
         self._expiring: asyncio.Task[None] | None = None
         self.done_at = time.monotonic()  # when nothing was left to end
 
+    @property
+    def is_beside(self) -> bool:
+        """Whether rules are ended beside the turns."""
+        return self._expiring is not None and not self._expiring.done()
+
     async def stop(self) -> None:
         """End the loop; a rule whose end is under way is ended by another replica."""
         if self._expiring is not None:
