@@ -74,3 +74,17 @@ async def test_a_batch_whose_record_is_removed_tells_nobody(rig: Rig) -> None:
         await rig.db.execute("DELETE FROM zart.operations WHERE kind = 'pause_batch'")
     batch = await rig.client.get_batch(batch_id)
     assert (batch.status, batch.pause_cause, batch.stop) == ("PAUSED", "OPERATOR", None)
+
+
+async def test_who_paused_it_is_told_however_often_its_pace_was_changed(rig: Rig) -> None:
+    batch_id = await a_batch(rig)
+    await rig.client.pause_batch(batch_id, triggered_by="bea", reason="cards are down")
+    await rig.client.update_batch(batch_id, rate_per_second=0.02, triggered_by="cid")
+    await rig.db.execute(
+        "INSERT INTO zart.operations (kind, batch_id, triggered_by, principal, reason, request_id)"
+        " SELECT kind, batch_id, triggered_by, principal, reason, request_id"
+        " FROM zart.operations, generate_series(1, 1000) WHERE kind = 'update_batch'"
+    )
+    told = ("bea", "cards are down", "I-1")
+    assert who(await rig.client.get_batch(batch_id)) == told
+    assert [who(each) for each in await rig.client.list_batches()] == [told]

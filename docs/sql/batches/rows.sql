@@ -6,15 +6,17 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
     statement_timestamp() AS now,
-    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+    CASE WHEN batches.pause_cause = 'operator'
+    OR (batches.status = 'cancelled' AND batches.error = '') THEN (
         SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
             SELECT * FROM zart.operations
             WHERE batch_id <> '' AND kind <> 'start'
                 AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
                 AND (batch_id, operation_key) >= (batches.batch_id, 0)
-            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
-        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
-        ORDER BY o.operation_key DESC LIMIT 1)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 10000) o
+        WHERE o.kind = CASE batches.status
+            WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.batch_id DESC, o.operation_key DESC LIMIT 1)
     END AS stop FROM zart.batches WHERE batch_id = ANY($1::text[]);
 
 -- store/batches/rows.py: is_being_prepared
@@ -30,15 +32,17 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
     statement_timestamp() AS now,
-    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+    CASE WHEN batches.pause_cause = 'operator'
+    OR (batches.status = 'cancelled' AND batches.error = '') THEN (
         SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
             SELECT * FROM zart.operations
             WHERE batch_id <> '' AND kind <> 'start'
                 AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
                 AND (batch_id, operation_key) >= (batches.batch_id, 0)
-            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
-        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
-        ORDER BY o.operation_key DESC LIMIT 1)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 10000) o
+        WHERE o.kind = CASE batches.status
+            WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.batch_id DESC, o.operation_key DESC LIMIT 1)
     END AS stop FROM zart.batches WHERE batch_key = $1;
 
 -- store/batches/rows.py: ids_of
@@ -61,28 +65,32 @@ WITH found AS (
             prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
             canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
             created_at, started_at, completed_at, going_since, passed_before, traceparent,
-            statement_timestamp() AS now,
-            CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
-                SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
-                    SELECT * FROM zart.operations
-                    WHERE batch_id <> '' AND kind <> 'start'
-                        AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
-                        AND (batch_id, operation_key) >= (batches.batch_id, 0)
-                    ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
-                WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
-                ORDER BY o.operation_key DESC LIMIT 1)
-            END AS stop FROM zart.batches
+            statement_timestamp() AS now FROM zart.batches
         WHERE (batches.status, batch_key) < (s.status, $2::bigint)
             AND batches.status = s.status
         ORDER BY batches.status DESC, batch_key DESC LIMIT $3::integer) b
     ORDER BY batch_key DESC LIMIT $3
 )
-SELECT * FROM (
-    SELECT *, count(*) OVER () AS n_rows, sum(octet_length(operation::text) + octet_length(selection::text)) OVER (
-        ORDER BY batch_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
-    FROM found) sized
-WHERE COALESCE(bytes_before, 0) <= $4::bigint
-ORDER BY batch_key DESC;
+SELECT batches.*,
+    CASE WHEN batches.pause_cause = 'operator'
+    OR (batches.status = 'cancelled' AND batches.error = '') THEN (
+        SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
+            SELECT * FROM zart.operations
+            WHERE batch_id <> '' AND kind <> 'start'
+                AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
+                AND (batch_id, operation_key) >= (batches.batch_id, 0)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 10000) o
+        WHERE o.kind = CASE batches.status
+            WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.batch_id DESC, o.operation_key DESC LIMIT 1)
+    END AS stop FROM (
+        SELECT * FROM (
+            SELECT *, count(*) OVER () AS n_rows, sum(octet_length(operation::text) + octet_length(selection::text)) OVER (
+                ORDER BY batch_key DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM found) sized
+        WHERE COALESCE(bytes_before, 0) <= $4::bigint
+    ) batches
+ORDER BY batches.batch_key DESC;
 
 -- store/batches/rows.py: insert_batch
 -- Insert a batch without items.

@@ -24,15 +24,17 @@ SELECT batch_key, batch_id, status, pause_cause, operation, selection, as_of,
     canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
     created_at, started_at, completed_at, going_since, passed_before, traceparent,
     statement_timestamp() AS now,
-    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+    CASE WHEN batches.pause_cause = 'operator'
+    OR (batches.status = 'cancelled' AND batches.error = '') THEN (
         SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
             SELECT * FROM zart.operations
             WHERE batch_id <> '' AND kind <> 'start'
                 AND (batch_id, operation_key) <= (batches.batch_id, 9223372036854775807)
                 AND (batch_id, operation_key) >= (batches.batch_id, 0)
-            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
-        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
-        ORDER BY o.operation_key DESC LIMIT 1)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 10000) o
+        WHERE o.kind = CASE batches.status
+            WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.batch_id DESC, o.operation_key DESC LIMIT 1)
     END AS stop, CASE WHEN rate_per_second IS NOT NULL THEN LEAST(GREATEST(rate_per_second, 1), CASE WHEN credit_at > statement_timestamp() THEN 1
             ELSE credit + rate_per_second * COALESCE(
                     EXTRACT(epoch FROM statement_timestamp() - credit_at), 0)::float8 END) END AS left

@@ -29,25 +29,30 @@ from zart_server.store.heavy_rows import PAGE_BYTES, first_of
 from zart_server.store.operations import NewOperation, record_operations
 from zart_server.store.statement import Statement
 
+_OWN = """batch_key, batch_id, status, pause_cause, operation, selection, as_of,
+    prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
+    canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
+    created_at, started_at, completed_at, going_since, passed_before, traceparent,
+    statement_timestamp() AS now"""
 # What somebody stopped is told with who did: after that nothing is done to it, but for another
-# pace. It is found by the index of a batch's operations, as no plan by their keys alone is: there
-# may be millions. Where it is none of the last hundred, it was removed.
+# pace, so it is near the end of a batch's operations. They are read from there in the order of
+# their index, and no further than to it: of all of them there may be millions. Where so many that
+# came later do not have it, it was removed. The keys are compared with their batch, not alone: by
+# those alone, all operations there are might be gone through.
 _STOP = f"""
-    CASE WHEN pause_cause = 'operator' OR (status = 'cancelled' AND error = '') THEN (
+    CASE WHEN batches.pause_cause = 'operator'
+        OR (batches.status = 'cancelled' AND batches.error = '') THEN (
         SELECT ROW(o.created_at, o.triggered_by, o.principal, o.reason, o.incident) FROM (
             SELECT * FROM zart.operations
             WHERE batch_id <> '' AND kind <> 'start'
               AND (batch_id, operation_key) <= (batches.batch_id, {2**63 - 1})
               AND (batch_id, operation_key) >= (batches.batch_id, 0)
-            ORDER BY batch_id DESC, operation_key DESC LIMIT 100) o
-        WHERE o.kind = CASE status WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
-        ORDER BY o.operation_key DESC LIMIT 1)
+            ORDER BY batch_id DESC, operation_key DESC LIMIT 10000) o
+        WHERE o.kind = CASE batches.status
+            WHEN 'cancelled' THEN 'cancel_batch' ELSE 'pause_batch' END
+        ORDER BY o.batch_id DESC, o.operation_key DESC LIMIT 1)
     END AS stop"""
-COLUMNS = f"""batch_key, batch_id, status, pause_cause, operation, selection, as_of,
-    prepared_until, is_prepared, last_item, selected, done, refused, rate_per_second, canary,
-    canary_left, max_failures, failures_before, created_by, principal, reason, incident, error,
-    created_at, started_at, completed_at, going_since, passed_before, traceparent,
-    statement_timestamp() AS now, {_STOP}"""
+COLUMNS = f"{_OWN}, {_STOP}"
 
 UNCOUNTED = -1  # failures from before a batch was resumed, of too many items to count them then
 
@@ -189,19 +194,21 @@ async def lock_batch(tx: Tx, batch_id: str) -> BatchRow | None:
     return await read_batch(tx, batch_id)
 
 
-# What it does may have megabytes: a payload, an input or a result, or names of steps.
+# What it does may have megabytes: a payload, an input or a result, or names of steps. Who stopped
+# it is read only of those that are listed.
 _SIZE = "octet_length(operation::text) + octet_length(selection::text)"
 _LIST = Statement(
     f"""
     WITH found AS (
         SELECT b.* FROM unnest(:statuses::text[]) s(status) CROSS JOIN LATERAL (
-            SELECT {COLUMNS} FROM zart.batches
+            SELECT {_OWN} FROM zart.batches
             WHERE (batches.status, batch_key) < (s.status, :before::bigint)
               AND batches.status = s.status
             ORDER BY batches.status DESC, batch_key DESC LIMIT :limit::integer) b
         ORDER BY batch_key DESC LIMIT :limit
     )
-    {first_of("found", _SIZE, "batch_key DESC")} ORDER BY batch_key DESC
+    SELECT batches.*, {_STOP} FROM ({first_of("found", _SIZE, "batch_key DESC")}) batches
+    ORDER BY batches.batch_key DESC
     """
 )
 
