@@ -129,6 +129,49 @@ async def test_what_nobody_else_paused_is_not_asked_about(rig: Rig, terminal: Te
     assert (code, "it was done before" in seen) == (0, True)
 
 
+async def test_it_is_found_among_many_and_its_items_are_not_counted(
+    rig: Rig, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What became of a million items takes GetBatch longer than a call may."""
+    batch_id = await paused_by_bea(rig)
+    await rig.db.execute(
+        "INSERT INTO zart.batches (batch_id, status, pause_cause, operation, selection, as_of,"
+        " created_by, principal, reason, incident)"
+        " SELECT 'ba-' || n, status, pause_cause, operation, selection, as_of, created_by,"
+        " principal, reason, incident FROM zart.batches, generate_series(1, 60) n"  # two pages
+    )
+
+    async def count(*_: object) -> None:
+        raise AssertionError("counted what became of all items")
+
+    monkeypatch.setattr("zart_server.engine.background.batch_watches.count_outcomes", count)
+    line = ("batch", "resume", batch_id, "--triggered-by", "ann")
+    code, seen = await asyncio.to_thread(terminal.run, *line, answer="y")
+    assert (code, "was paused" in seen) == (0, True), seen
+
+
+async def test_one_who_is_verified_to_be_another_is_asked(rig: Rig, terminal: Terminal) -> None:
+    batch_id = await going(rig)
+    await rig.client.pause_batch(batch_id, triggered_by="ann")  # as nobody who is verified
+    await rig.db.execute("UPDATE zart.batches SET principal = 'ann-of-sales'")
+    line = ("batch", "resume", batch_id, "--triggered-by", "ann")
+    code, seen = await asyncio.to_thread(terminal.run, *line, answer="n")
+    assert (code, ", by ann\nhave it go on?" in seen) == (130, True), seen
+
+
+async def test_nobody_is_asked_where_no_record_tells_who_paused_it(
+    rig: Rig, terminal: Terminal
+) -> None:
+    """So it is with a server of before, which tells of no batch who did."""
+    batch_id = await paused_by_bea(rig)
+    async with rig.db.transaction():
+        await rig.db.execute("SET LOCAL zart.purge = 'on'")
+        await rig.db.execute("DELETE FROM zart.operations WHERE kind = 'pause_batch'")
+    line = ("batch", "resume", batch_id, "--triggered-by", "ann")
+    code, seen = await asyncio.to_thread(terminal.run, *line)
+    assert code == 0, seen
+
+
 async def test_a_canary_is_not_asked_about(rig: Rig, terminal: Terminal) -> None:
     await dead_steps(rig.client, 3)
     created = await rig.client.create_batch(zart.RetryStep(), everything=True, canary=1)

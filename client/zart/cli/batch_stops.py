@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from zart.calls import batch as calls
-from zart.cli.planning import planned, was_done
+from zart.cli.planning import was_done
 from zart.cli.render import when
 from zart.cli.session import Session
-from zart.models import Batch, BatchPauseCause, OperationKind
+from zart.models import Batch, BatchPauseCause, BatchStatus, BatchStop, OperationKind
 
 
 def stop_of(b: Batch) -> str:
@@ -39,15 +38,26 @@ def advise_paused(session: Session, b: Batch) -> None:
 def confirm_going_on(session: Session, batch_id: str) -> None:
     """Ask before a batch goes on that somebody else has paused; a repeat that was done is not.
 
-    Raises BadParameter where nobody would see the question, and typer.Abort unless it is yes.
+    It is looked for among those that are paused: GetBatch counts what became of all its items.
+    What is not there is left to the server. Where nothing tells who paused it, as by a server that
+    tells that of no batch, nobody is asked. Raises BadParameter where nobody would see the
+    question, and typer.Abort unless it is yes.
     """
-    found = planned(session, calls.get_batch(batch_id), OperationKind.RESUME_BATCH)
-    if found is None or found.pause_cause is not BatchPauseCause.OPERATOR:
-        return
-    if found.stop is not None and found.stop.stopped_by == session.mutation.triggered_by:
+    paused = session.client.list_batches(statuses=[BatchStatus.PAUSED])
+    found = next((each for each in paused if each.batch_id == batch_id), None)
+    if found is None or found.stop is None or _is_own(session, found, found.stop):
         return
     if was_done(session, OperationKind.RESUME_BATCH):
         return
-    who = stop_of(found) or "by somebody, of whom there is no record any more"
-    session.asking.line(f"{batch_id} was paused {who}")
+    identity = f"; identity {found.stop.principal}" if found.stop.principal else ""
+    session.asking.line(f"{batch_id} was paused {stop_of(found)}{identity}")
     session.confirm("have it go on?")
+
+
+def _is_own(session: Session, b: Batch, stop: BatchStop) -> bool:
+    """Return whether who stopped a batch is who asks, by all that is known of that person.
+
+    Whom the server verifies it to be is known where it created the batch.
+    """
+    me = session.mutation.triggered_by
+    return stop.stopped_by == me and (b.created_by != me or stop.principal == b.principal)
