@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from doubts import in_doubt
+from retaining import make_old
 from rig import Rig
 from terminal import Printed, zart_command
 
+import zart
 from zart.testing.server import ServerUnderTest
 
 
@@ -73,6 +76,45 @@ async def test_it_is_told_of_an_earlier_run_though_another_is_current(
     reason, metadata = reason_of(await type_in.refused("resolve", "x", "a", "did-not-happen"))
     assert (reason, metadata["run_id"]) == ("NOT_IN_DOUBT", "x:run:0")
     assert (metadata["finding"], metadata["resolved_by"]) == ("HAPPENED", "bea")
+
+
+async def test_the_current_run_is_meant_where_one_of_its_attempts_may_be(
+    rig: Rig, type_in: Typing
+) -> None:
+    """What was found of an earlier run is not told to who asks about this one."""
+    await in_doubt(rig)
+    await resolved_by_bea(rig)
+    await rig.client.restart("x", accept_in_doubt=True)
+    leased = await rig.lease_one("a", "x")
+    status = await type_in.refused("resolve", "x", "a", "happened")
+    assert status["message"] == "no attempt of x/a is in doubt: the step is RUNNING"
+    await rig.report(zart.Outcome(leased.task_id, leased.lease_token, zart.Lost()))
+    await rig.client.retry_step("x", "a", accept_in_doubt=True, triggered_by="cid")
+    leased = await rig.lease_one("a", "x")
+    await rig.report(zart.Outcome(leased.task_id, leased.lease_token, zart.Completed(1)))
+    for more, by in (((), "cid"), (("--attempt", "1"), "cid"), (("--run", "0"), "bea")):
+        reason, metadata = reason_of(await type_in.refused("resolve", "x", "a", "happened", *more))
+        assert (reason, metadata["resolved_by"]) == ("NOT_IN_DOUBT", by)
+    reason, metadata = reason_of(
+        await type_in.refused("resolve", "x", "a", "happened", "--attempt", "2")
+    )
+    assert (reason, metadata["run_id"]) == ("NOT_IN_DOUBT", "x:run:1")
+    assert metadata["resolved_by"] == ""  # it ended as it was told
+
+
+async def test_what_was_found_of_another_execution_of_that_id_is_not_told(
+    rig: Rig, type_in: Typing
+) -> None:
+    await in_doubt(rig)
+    await resolved_by_bea(rig)
+    await rig.client.restart("x", accept_in_doubt=True)
+    await rig.client.complete_step("x", "a", result=1)
+    await make_old(rig.db, days=60)
+    await rig.client.purge_executions(timedelta(days=30))
+    await rig.start("x", {"a": ()})
+    await rig.client.restart("x")
+    status = await type_in.refused("resolve", "x", "a", "happened")
+    assert status["message"] == "no attempt of x/a is in doubt: the step is SCHEDULED"
 
 
 async def test_who_has_retried_it_is_told_though_nothing_was_found(

@@ -189,18 +189,12 @@ def _only_one(
 def _last_of(
     session: Session, execution_id: str, step_name: str, run: int | None, attempt: int | None
 ) -> tuple[int, int]:
-    """Find the attempt of a step that was resolved last, else the last one that has ended.
+    """Find the attempt of a step that is meant though none is in doubt.
 
-    Raises what GetExecution and GetStep do.
+    It is the last one of its run that was resolved, else the last one that has ended. Raises what
+    GetExecution and GetStep do.
     """
-    number = run
-    if number is None:
-        made = session.client.list_operations(
-            execution_id=execution_id, kind=OperationKind.RESOLVE_IN_DOUBT
-        )
-        number = next((each.run_number for each in made if each.step_name == step_name), None)
-    if number is None:
-        number = session.client.get_execution(execution_id).run.run_number
+    number = _run_meant(session, execution_id, step_name, attempt) if run is None else run
     if attempt is not None:
         return number, attempt
     step = session.client.get_step(execution_id, step_name, run_number=number)
@@ -210,3 +204,26 @@ def _last_of(
         refuse(session, f"{what}: the step is {step.status}")
     unclear = [each for each in ended if each.status in _UNCLEAR and not each.in_doubt]
     return number, (unclear or ended)[-1].attempt
+
+
+def _run_meant(session: Session, execution_id: str, step_name: str, attempt: int | None) -> int:
+    """Find the run that is meant: the current one, where an attempt of its may be.
+
+    Else it is the one before it of which something was resolved last, if any was. Executions that
+    were removed may have had the same id, and runs of the same numbers.
+    """
+    state = session.client.get_execution(execution_id)
+    current = state.run.run_number
+    if any(each.step_name == step_name for each in state.steps):
+        step = session.client.get_step(execution_id, step_name, run_number=current)
+        for each in step.attempts:
+            is_unclear = each.status in _UNCLEAR or each.status is AttemptStatus.RUNNING
+            if is_unclear if attempt is None else each.attempt == attempt:
+                return current
+    made = session.client.list_operations(
+        execution_id=execution_id,
+        kind=OperationKind.RESOLVE_IN_DOUBT,
+        created_after=state.execution.created_at,
+    )
+    of_step = (each.run_number for each in made if each.step_name == step_name)
+    return next((run for run in of_step if run is not None and run < current), current)
