@@ -25,6 +25,7 @@ from waiting import GIVE_UP
 import zart
 from zart.calls.admin import watch_pause_rule
 from zart.cli import releasing, render
+from zart.cli.values import rate_of, written_rate
 from zart.testing.server import ServerUnderTest
 from zart.v1 import admin_service_pb2 as admin
 
@@ -138,7 +139,8 @@ async def test_who_stops_it_is_told_and_what_goes_on_with_it(
     rig: Rig, zart_server: ServerUnderTest, rule_id: str
 ) -> None:
     """It is not what was asked for: exit 4, as where a rule ends that a pause waits for."""
-    following = Following(zart_server.address, *resuming(rule_id, SLOW))
+    rate = "0.01234567/s"  # all of its digits are in the line to be pasted
+    following = Following(zart_server.address, *resuming(rule_id, rate))
     await following.sees(" left")
     await rig.client.stop_release(rule_id, triggered_by="bea", reason="it fails again")
     code, seen = await following.ends()
@@ -147,7 +149,7 @@ async def test_who_stops_it_is_told_and_what_goes_on_with_it(
     assert f"{rule_id} is ACTIVE: the release was stopped by bea at 20" in told
     assert "Z: it fails again" in told
     assert re.search(rf"[01] steps? released at the pace; it withholds [{STEPS - 1}{STEPS}]", told)
-    line = f"zart --address {zart_server.address} resume --rule-id {rule_id} --rate {SLOW}"
+    line = f"zart --address {zart_server.address} resume --rule-id {rule_id} --rate {rate}"
     assert f"this has it go on:\r\n{line}\r\n" in seen
 
 
@@ -197,6 +199,13 @@ async def test_a_script_does_not_wait_for_it(
     assert printed.out == f"releases  {STEPS} steps at {SLOW}\n"
     [rule] = await rig.client.list_pause_rules()
     assert rule.status == "RELEASING"
+
+
+@pytest.mark.parametrize("rate", [0.01, 1 / 3, 40.0, 12345.678, 100_000.0])
+def test_a_rate_is_written_as_the_number_that_it_is(rate: float) -> None:
+    written = written_rate(rate)
+    assert rate_of(f"{written}/s", "--rate") == rate
+    assert not written.endswith(".0")
 
 
 def test_its_end_is_told_with_the_date_unless_that_is_today() -> None:

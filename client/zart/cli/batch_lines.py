@@ -9,7 +9,7 @@ from zart.cli.batch_settings import selection_of, settings_of
 from zart.cli.batch_stops import stop_of
 from zart.cli.render import when
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import counted
+from zart.cli.values import counted, written_rate
 from zart.models import Batch, BatchCounts, BatchItem, BatchOutcomes, BatchPlan, BatchStatus
 
 BATCHES = (
@@ -85,7 +85,7 @@ def counts_of(counts: BatchCounts | BatchOutcomes) -> str:
 
 def batch_lines(b: Batch) -> list[str]:
     """Tell all of a batch."""
-    rate = "" if b.rate_per_second is None else f"{b.rate_per_second:g}/s"
+    rate = "" if b.rate_per_second is None else f"{written_rate(b.rate_per_second)}/s"
     most = b.max_failures
     bears = "" if most is None else f"fewer than {counted(most, 'failure')}"
     told = [

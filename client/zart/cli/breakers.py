@@ -16,7 +16,7 @@ from zart.cli.options import Limit, example, mutates, reads
 from zart.cli.render import error_line, when
 from zart.cli.session import Session
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import span_of
+from zart.cli.values import span_of, written_rate
 from zart.models import Breaker, BreakerStatus, ChangedBreaker, DeletedBreaker
 
 app = typer.Typer()
@@ -106,7 +106,7 @@ def _lines(b: Breaker) -> list[str]:
         ("opens at", f"{_opens_at(b)}; now {b.failures_in_window}"),
         ("cooldown", _span(b.cooldown) or "none: it stays open until it is reset"),
         ("probes", str(b.probe_steps)),
-        ("then", f"{b.rate_per_second:g}/s" if b.rate_per_second else "all at once"),
+        ("then", f"{written_rate(b.rate_per_second)}/s" if b.rate_per_second else "all at once"),
         ("rule", b.rule_id),
         ("opened", when(b.opened_at)),
         ("cools until", when(b.cooldown_ends_at)),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from zart.cli.render import error_line, when
 from zart.cli.retention import kept_for
 from zart.cli.tables import TEXT, Column
-from zart.cli.values import counted
+from zart.cli.values import counted, written_rate
 from zart.models import (
     Operation,
     OperationKind,
@@ -93,8 +93,9 @@ def _of_release(operation: Operation, made: OperationMade) -> str:
     if made.canary:
         return f"canary {made.canary}: {counted(made.released_steps, 'step')} let go"
     if made.rate_per_second:
-        before = f", {was.rate_per_second:g}/s before" if was and was.rate_per_second else ""
-        return f"{made.rate_per_second:g}/s{before}"
+        rate = was.rate_per_second if was else 0
+        before = f", {written_rate(rate)}/s before" if rate else ""
+        return f"{written_rate(made.rate_per_second)}/s{before}"
     return f"{counted(made.released_steps, 'step')} let go" if made.released_steps else ""
 
 

@@ -11,7 +11,7 @@ from zart.calls import admin
 from zart.cli.options import Lasting, RuleId, example, plans
 from zart.cli.render import scope_of, when
 from zart.cli.session import Session
-from zart.cli.values import is_age, span_of, time_to_come
+from zart.cli.values import is_age, span_of, time_to_come, written_rate
 from zart.errors import PauseRuleNotFound
 from zart.models import PauseRule, UpdatedPauseRule
 
@@ -80,7 +80,7 @@ def _lines(answer: UpdatedPauseRule, before: PauseRule | None) -> list[str]:
     ]
     after = rule.release_on_expiry if rule.expires_at else None
     if after is not None:
-        lines.append(f"then      releases {after.rate_per_second:g} steps a second")
+        lines.append(f"then      releases {written_rate(after.rate_per_second)} steps a second")
     if rule.breaker_id:
         lines.append(f"breaker   {rule.breaker_id} closes then, and may end it before")
     return lines

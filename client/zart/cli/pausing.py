@@ -17,7 +17,7 @@ from zart.cli.releasing import follow_release, pace_of
 from zart.cli.rule_rows import RULES, rule_row
 from zart.cli.session import Plan, Session
 from zart.cli.standing import tell_if_it_ended
-from zart.cli.values import counted, rate_of, span_of
+from zart.cli.values import counted, rate_of, span_of, written_rate
 from zart.models import OperationKind, Paused, PauseRule, Resumed, WarningKind
 
 app = typer.Typer()
@@ -187,7 +187,8 @@ def resume(
         more = " or more" if answer.released_steps_is_lower_bound else ""
         if pace is not None:
             verb = "would release" if answer.planned else "releases "
-            session.print(f"{verb} {counted(answer.released_steps, 'step', more)} at {pace:g}/s")
+            went = counted(answer.released_steps, "step", more)
+            session.print(f"{verb} {went} at {written_rate(pace)}/s")
             return
         if canary is None:
             verb = "would end" if answer.planned else "deleted  "
@@ -283,7 +284,7 @@ def _confirm_rules(
     if canary is not None:  # of one rule, which the table counts
         session.confirm(f"release {counted(plan.released_steps, 'step')} of {which}, the oldest?")
     elif pace is not None:
-        session.confirm(f"release {steps} of {which} at {pace:g}/s{stay}?")
+        session.confirm(f"release {steps} of {which} at {written_rate(pace)}/s{stay}?")
     else:
         closes = [rule.breaker_id for rule in doomed if rule.breaker_id]
         if closes and rest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zart.cli.render import when
 from zart.cli.session import Session
-from zart.cli.values import counted
+from zart.cli.values import counted, written_rate
 from zart.errors import Refused, Unreachable
 from zart.models import Operation, OperationKind, PauseRule, PauseRuleRelease, PauseRuleStatus
 
@@ -44,7 +44,7 @@ def tell_end(session: Session, last: PauseRule, rule: PauseRule) -> bool:
         f"{rule.rule_id} is {rule.status}: {what}{who}", f"{went} released at the pace; {stays}"
     )
     if is_standing and release is not None:
-        rate = f"{release.rate_per_second:g}/s"
+        rate = f"{written_rate(release.rate_per_second)}/s"
         session.advise("this has it go on", "resume", "--rule-id", rule.rule_id, "--rate", rate)
     return False
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from zart.cli.render import scope_of, when
 from zart.cli.tables import NAMES, TEXT, Column
-from zart.cli.values import counted
+from zart.cli.values import counted, written_rate
 from zart.models import PauseRule, PauseRuleStatus
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
@@ -102,9 +102,9 @@ def _lets_go(r: PauseRule) -> str:
     """Write how it lets steps go at a pace, or will once its time is up."""
     if r.release is None:
         after = None if r.deleted_at else r.release_on_expiry
-        return f"then {after.rate_per_second:g}/s" if after else ""
+        return f"then {written_rate(after.rate_per_second)}/s" if after else ""
     waits = ", waits for dispatchers" if r.release.waiting_for_dispatchers else ""
-    return f"{r.release.rate_per_second:g}/s, {r.release.released_steps} gone{waits}"
+    return f"{written_rate(r.release.rate_per_second)}/s, {r.release.released_steps} gone{waits}"
 
 
 def _expected(r: PauseRule) -> str:

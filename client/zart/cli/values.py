@@ -170,3 +170,8 @@ def rate_of(text: str | None, option: str) -> float | None:
     if not 0 < rate < float("inf"):
         raise typer.BadParameter(f"{text!r} is no rate as 40/s or 0.5/s", param_hint=option)
     return rate
+
+
+def written_rate(rate: float) -> str:
+    """Write a number of steps a second as ``rate_of`` reads it, just that one."""
+    return repr(float(rate)).removesuffix(".0")
