@@ -104,6 +104,21 @@ async def test_lists_and_json_have_who_stopped_it(
     assert stop["stoppedAt"].startswith("20")
 
 
+async def test_a_list_in_80_columns_has_who_stopped_it(
+    rig: Rig, zart_server: ServerUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = await paused_by_bea(rig)
+    await rig.db.execute("UPDATE zart.batches SET selected = 1000000, done = 300000")
+    line = ["--address", zart_server.address, "batch", "list"]
+    monkeypatch.setenv("NO_COLOR", "1")
+    seen = (await asyncio.to_thread(zart_command, monkeypatch, line, columns=80)).out
+    assert max(map(len, seen.splitlines())) <= 80
+    [begin] = [each.index("STOPPED") for each in seen.splitlines() if "STOPPED" in each]
+    stopped = " ".join(each[begin:].strip() for each in seen.splitlines()[1:])
+    assert re.match(rf"{WHO}( |$)", stopped)
+    assert batch_id in seen
+
+
 async def test_another_persons_pause_is_asked_about(rig: Rig, terminal: Terminal) -> None:
     batch_id = await paused_by_bea(rig)
     line = ("batch", "resume", batch_id, "--triggered-by", "ann")

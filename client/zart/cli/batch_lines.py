@@ -15,11 +15,11 @@ from zart.models import Batch, BatchCounts, BatchItem, BatchOutcomes, BatchPlan,
 BATCHES = (
     Column("BATCH"),
     Column("DOES"),
-    Column("STATUS"),
+    Column("STATUS", words=NAMES, narrow=0),
     Column("ITEMS"),
     Column("DONE"),
     Column("REFUSED"),
-    Column("STOPPED", rank=1, words=TEXT),
+    Column("STOPPED", rank=1, words=TEXT, lines=6, squeezed=14),  # 80 have room
     Column("CREATED", rank=2),
     Column("INCIDENT", rank=4, words=NAMES),
     Column("BY", rank=3),

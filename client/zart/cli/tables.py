@@ -28,7 +28,8 @@ class Column:
     ``rank``: where not all fit, the one with the highest goes first; 0 stays. ``words``: its
     cells may take several lines, broken between words; those up to so many columns stay whole.
     ``lines``: at most so many of them are shown on a terminal; 0: all. ``narrow``: in fewer
-    columns its words are not worth it.
+    columns its words are not worth it. ``squeezed``: it is this narrow, with words broken, before
+    it is left out.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Column:
     words: int = 0
     lines: int = 0
     narrow: int = _NARROW
+    squeezed: int = 0
 
 
 class Table:
@@ -50,6 +52,7 @@ class Table:
         self._columns = columns
         self._natural = [0] * len(columns)
         self._longest = [0] * len(columns)  # word
+        self._squeezed: set[int] = set()
         self._shown: list[int] | None = None
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
@@ -82,10 +85,14 @@ class Table:
 
     def _that_fit(self, shown: list[int]) -> list[int]:
         width = self._screen.width
+        self._squeezed.clear()
         while width is not None and self._total(shown) > width:
             last = max(reversed(shown), key=lambda n: self._columns[n].rank)
             if not self._columns[last].rank:
                 break
+            if self._columns[last].squeezed and last not in self._squeezed:
+                self._squeezed.add(last)
+                continue
             shown = [n for n in shown if n != last]
         return shown
 
@@ -98,6 +105,8 @@ class Table:
         natural = max(self._natural[n], len(column.title))
         if not column.words:
             return natural
+        if n in self._squeezed:
+            return min(natural, max(len(column.title), column.squeezed))
         return min(
             natural, max(len(column.title), min(self._longest[n], column.words), column.narrow)
         )
