@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Generic, Protocol
 
 from google.protobuf.message import Message
@@ -53,8 +54,9 @@ class Handle(Generic[Result]):
         Raises TimeoutError after ``timeout`` seconds; if the watch broke, and told nothing since,
         Unreachable or Unavailable in its place.
         """
-        async with within(timeout):
-            return self._same(await last_of(self.client.watch_execution(self.execution_id))).run
+        watch = self.client.watch_execution(self.execution_id)
+        async with within(timeout), aclosing(watch):
+            return (await last_of(self._same(state) async for state in watch)).run
 
     async def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.

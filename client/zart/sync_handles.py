@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any, Generic, Protocol
 
 from google.protobuf.message import Message
@@ -24,7 +25,7 @@ class ReadsExecutionsSync(Protocol):
 
     def watch_execution(
         self, execution_id: str, *, timeout: float | None = None
-    ) -> Iterator[ExecutionState]:
+    ) -> Generator[ExecutionState, None, None]:
         """Watch the current run until it is finished."""
 
     def send_raw(self, call: Call[Any]) -> Message:
@@ -55,8 +56,8 @@ class SyncHandle(Generic[Result]):
         Raises TimeoutError after ``timeout`` seconds; if the watch broke, and told nothing since,
         Unreachable or Unavailable in its place.
         """
-        watch = self.client.watch_execution(self.execution_id, timeout=timeout)
-        return self._same(last_in(watch)).run
+        with closing(self.client.watch_execution(self.execution_id, timeout=timeout)) as watch:
+            return last_in(self._same(state) for state in watch).run
 
     def result(self, *, timeout: float | None = None) -> Result:
         """Wait until the current run is finished and return its result.

@@ -6,7 +6,7 @@ asked for, with what its caller does between two of them; None: as many as it ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -112,7 +112,7 @@ class SyncWatches(OfOneProcess[grpc.Channel]):
         super().__init__(channel)
         self.standing = standing
 
-    def watch(self, call: Call[T], *, timeout: float | None = None) -> Iterator[T]:
+    def watch(self, call: Call[T], *, timeout: float | None = None) -> Generator[T, None, None]:
         """Send a call that watches; where the connection breaks it is taken up again.
 
         Raises what the call does, and Unreachable where no server ever answered this client. After
@@ -129,7 +129,7 @@ class SyncWatches(OfOneProcess[grpc.Channel]):
 
     def watch_execution(
         self, execution_id: str, *, run_number: int | None = None, timeout: float | None = None
-    ) -> Iterator[ExecutionState]:
+    ) -> Generator[ExecutionState, None, None]:
         """Watch a run: the whole state first, then what changed, until it is finished.
 
         Where nothing changes, it yields a state without steps at least every 15 seconds. Without

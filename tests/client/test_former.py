@@ -11,6 +11,7 @@ from client.test_export import start_in_place_of_a_former
 from retaining import make_old
 from rig import Rig
 from terminal import zart_command
+from waiting import GIVE_UP
 
 import zart
 from zart import errors
@@ -95,7 +96,14 @@ async def test_a_handle_is_of_the_execution_that_was_started(
     assert [await one.result() for one in (first, again)] == ["first"] * 2
     await make_old(rig.db)
     await rig.client.purge_executions(timedelta(days=30))
-    second = await completed("second")
+    second = await start("second")
+    # While it runs, a watch of it has no end.
+    with zart.connect_sync(zart_server.address) as client:
+        former = zart.SyncHandle(client, "x", first.execution)
+        for waiting in (asyncio.to_thread(former.run), first.run(), first.result()):
+            with pytest.raises(errors.ExecutionNotFound, match="'x' was removed meanwhile"):
+                await asyncio.wait_for(waiting, GIVE_UP)
+    await rig.complete(await rig.lease_one("a"), result="second")
 
     assert await second.result() == "second"
     assert await rig.client.handle("x").result() == "second"
