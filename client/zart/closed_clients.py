@@ -17,6 +17,8 @@ from google.protobuf.message import Message
 from zart.errors import ClientClosed, Unreachable, ZartError
 from zart.errors.from_server import CLOSED_MEANWHILE
 
+_CLOSED = "this client is closed, it takes no more calls"
+
 E = TypeVar("E", bound=ZartError)
 
 
@@ -37,8 +39,8 @@ def telling_if_closed(request: Message | None = None) -> Iterator[None]:
         words = str(error).lower()
         if "channel" not in words or "closed" not in words:
             raise
-        told = ClientClosed("this client is closed, it takes no more calls")
-        raise _of(request, told) from error
+        # No name for it: its traceback knows this frame.
+        raise _of(request, ClientClosed(_CLOSED)) from error
 
 
 def is_cancelled() -> bool:

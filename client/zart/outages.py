@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
@@ -42,6 +42,22 @@ class Standing:
     was_answered: bool = False
 
 
+class Broken(Protocol):
+    """What knows the ``problem`` with which something failed last; None: it is well."""
+
+    problem: ZartError | None
+
+
+def taken(broken: Broken) -> ZartError | None:
+    """Return the problem, and forget it: what is raised is known to none of those it goes through.
+
+    It knows the frames of them all. Else they stayed, with what their callers had in their hands,
+    until all garbage was looked for.
+    """
+    problem, broken.problem = broken.problem, None
+    return problem
+
+
 class Repeats:
     """Decides whether a call that failed is sent again, and when.
 
@@ -58,24 +74,30 @@ class Repeats:
 
     def rest_after(self, error: grpc.RpcError) -> float:
         """Return the seconds to wait before it is sent again. Raises what it failed with, else."""
-        problem = from_call(error, self._request)
-        if isinstance(problem, Refused) and problem.reason:
-            self._standing.was_answered = True
-        if self.problem is not None and _is_late(problem, error):
-            raise self.problem from error
-        if not self._is_outage(problem, error):
-            raise problem from error
-        self.problem = problem
-        rest = self._rest(problem)
-        if time.monotonic() + rest >= self._deadline:
-            raise problem from error
-        return rest
+        before, problem = taken(self), from_call(error, self._request)
+        try:
+            if isinstance(problem, Refused) and problem.reason:
+                self._standing.was_answered = True
+            if before is not None and _is_late(problem, error):
+                raise before from error
+            if not self._is_outage(problem, error):
+                raise problem from error
+            rest = self._rest(problem)
+            if time.monotonic() + rest >= self._deadline:
+                raise problem from error
+            self.problem = problem
+            return rest
+        finally:
+            del before, problem  # as ``taken``
 
     def left(self) -> float:
         """Return the seconds that the next try may take. Raises the problem if there are none."""
         left = self._deadline - time.monotonic()
-        if left <= 0 and self.problem is not None:
-            raise self.problem
+        if left <= 0 and (problem := taken(self)) is not None:
+            try:
+                raise problem
+            finally:
+                del problem  # as ``taken``
         return left
 
     def told_closed(self, closed: ClientClosed) -> ZartError:

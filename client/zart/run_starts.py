@@ -13,20 +13,19 @@ from zart.calls.call import Call
 from zart.calls.start_groups import TOO_LATE
 from zart.errors import UnknownMethod, Unreachable, ZartError, from_call
 from zart.models import Execution
-from zart.outages import Repeats, Standing
+from zart.outages import Repeats, Standing, taken
 from zart.v1 import execution_service_pb2 as pb
 
 
 class RunStart:
     """A start that has ``seconds`` to be answered; ``answer`` is None until it is.
 
-    ``problem`` is what its stream broke with last.
+    ``problem`` is what its stream broke with where the run is to be followed otherwise.
     """
-
-    problem: ZartError
 
     def __init__(self, start: Call[Execution], standing: Standing, seconds: float) -> None:
         self.answer: pb.StartExecutionResponse | None = None
+        self.problem: ZartError | None = None
         self.repeats = Repeats(standing, start, time.monotonic() + seconds)
         self._standing = standing
         self._request = start.request
@@ -43,11 +42,18 @@ class RunStart:
         None: it is not. It was answered, so the run is to be watched; or the server does not know
         the call, so the start is to be sent by itself.
         """
-        self.problem = from_call(error, self._request)
+        problem = from_call(error, self._request)
+        if self.answer is None and not isinstance(problem, UnknownMethod):
+            return self.repeats.rest_after(error)
+        self.problem = problem
         self.problem.__cause__ = error
-        if self.answer is not None or isinstance(self.problem, UnknownMethod):
-            return None
-        return self.repeats.rest_after(error)
+        return None
+
+    def broken_by(self) -> ZartError:
+        """Return the problem, once."""
+        problem = taken(self)
+        assert problem is not None  # noqa: S101 - it is asked for where ``rest_after`` said None
+        return problem
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
@@ -59,7 +65,7 @@ class RunStart:
             yield
         except asyncio.CancelledError as cancelled:
             if self.answer is None:
-                cancelled.__cause__ = self.repeats.problem or self._unanswered()
+                cancelled.__cause__ = taken(self.repeats) or self._unanswered()
             raise
 
     def _unanswered(self) -> Unreachable:

@@ -89,12 +89,11 @@ class StartGroups:
                 answer = await asked.answer
         except TimeoutError:
             # gRPC gives the call up in the same moment, and seldom is the first to say so.
-            late = Unreachable(TOO_LATE)
-            late.request_id = asked.request_id
-            raise late from None
+            raise _too_late(asked) from None
         finally:
             if asked.answer.cancelled():
                 self._forget(asked)
+            del asked  # its error knows this frame, and all its callers': they would stay for long
         if answer is None:
             return await self._client.send(call, timeout=deadline - loop.time())
         return answer
@@ -165,3 +164,9 @@ class StartGroups:
             error.request_id = ""  # of all of them, which none can repeat alone
             raise
         return [None if isinstance(each, Refused) else each for each in found]
+
+
+def _too_late(asked: _Asked) -> Unreachable:
+    late = Unreachable(TOO_LATE)
+    late.request_id = asked.request_id
+    return late

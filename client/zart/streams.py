@@ -18,10 +18,10 @@ from google.protobuf.message import Message
 from zart.calls import execution
 from zart.calls.call import Call
 from zart.closed_clients import telling_if_closed
-from zart.errors import ClientClosed, ZartError, from_call
+from zart.errors import ClientClosed, from_call
 from zart.models import Execution
 from zart.next_messages import Messages, SyncMessages
-from zart.outages import Standing
+from zart.outages import Broken, Standing, taken
 from zart.run_starts import RunStart
 from zart.trace_context import traced
 from zart.v1 import execution_service_pb2 as pb
@@ -82,7 +82,7 @@ async def watch(
             left = None if deadline is None else _left(deadline)
             if left == 0:
                 raise _given_up(again, timeout)
-            stream = _begin(rpc, call.request, left, again.problem)
+            stream = _begin(rpc, call.request, again, left)
             messages = Messages(stream, deadline)
             try:
                 with telling_if_closed(call.request):
@@ -113,7 +113,7 @@ def watch_sync(
         left = None if deadline is None else _left(deadline)
         if left == 0:
             raise _given_up(again, timeout)
-        messages = SyncMessages(_begin(rpc, call.request, left, again.problem), deadline)
+        messages = SyncMessages(_begin(rpc, call.request, again, left), deadline)
         try:
             for message in messages:
                 again.answered()
@@ -143,7 +143,7 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
     rpc = _method(client.channel, call)
     with begun.explaining():
         while True:
-            stream = _begin(rpc, call.request, problem=begun.repeats.problem)
+            stream = _begin(rpc, call.request, begun.repeats)
             messages = Messages(stream)
             try:
                 with telling_if_closed(start.request):
@@ -166,7 +166,7 @@ async def run(client: Sends, start: Call[Execution]) -> AsyncGenerator[pb.RunExe
         else:
             again.answered()
             with again.explaining():
-                await asyncio.sleep(again.delay_after(begun.problem))
+                await asyncio.sleep(again.delay_after(begun.broken_by()))
     following = execution.watch_execution(begun.answer.execution.execution_id)
     async with aclosing(watch(client.channel, following, again=again)) as states:
         async for state in states:
@@ -192,7 +192,7 @@ def run_sync(
     rpc = _method(client.channel, call)
     while True:
         left = None if deadline is None else _left(deadline)
-        stream = _begin(rpc, call.request, left, begun.repeats.problem)
+        stream = _begin(rpc, call.request, begun.repeats, left)
         messages = SyncMessages(stream, deadline)
         try:
             for message in messages:
@@ -216,7 +216,7 @@ def run_sync(
         yield pb.RunExecutionResponse(started=answer)
     else:
         again.answered()
-        time.sleep(_rest(again.delay_after(begun.problem), deadline))
+        time.sleep(_rest(again.delay_after(begun.broken_by()), deadline))
     left = None if deadline is None else _left(deadline)
     following = execution.watch_execution(begun.answer.execution.execution_id)
     try:
@@ -238,18 +238,18 @@ def _method(channel: Any, call: Call[Any]) -> Callable[..., Any]:  # noqa: ANN40
 def _begin(
     rpc: Callable[..., Any],
     request: Message,
+    before: Broken,
     timeout: float | None = None,
-    problem: ZartError | None = None,
 ) -> Any:  # noqa: ANN401 - a call of either kind
     """Begin a call on a client that is not closed.
 
-    Raises ClientClosed else, or the ``problem`` that the one before it broke with.
+    Raises ClientClosed else, or what the one ``before`` it broke with.
     """
     try:
         with telling_if_closed(request):
             return rpc(request, timeout=timeout, **traced())
     except ClientClosed as closed:
-        raise (problem or closed) from closed.__cause__
+        raise (taken(before) or closed) from closed.__cause__
 
 
 def _left(deadline: float) -> float:
@@ -272,4 +272,4 @@ def _is_late(error: Any, deadline: float | None) -> bool:  # noqa: ANN401 - a fa
 
 
 def _given_up(again: Reconnecting, timeout: float | None) -> Exception:
-    return again.problem or TimeoutError(f"the watch was not over after {timeout} s")
+    return taken(again) or TimeoutError(f"the watch was not over after {timeout} s")

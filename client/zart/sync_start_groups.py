@@ -49,6 +49,16 @@ class _Asked:
         self.answer, self.is_answered = answer, True
         self.news.set()
 
+    def told(self) -> Execution | None:
+        """Return its answer, once. Raises the error that it is."""
+        answer, self.answer = self.answer, None
+        try:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        finally:
+            del answer  # an error knows this frame, and all its callers': they would stay for long
+
 
 class SyncStartGroups:
     """The starts of one client, which many threads may share.
@@ -78,11 +88,10 @@ class SyncStartGroups:
                     self._lead(group)
         finally:
             self._leave(asked)
-        if isinstance(asked.answer, Exception):
-            raise asked.answer
-        if asked.answer is None:
+        answer = asked.told()
+        if answer is None:
             return self._client.send(call, timeout=asked.deadline - time.monotonic())
-        return asked.answer
+        return answer
 
     def _turn(self, asked: _Asked) -> Sequence[_Asked]:
         """Return what this thread is to send; nothing after a wait, for news or for long enough.
@@ -131,6 +140,7 @@ class SyncStartGroups:
         finally:
             for asked, answer in zip(group, answers, strict=True):
                 asked.settle(answer)
+            del answer, answers  # as in ``told``
             with self._lock:
                 self._begun = -math.inf
                 self._tell_first()

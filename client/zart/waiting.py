@@ -10,7 +10,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from typing import TypeVar
 
 from zart.errors import Unavailable, Unreachable, ZartError
-from zart.outages import Standing
+from zart.outages import Standing, taken
 
 T = TypeVar("T")
 
@@ -46,7 +46,10 @@ class Reconnecting:
         """Return the seconds to wait before watching again; raises what no repeat can cure."""
         is_lost = isinstance(problem, Unreachable) and self._standing.was_answered
         if not is_lost and not isinstance(problem, Unavailable):
-            raise problem
+            try:
+                raise problem
+            finally:
+                del problem  # as ``taken``
         is_first = self.problem is None
         self.problem = problem
         if is_first:
@@ -60,7 +63,7 @@ class Reconnecting:
             yield
         except asyncio.CancelledError as cancelled:
             if self.problem is not None:
-                cancelled.__cause__ = self.problem
+                cancelled.__cause__ = taken(self)
             raise
 
     @staticmethod
@@ -84,9 +87,13 @@ async def within(timeout: float | None) -> AsyncIterator[None]:
     except TimeoutError as late:
         cancelled = late.__cause__
         problem = None if cancelled is None else cancelled.__cause__
-        if isinstance(problem, ZartError):
-            raise problem from None
-        raise
+        try:
+            if cancelled is not None and isinstance(problem, ZartError):
+                cancelled.__cause__ = None  # contextlib's frames know it
+                raise problem from None
+            raise
+        finally:
+            del cancelled, problem  # as ``taken``
 
 
 async def last_of(states: AsyncIterable[T]) -> T:
