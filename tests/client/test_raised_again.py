@@ -46,7 +46,7 @@ class Attempts:
         return held
 
     def left(self) -> int:
-        gc.collect()
+        """Return how many are there; nobody has looked for what is garbage, but knows itself."""
         return sum(held() is not None for held in self.held)
 
     async def failed(self, handler: Callable[[Any], Any]) -> pb.TaskFailed:
@@ -67,8 +67,11 @@ class Attempts:
 
 @pytest.fixture
 def attempts() -> Any:
+    gc.collect()
+    gc.disable()
     with closing(Threads(8)) as threads:
         yield Attempts(threads)
+    gc.enable()
 
 
 def handlers_that_raise(error: BaseException, attempts: Attempts) -> list[Callable[[Any], Any]]:

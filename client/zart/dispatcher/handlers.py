@@ -49,19 +49,25 @@ async def _run_async(
     in_hand.is_handled = True
     try:
         result = await function(in_hand.context)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - a handler may raise anything
         at = traceback_of(error)  # first of all
-        if isinstance(error, asyncio.CancelledError) and in_hand.was_cancelled_by_others():
-            raise
-        if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
-            raise  # not the handler's: its coroutine is discarded after the loop has ended
-        is_over = in_hand.lost or in_hand.expired
-        if in_hand.expired and not in_hand.lost:
-            tell(in_hand, timed_out(in_hand))
-        if not is_over or (tells_late and isinstance(error, Exception)):  # not that it was stopped
-            tell(in_hand, failed_with(in_hand, error, at))
-        let_go(error)
-        return
+        try:
+            if isinstance(error, asyncio.CancelledError) and in_hand.was_cancelled_by_others():
+                raise
+            if isinstance(error, GeneratorExit) and not in_hand.is_running_here():
+                raise  # not the handler's: its coroutine is discarded after the loop has ended
+            is_over = in_hand.lost or in_hand.expired
+            if in_hand.expired and not in_hand.lost:
+                tell(in_hand, timed_out(in_hand))
+            # Of one that is over, not that it was stopped.
+            if not is_over or (tells_late and isinstance(error, Exception)):
+                tell(in_hand, failed_with(in_hand, error, at))
+            let_go(error)
+            return
+        finally:
+            del (
+                at
+            )  # its first frame is this one: the payload would stay until all garbage is looked for
     if tells_late or not in_hand.lost:
         tell(in_hand, completed(in_hand, result))
 
