@@ -119,6 +119,7 @@ def watch_sync(
                 again.answered()
                 yield message
         except grpc.RpcError as error:
+            error.__traceback__ = None  # it is the call, which the frames know: both would stay
             if _is_late(error, deadline):
                 raise _given_up(again, timeout) from error
             time.sleep(_rest(again.delay_after(from_call(error)), deadline))
@@ -199,6 +200,7 @@ def run_sync(
                 begun.heard(message)
                 yield message
         except grpc.RpcError as error:
+            error.__traceback__ = None  # as in ``watch_sync``
             if begun.answer is not None and _is_late(error, deadline):
                 raise TimeoutError(_NOT_OVER.format(timeout)) from error
             rest = begun.rest_after(error)

@@ -19,6 +19,7 @@ from google.rpc import code_pb2
 
 import zart
 from zart.calls import execution
+from zart.calls.call import Call
 from zart.errors import Unreachable, ZartError
 from zart.outages import Repeats, Standing
 
@@ -115,6 +116,19 @@ async def test_who_was_refused_keeps_nothing(server: Server, why: Any) -> None:
     async with clients(server, timeout=SOON, group_starts=True) as both:
         server.refuses = why
         assert await kept_by(*both) == (NOTHING, NOTHING)
+
+
+@pytest.mark.usefixtures("no_collector")
+@pytest.mark.parametrize("name", ["run", "result"])
+async def test_a_stream_that_was_refused_is_not_kept_either(server: Server, name: str) -> None:
+    def requests() -> int:
+        return sum(type(each) is Call for each in gc.get_objects())
+
+    async with clients(server) as (_, sync):
+        server.refuses = REFUSED
+        before = requests()
+        await asyncio.to_thread(kept, partial(CALLS[name], sync))
+        assert requests() == before
 
 
 @pytest.mark.usefixtures("no_collector")
