@@ -14,10 +14,13 @@ import math
 import queue
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
+
+from zart.reading_threads import call_in_thread
 
 _MOMENT = 1.0  # seconds in which a read ends by itself, once its call has
 _OVERDUE = "it has not ended with its time"
@@ -75,28 +78,27 @@ class SyncMessages:
     """The messages of a call of plain code, as ``Messages``. ``close`` is to follow.
 
     A thread reads them, one whenever it is asked for: nothing wakes whom gRPC has wait. Where no
-    thread can be started they are read without.
+    thread can be started they are read without; so they are where nothing could end the read once
+    its reader has left, as of the generator that interceptors (OpenTelemetry's) make of a call.
     """
 
     def __init__(self, call: Any, deadline: float | None = None) -> None:  # noqa: ANN401 - gRPC's
         self._call = call
         self._deadline = deadline
         self._has_ended = False
+        self._unread: Any = None
+        if not hasattr(call, "cancel"):
+            self._unread = iter(call)
+            return
         self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[tuple[Any, BaseException | None] | None] = queue.SimpleQueue()
         # Interceptors have their context there, too.
-        reader = threading.Thread(
-            target=contextvars.copy_context().run,
-            args=(_read, call, self._asked, self._told),
-            name="zart-messages",
-            daemon=True,
-        )
+        run = contextvars.copy_context().run
         try:
-            reader.start()
+            call_in_thread(partial(run, _read, call, self._asked, self._told))
         except RuntimeError:  # at the process's limit of threads
-            self._unread: Any = iter(call)
+            self._unread = iter(call)
             return
-        self._unread = None
         told = self._told  # not self, which whoever drops it would not let go of
         # What interceptors make of a call may lack it, and fakes do.
         with contextlib.suppress(AttributeError, NotImplementedError):
@@ -129,10 +131,11 @@ class SyncMessages:
 
     def close(self) -> None:
         """Cancel the call, if it has not ended."""
-        self._asked.put(False)  # noqa: FBT003 - no more
+        if self._unread is None:
+            self._asked.put(False)  # noqa: FBT003 - no more
         if hasattr(self._call, "cancel"):
             self._call.cancel()
-        elif self._unread is not None:
+        else:
             self._unread.close()
 
     def _broken(self) -> grpc.aio.AioRpcError:
@@ -147,15 +150,13 @@ def _read(
     asked: queue.SimpleQueue[bool],
     told: queue.SimpleQueue[tuple[Any, BaseException | None] | None],
 ) -> None:
-    """Read a message whenever one is asked for; runs in a thread of its own."""
+    """Read a message whenever one is asked for; runs in a thread."""
     messages = iter(call)
     while asked.get():
         try:
             told.put((next(messages), None))
         except BaseException as error:  # noqa: BLE001 - raised where it was asked for
             told.put((None, error))
-    if not hasattr(call, "cancel"):  # interceptors (OpenTelemetry's) make a generator of a call
-        call.close()
 
 
 def _patience(deadline: float | None, *, has_ended: bool) -> float | None:
