@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import gc
 import threading
 import traceback
-import weakref
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 import pytest
+from client.attempting import Attempts, attempting
 from dispatching import dispatching, start
 from rig import Rig
 from waiting import GIVE_UP
@@ -21,57 +19,15 @@ from waiting import GIVE_UP
 import zart
 from zart.dispatcher import outcomes, own_frames, traceback_text
 from zart.dispatcher.handlers import run_handler
-from zart.dispatcher.in_hand import InHand, in_hand_of
-from zart.dispatcher.threads import Threads
+from zart.dispatcher.in_hand import in_hand_of
 from zart.testing.server import ServerUnderTest
 from zart.v1 import dispatch_service_pb2 as pb
 
-ONCE = zart.Retry(max_attempts=1)
-
-
-class Held:
-    """What a handler has in its hands."""
-
-
-class Attempts:
-    """Runs attempts of one step; the objects that its handlers held are looked at after."""
-
-    def __init__(self, threads: Threads) -> None:
-        self._threads = threads
-        self.held: list[weakref.ref[Held]] = []
-
-    def hold(self) -> Held:
-        held = Held()
-        self.held.append(weakref.ref(held))
-        return held
-
-    def left(self) -> int:
-        """Return how many are there; nobody has looked for what is garbage, but knows itself."""
-        return sum(held() is not None for held in self.held)
-
-    async def failed(self, handler: Callable[[Any], Any]) -> pb.TaskFailed:
-        """Run one, and return what is told of it."""
-        task = zart.Task("t")
-        task.step(name="a", retry=ONCE)(handler)
-        (in_hand,) = in_hand_of([pb.LeasedTask(task_id="1-1-1", step_name="a")], 0.0)
-        told: list[pb.TaskOutcome] = []
-
-        def tell(_: InHand, outcome: pb.TaskOutcome) -> None:
-            told.append(outcome)
-
-        running = asyncio.create_task(run_handler(in_hand, task.steps["a"], self._threads, tell))
-        in_hand.running = running
-        await asyncio.wait_for(running, GIVE_UP)
-        return told[0].failed
-
 
 @pytest.fixture
-def attempts() -> Any:
-    gc.collect()
-    gc.disable()
-    with closing(Threads(8)) as threads:
-        yield Attempts(threads)
-    gc.enable()
+def attempts() -> Iterator[Attempts]:
+    with attempting() as made:
+        yield made
 
 
 def handlers_that_raise(error: BaseException, attempts: Attempts) -> list[Callable[[Any], Any]]:
@@ -168,7 +124,7 @@ async def test_an_attempt_that_is_over_keeps_nothing(attempts: Attempts) -> None
         (in_hand,) = in_hand_of([pb.LeasedTask(task_id="1-1-1", step_name="a")], 0.0)
         in_hand.lost = True
         await asyncio.wait_for(
-            run_handler(in_hand, task.steps["a"], attempts._threads, lambda *_: None), GIVE_UP
+            run_handler(in_hand, task.steps["a"], attempts.threads, lambda *_: None), GIVE_UP
         )
     assert attempts.left() == 0
 

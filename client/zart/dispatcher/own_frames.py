@@ -7,8 +7,12 @@ executions, and with them their payloads be kept for ever.
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from types import TracebackType
 
+_HANDLERS = str(Path(__file__).with_name("handlers.py"))  # the file that calls them
+_OF_COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 # As BaseException has them, whatever a step's own class makes of them.
 _OF_ERRORS = vars(BaseException)
 _traceback = _OF_ERRORS["__traceback__"]
@@ -45,20 +49,37 @@ def let_go(error: BaseException) -> None:
     """Have an error that is told keep nothing of its attempt: no frames, nor what was handled then.
 
     So do its causes, and the errors of a group. A cause itself is kept: it may be what the error
-    was made with.
+    was made with. One that no attempt has raised, as where a module could not be configured, keeps
+    its frames: they are told with each error of which it is the cause.
     """
     seen: dict[int, BaseException] = {}
-    waiting: list[BaseException | None] = [error]
+    waiting: list[tuple[BaseException | None, bool]] = [(error, True)]
     while waiting:
-        each = waiting.pop()
+        each, is_own = waiting.pop()
         if each is None or id(each) in seen:
             continue
         seen[id(each)] = each
-        waiting += (_cause.__get__(each), _context.__get__(each))
+        is_own = is_own or _is_of_an_attempt(traceback_of(each))
+        waiting += ((_cause.__get__(each), False), (_context.__get__(each), False))
         if issubclass(type(each), BaseExceptionGroup):
-            waiting += _members.__get__(each)
-        _traceback.__set__(each, None)
-        _context.__set__(each, None)
+            waiting += ((member, is_own) for member in _members.__get__(each))
+        if is_own:
+            _traceback.__set__(each, None)
+            _context.__set__(each, None)
+
+
+def _is_of_an_attempt(at: TracebackType | None) -> bool:
+    """Return whether a handler, or what one called, may have caught it last.
+
+    The frame of a coroutine that has ended does not tell who awaited it: that may be a handler.
+    """
+    frame = None if at is None else at.tb_frame
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == _HANDLERS or code.co_flags & _OF_COROUTINES:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _caught(at: TracebackType, first: TracebackType) -> bool:

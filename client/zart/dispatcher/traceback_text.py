@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from types import CodeType, TracebackType
+from typing import Any
 
 from zart.dispatcher.own_frames import linked, traceback_of
 
@@ -28,34 +29,69 @@ _texts: dict[tuple[int, int, int | None], tuple[CodeType, str]] = {}
 def traceback_text(error: BaseException, at: TracebackType | None = None) -> str:
     """Return what ``traceback.format_exception`` tells of an error, as one text.
 
-    ``at``: its frames; None: those that it has. Of very many the middle is left out, which is told.
-    A frame that was told before is told by the lines that its file had then.
+    ``at``: its frames; None: those that it has. Of very many the middle is left out, which is told;
+    so it is of its causes, and of the errors in a group. A frame that was told before is told by
+    the lines that its file had then.
     """
-    at, left_out = _bounded(traceback_of(error) if at is None else at)
+    at = traceback_of(error) if at is None else at
     frames = _frames(at) if _is_told_by_frames(error) else None
     if frames is None:
-        # Of causes, and of what is in a group, the innermost.
-        own_limit = getattr(sys, "tracebacklimit", None) is not None
-        limit = None if own_limit else -(_OUTERMOST + _INNERMOST)
-        return left_out + "".join(traceback.format_exception(type(error), error, at, limit))
+        return _by_the_library(error, at)
     if frames:
         frames.insert(0, "Traceback (most recent call last):\n")
     return "".join([*frames, *traceback.format_exception_only(error)])
 
 
-def _bounded(at: TracebackType | None) -> tuple[TracebackType | None, str]:
-    """Return the frames that are told, and what is told of the others."""
+def _by_the_library(error: BaseException, at: TracebackType | None) -> str:
+    if getattr(sys, "tracebacklimit", None) is not None:  # the process's own
+        return "".join(traceback.format_exception(type(error), error, at))
+    # With no frames yet: a limit would leave out the outermost ones, and tell nobody.
+    whole = traceback.TracebackException(type(error), error, at, limit=0, compact=True)
+    waiting: list[tuple[traceback.TracebackException, Any, TracebackType | None]]
+    waiting = [(whole, error, at)]
+    while waiting:
+        told, of, at = waiting.pop()
+        if at is not None:
+            told.stack = _stack(at)
+        beside = [(told.__cause__, of.__cause__), (told.__context__, of.__context__)]
+        if told.exceptions:
+            beside += zip(told.exceptions, of.exceptions, strict=False)
+        waiting += [(its, each, traceback_of(each)) for its, each in beside if its is not None]
+    return "".join(whole.format())
+
+
+def _stack(at: TracebackType) -> traceback.StackSummary:
+    """Return the frames of an error as they are told."""
     frames: list[TracebackType] = []
-    each = at
+    each: TracebackType | None = at
     while each is not None:
         frames.append(each)
         each = each.tb_next
-    most = _OUTERMOST + _INNERMOST
-    if len(frames) <= most:
-        return at, ""
-    told = linked([*frames[:_OUTERMOST], *frames[-_INNERMOST:]])
-    words = f"{len(frames)} frames, the first {_OUTERMOST} and the last {_INNERMOST} follow"
-    return told, f"({words})\n"
+    left_out = len(frames) - _OUTERMOST - _INNERMOST
+    if left_out <= 0:
+        return _extracted(at)
+    ends = linked([*frames[:_OUTERMOST], *frames[-_INNERMOST:]])
+    return _Shortened(_extracted(ends), left_out)
+
+
+def _extracted(at: TracebackType | None) -> traceback.StackSummary:
+    # Not ``extract_tb``, which does not know what part of a line failed.
+    return traceback.TracebackException(Exception, Exception(), at).stack
+
+
+class _Shortened(traceback.StackSummary):
+    """The first and the last frames of very many."""
+
+    def __init__(self, frames: traceback.StackSummary, left_out: int) -> None:
+        super().__init__(frames)
+        self._left_out = left_out
+
+    def format(self, **options: bool) -> list[str]:
+        outer, inner = (
+            traceback.StackSummary.from_list(frames).format(**options)
+            for frames in (self[:_OUTERMOST], self[_OUTERMOST:])
+        )
+        return [*outer, f"  ({self._left_out} frames are left out here)\n", *inner]
 
 
 def _is_told_by_frames(error: BaseException) -> bool:
