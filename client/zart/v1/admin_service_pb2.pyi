@@ -1572,7 +1572,7 @@ class ResumeResponse(_message.Message):
     """
     still_paused_steps: _builtins.int
     """How many of the rules' steps other active rules go on withholding, exact as released_steps; of
-    a canary where its rule withholds 10,000 steps at most.
+    a canary where its rule withholds 10,000 steps at most, and all were looked at.
     """
     replayed: _builtins.bool
     """True when this is the stored response of an earlier call."""

@@ -220,7 +220,10 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
             WHERE w.rule_key = pause_rules.rule_key AND work = 'settle' OFFSET 0) AS is_settling, EXISTS (
                 SELECT FROM zart.released_steps s
                 WHERE s.rule_key = pause_rules.rule_key
-                    AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go
+                    AND COALESCE(s.token_until, -1) = -1 OFFSET 0) AS is_letting_go,
+            EXISTS (
+                SELECT FROM zart.pause_exemptions x
+                WHERE x.rule_key = pause_rules.rule_key AND x.token_until IS NULL OFFSET 0) AS is_exempting
         FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT count(*) FROM zart.pause_exemptions x
@@ -233,7 +236,7 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
                 ORDER BY run_number DESC LIMIT 1) l
             WHERE l.status IN ('scheduled', 'running')
         ) u
-        CROSS JOIN LATERAL (SELECT run_key, step_no, step_name, attempt FROM zart.queue WHERE run_key = u.run_key AND r.is_settling UNION ALL SELECT run_key, step_no, step_name, attempt FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
+        CROSS JOIN LATERAL (SELECT run_key, step_no, step_name, attempt, lane FROM zart.queue WHERE run_key = u.run_key AND r.is_settling UNION ALL SELECT run_key, step_no, step_name, attempt, lane FROM zart.held WHERE run_key = u.run_key OFFSET 0) t
         WHERE x.rule_key = r.rule_key AND x.token_until IS NULL
             AND (r.execution_id IS NULL OR r.execution_id = x.execution_id)
             AND (r.task_name IS NULL OR r.task_name = u.task_name)
@@ -241,72 +244,81 @@ FROM unnest($1::bigint[]) k(rule_key) CROSS JOIN LATERAL (
             AND (NOT r.is_letting_go OR (
                 SELECT true FROM zart.released_steps s
                 WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)) e(n) OFFSET 0) r
+                    AND s.rule_key = r.rule_key
+                    AND s.token_until IS NULL) IS NULL)
+            AND (r.step_regex IS NULL OR r.execution_id IS NOT NULL OR (
+                SELECT step_name FROM zart.lanes WHERE lanes.lane = t.lane) IS NOT NULL)) e(n) OFFSET 0) r
 CROSS JOIN LATERAL (
-    SELECT count(*) AS n FROM (SELECT FROM (
-        SELECT q.* FROM (
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT l.run_key, e.task_name FROM (
-                        SELECT execution_key, task_name FROM zart.executions
-                        WHERE execution_id = r.execution_id OFFSET 0) e
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                        ORDER BY run_number DESC LIMIT 1) l
-                    WHERE l.status IN ('scheduled', 'running')
-                ) u CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
-                    WHERE run_key = u.run_key OFFSET 0) t
-                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
-                        SELECT true FROM zart.released_steps s
-                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT r.most)
-            UNION ALL
-            (SELECT m.* FROM (
-                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                UNION ALL SELECT lane, task_name, step_name
-                FROM zart.lanes
-                WHERE r.task_name IS NULL) l
+    SELECT count(*) AS n FROM (SELECT FROM (SELECT q.* FROM (
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
                 CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name
-                    FROM zart.queue t
-                    WHERE t.lane = l.lane
-                        AND (NOT r.is_letting_go OR (
-                            SELECT true FROM zart.released_steps s
-                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                                AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                    ORDER BY t.not_before, t.queue_no LIMIT r.most) m
-                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
-                    AND
-                    (r.task_name IS NULL OR r.task_name = l.task_name)
-                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT r.most)
-            UNION ALL
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT t.* FROM (
-                        SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                        UNION ALL SELECT lane, task_name, step_name
-                        FROM zart.lanes
-                        WHERE r.task_name IS NULL) l
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
-                        ORDER BY not_before, queue_no LIMIT r.looked_at) t
-                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
-                        AND
-                        (r.task_name IS NULL OR r.task_name = l.task_name)
-                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                    LIMIT r.looked_at
-                ) t
-                WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
                     SELECT true FROM zart.released_steps s
                     WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                         AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
-                LIMIT r.most)
-        ) q WHERE r.is_settling
+            LIMIT r.most)
         UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name
+                FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (NOT r.is_letting_go OR (
+                        SELECT true FROM zart.released_steps s
+                        WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                            AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                ORDER BY t.not_before, t.queue_no LIMIT r.most) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT r.most)
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT t.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
+                CROSS JOIN LATERAL (
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
+                    ORDER BY not_before, queue_no LIMIT r.looked_at) t
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
+                    AND
+                    (r.task_name IS NULL OR r.task_name = l.task_name)
+                    AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+                LIMIT r.looked_at
+            ) t
+            WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                SELECT true FROM zart.released_steps s
+                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                    AND s.rule_key = r.rule_key
+                    AND s.token_until IS NULL) IS NULL)
+                AND NOT (r.is_exempting
+                        AND EXISTS (
+                            SELECT FROM zart.pause_exemptions x
+                            WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                    SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                            OFFSET 0))
+            LIMIT r.most)
+    ) q WHERE r.is_settling UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
                 SELECT l.run_key, e.task_name FROM (
@@ -365,6 +377,14 @@ CROSS JOIN LATERAL (
             WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
                 SELECT true FROM zart.released_steps s
                 WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                    AND s.rule_key = r.rule_key AND s.token_until IS NULL) IS NULL)
+                    AND s.rule_key = r.rule_key
+                    AND s.token_until IS NULL) IS NULL)
+                AND NOT (r.is_exempting
+                        AND EXISTS (
+                            SELECT FROM zart.pause_exemptions x
+                            WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                    SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                            OFFSET 0))
             LIMIT r.most)
     ) t LIMIT r.most) t OFFSET 0) c;

@@ -242,22 +242,44 @@ WITH rules AS MATERIALIZED (
     FROM zart.pause_rules WHERE rule_key = ANY($1::bigint[])
 ), found AS MATERIALIZED (
     SELECT DISTINCT t.run_key, t.step_no, t.attempt, t.step_name
-    FROM rules r CROSS JOIN LATERAL (
-        SELECT q.* FROM (
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT l.run_key, e.task_name FROM (
-                        SELECT execution_key, task_name FROM zart.executions
-                        WHERE execution_id = r.execution_id OFFSET 0) e
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
-                        ORDER BY run_number DESC LIMIT 1) l
-                    WHERE l.status IN ('scheduled', 'running')
-                ) u CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name FROM zart.queue
-                    WHERE run_key = u.run_key OFFSET 0) t
-                WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
-                    AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+    FROM rules r CROSS JOIN LATERAL (SELECT q.* FROM (
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT l.run_key, e.task_name FROM (
+                    SELECT execution_key, task_name FROM zart.executions
+                    WHERE execution_id = r.execution_id OFFSET 0) e
+                CROSS JOIN LATERAL (
+                    SELECT run_key, status FROM zart.runs WHERE execution_key = e.execution_key
+                    ORDER BY run_number DESC LIMIT 1) l
+                WHERE l.status IN ('scheduled', 'running')
+            ) u CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name FROM zart.queue
+                WHERE run_key = u.run_key OFFSET 0) t
+            WHERE (r.task_name IS NULL OR r.task_name = u.task_name)
+                AND (r.step_regex IS NULL OR t.step_name ~ r.step_regex) AND (NOT r.is_letting_go OR (
+                    SELECT true FROM zart.released_steps s
+                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                        AND s.rule_key = r.rule_key
+                        AND s.token_until IS NULL) IS NULL)
+                AND NOT (r.is_exempting
+                        AND EXISTS (
+                            SELECT FROM zart.pause_exemptions x
+                            WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                    SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                            OFFSET 0))
+            LIMIT $2::bigint)
+        UNION ALL
+        (SELECT m.* FROM (
+            SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+            UNION ALL SELECT lane, task_name, step_name
+            FROM zart.lanes
+            WHERE r.task_name IS NULL) l
+            CROSS JOIN LATERAL (
+                SELECT run_key, step_no, attempt, step_name
+                FROM zart.queue t
+                WHERE t.lane = l.lane
+                    AND (NOT r.is_letting_go OR (
                         SELECT true FROM zart.released_steps s
                         WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
                             AND s.rule_key = r.rule_key
@@ -269,67 +291,43 @@ WITH rules AS MATERIALIZED (
                                     SELECT execution_id FROM zart.executions WHERE execution_key = (
                                         SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
                                 OFFSET 0))
-                LIMIT $2::bigint)
-            UNION ALL
-            (SELECT m.* FROM (
-                SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                UNION ALL SELECT lane, task_name, step_name
-                FROM zart.lanes
-                WHERE r.task_name IS NULL) l
+                ORDER BY t.not_before, t.queue_no LIMIT $2::bigint) m
+            WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                AND
+                (r.task_name IS NULL OR r.task_name = l.task_name)
+                AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
+            LIMIT $2::bigint)
+        UNION ALL
+        (SELECT t.run_key, t.step_no, t.attempt, t.step_name
+            FROM (
+                SELECT t.* FROM (
+                    SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
+                    UNION ALL SELECT lane, task_name, step_name
+                    FROM zart.lanes
+                    WHERE r.task_name IS NULL) l
                 CROSS JOIN LATERAL (
-                    SELECT run_key, step_no, attempt, step_name
-                    FROM zart.queue t
-                    WHERE t.lane = l.lane
-                        AND (NOT r.is_letting_go OR (
-                            SELECT true FROM zart.released_steps s
-                            WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                                AND s.rule_key = r.rule_key
-                                AND s.token_until IS NULL) IS NULL)
-                        AND NOT (r.is_exempting
-                                AND EXISTS (
-                                    SELECT FROM zart.pause_exemptions x
-                                    WHERE x.rule_key = r.rule_key AND x.execution_id = (
-                                        SELECT execution_id FROM zart.executions WHERE execution_key = (
-                                            SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
-                                    OFFSET 0))
-                    ORDER BY t.not_before, t.queue_no LIMIT $2::bigint) m
-                WHERE r.execution_id IS NULL AND (r.step_regex IS NULL OR l.step_name IS NOT NULL)
+                    SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
+                    ORDER BY not_before, queue_no LIMIT $3::bigint) t
+                WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
                     AND
                     (r.task_name IS NULL OR r.task_name = l.task_name)
                     AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                LIMIT $2::bigint)
-            UNION ALL
-            (SELECT t.run_key, t.step_no, t.attempt, t.step_name
-                FROM (
-                    SELECT t.* FROM (
-                        SELECT lane, task_name, step_name FROM zart.lanes WHERE task_name = r.task_name
-                        UNION ALL SELECT lane, task_name, step_name
-                        FROM zart.lanes
-                        WHERE r.task_name IS NULL) l
-                    CROSS JOIN LATERAL (
-                        SELECT run_key, step_no, attempt, step_name FROM zart.queue WHERE lane = l.lane
-                        ORDER BY not_before, queue_no LIMIT $3::bigint) t
-                    WHERE r.execution_id IS NULL AND r.step_regex IS NOT NULL AND l.step_name IS NULL
-                        AND
-                        (r.task_name IS NULL OR r.task_name = l.task_name)
-                        AND (r.step_regex IS NULL OR l.step_name IS NULL OR l.step_name ~ r.step_regex)
-                    LIMIT $3::bigint
-                ) t
-                WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
-                    SELECT true FROM zart.released_steps s
-                    WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
-                        AND s.rule_key = r.rule_key
-                        AND s.token_until IS NULL) IS NULL)
-                    AND NOT (r.is_exempting
-                            AND EXISTS (
-                                SELECT FROM zart.pause_exemptions x
-                                WHERE x.rule_key = r.rule_key AND x.execution_id = (
-                                    SELECT execution_id FROM zart.executions WHERE execution_key = (
-                                        SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
-                                OFFSET 0))
-                LIMIT $2::bigint)
-        ) q WHERE r.is_settling
-        UNION ALL
+                LIMIT $3::bigint
+            ) t
+            WHERE t.step_name ~ r.step_regex AND (NOT r.is_letting_go OR (
+                SELECT true FROM zart.released_steps s
+                WHERE s.run_key = t.run_key AND s.step_no = t.step_no AND s.attempt = t.attempt
+                    AND s.rule_key = r.rule_key
+                    AND s.token_until IS NULL) IS NULL)
+                AND NOT (r.is_exempting
+                        AND EXISTS (
+                            SELECT FROM zart.pause_exemptions x
+                            WHERE x.rule_key = r.rule_key AND x.execution_id = (
+                                SELECT execution_id FROM zart.executions WHERE execution_key = (
+                                    SELECT execution_key FROM zart.runs WHERE run_key = t.run_key)) AND x.token_until IS NULL
+                            OFFSET 0))
+            LIMIT $2::bigint)
+    ) q WHERE r.is_settling UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
             FROM (
                 SELECT l.run_key, e.task_name FROM (

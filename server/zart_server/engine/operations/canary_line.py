@@ -111,10 +111,10 @@ async def count_canaries(connection: Connection, rule_key: int, count: int) -> C
     leaving = await count_leaving(connection, [rule_key])
     free, others = leaving.free, leaving.others
     if not await is_settled(connection, rule_key):
-        if leaving.is_lower_bound and not leaving.is_look_cut:  # there may be enough for all
-            return CanaryCount(min(free, count), others, EXACT_TO + 1)
         unpromised = max(free - await promised_steps(connection, rule_key), 0)
-        cut_at = LOOKED_AT if leaving.is_look_cut else None
+        cut_at = EXACT_TO + 1 if leaving.is_lower_bound else None
+        if leaving.is_look_cut:
+            cut_at = LOOKED_AT
         return CanaryCount(min(unpromised, count), others, cut_at)
     rates = await read_rates(connection)
     line = _Line(connection, rule_key, count)

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from zart_server.domain.model import PauseRule
 from zart_server.domain.rule_counts import RuleCounts
 from zart_server.store.connection import Connection
-from zart_server.store.pausing.exempting import exempts
+from zart_server.store.pausing.exempting import exempts, exempts_any
 from zart_server.store.pausing.matching import (
     IS_LETTING_GO,
     IS_SETTLING,
     NOT_LET_GO,
+    WITHHELD,
     looked_at_of_each,
     unfinished_run,
     withheld_of_lanes,
@@ -163,8 +164,11 @@ class Withheld(NamedTuple):
     is_lower_bound: bool
 
 
-# What is counted up to a limit are exempt ones, too: it is by so many higher.
-_TASKS, _MAY_BE_MORE = withheld_of_lanes("r.most", "r.looked_at", NOT_LET_GO)
+# What is counted up to a limit are exempt ones, too: it is by so many higher. Not so of what is
+# compared: of that only a part is looked at, and each that is exempt is left out.
+_TASKS, _MAY_BE_MORE = withheld_of_lanes("r.most", "r.looked_at", NOT_LET_GO, WITHHELD)
+_IS_WHOLE = """AND (r.step_regex IS NULL OR r.execution_id IS NOT NULL OR (
+    SELECT step_name FROM zart.lanes WHERE lanes.lane = t.lane) IS NOT NULL)"""
 _WITHHELD = Statement(
     f"""
     SELECT r.rule_key, c.n - r.exempt, c.n = r.most OR {_MAY_BE_MORE}
@@ -172,17 +176,18 @@ _WITHHELD = Statement(
         SELECT r.*, e.n AS exempt, e.n + :most::bigint AS most,
             greatest(e.n + :most, :looked_at::bigint) AS looked_at
         FROM (
-            SELECT *, {IS_SETTLING} AS is_settling, {IS_LETTING_GO} AS is_letting_go
+            SELECT *, {IS_SETTLING} AS is_settling, {IS_LETTING_GO} AS is_letting_go,
+                {exempts_any("pause_rules.rule_key")} AS is_exempting
             FROM zart.pause_rules WHERE rule_key = k.rule_key OFFSET 0) r
         CROSS JOIN LATERAL ({
         _of_exempt(
             "count(*)",
-            "SELECT run_key, step_no, step_name, attempt FROM zart.queue"
+            "SELECT run_key, step_no, step_name, attempt, lane FROM zart.queue"
             " WHERE run_key = u.run_key AND r.is_settling UNION ALL"
-            " SELECT run_key, step_no, step_name, attempt FROM zart.held"
+            " SELECT run_key, step_no, step_name, attempt, lane FROM zart.held"
             " WHERE run_key = u.run_key OFFSET 0",
         )
-    } {NOT_LET_GO}) e(n) OFFSET 0) r
+    } {NOT_LET_GO} {_IS_WHOLE}) e(n) OFFSET 0) r
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM (SELECT FROM ({_TASKS}) t LIMIT r.most) t OFFSET 0) c
     """

@@ -83,12 +83,15 @@ def _tasks_compared(table: str, columns: str, looked_at: str) -> str:
     """
 
 
-def tasks_matched(table: str, limit: str, but: str = "", looked_at: str = "NULL") -> str:
+def tasks_matched(
+    table: str, limit: str, but: str = "", looked_at: str = "NULL", but_compared: str = ""
+) -> str:
     """Return a query for up to ``limit`` tasks of a table, indexed by run and lane, that r matches.
 
     Of the rule r beside it: (run_key, step_no, attempt, step_name), in no order. ``but``: another
     condition on the task t, "AND …". ``looked_at``: among how many tasks of lanes of several steps,
     NULL: all. Then there may be more than are found, where ``has_more_tasks`` says so.
+    ``but_compared``: in place of ``but`` for these.
     """
     columns = "run_key, step_no, attempt, step_name"
     return f"""
@@ -109,7 +112,7 @@ def tasks_matched(table: str, limit: str, but: str = "", looked_at: str = "NULL"
         UNION ALL
         (SELECT t.run_key, t.step_no, t.attempt, t.step_name
          FROM ({_tasks_compared(table, columns, looked_at)}) t
-         WHERE t.step_name ~ r.step_regex {but}
+         WHERE t.step_name ~ r.step_regex {but_compared or but}
          LIMIT {limit})
     """
 
@@ -133,14 +136,17 @@ def looked_at_of_each(rules: int) -> int:
     return max(_LEAST, LOOKED_AT // max(rules, 1))
 
 
-def withheld_of_lanes(limit: str, looked_at: str, but: str) -> tuple[str, str]:
+def withheld_of_lanes(
+    limit: str, looked_at: str, but: str, but_compared: str = ""
+) -> tuple[str, str]:
     """Return a query for tasks that r withholds, as ``tasks_matched``, and if there may be more.
 
     Of r it is known whether it ``is_settling``.
     """
-    tasks = f"""
-        SELECT q.* FROM ({tasks_matched("queue", limit, but, looked_at)}) q WHERE r.is_settling
-        UNION ALL {tasks_matched("held", limit, but, looked_at)}"""
+    queued, held = (
+        tasks_matched(table, limit, but, looked_at, but_compared) for table in ("queue", "held")
+    )
+    tasks = f"SELECT q.* FROM ({queued}) q WHERE r.is_settling UNION ALL {held}"
     more = f"""(r.is_settling AND {has_more_tasks("queue", looked_at)}
         OR {has_more_tasks("held", looked_at)})"""
     return tasks, more
@@ -211,15 +217,15 @@ NOT_LET_GO = """AND (NOT r.is_letting_go OR (
 _EXECUTION = """(
     SELECT execution_id FROM zart.executions WHERE execution_key = (
         SELECT execution_key FROM zart.runs WHERE run_key = t.run_key))"""
-# It withholds it: that is no execution that it exempts either.
-_WITHHELD = f"{NOT_LET_GO} AND NOT (r.is_exempting AND {exempts('r.rule_key', _EXECUTION)})"
+# It withholds it: that is no execution that it exempts either, of which it is known if any is.
+WITHHELD = f"{NOT_LET_GO} AND NOT (r.is_exempting AND {exempts('r.rule_key', _EXECUTION)})"
 _LET_GO = """ARRAY(
     SELECT s.rule_key FROM zart.released_steps s
     WHERE s.run_key = m.run_key AND s.step_no = m.step_no AND s.attempt = m.attempt
       AND s.token_until IS NULL)"""
 
 
-_FOUND, _MAY_BE_MORE = withheld_of_lanes(":limit::bigint", ":looked_at::bigint", _WITHHELD)
+_FOUND, _MAY_BE_MORE = withheld_of_lanes(":limit::bigint", ":looked_at::bigint", WITHHELD)
 _MATCHING = Statement(f"""
     WITH rules AS MATERIALIZED (
         SELECT *, {IS_SETTLING} AS is_settling, {IS_LETTING_GO} AS is_letting_go,
