@@ -10,7 +10,6 @@ import difflib
 import itertools
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -204,9 +203,10 @@ def _told(name: str, error: Exception) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        counts = Counter(name for name, _ in pairs)
-        twice = next(name for name in counts if counts[name] > 1)
-        raise ValueError(f"the member {twice[:100]!r} is there twice")
+        for name, _ in pairs:  # there may be a million: nothing more is made of them
+            if name not in found:
+                raise ValueError(f"the member {name[:100]!r} is there twice")
+            del found[name]
     return found
 
 
