@@ -61,18 +61,40 @@ async def stuck() -> AsyncIterator[Scripted]:
     await server.stop(0)
 
 
-async def test_one_that_does_not_answer_hides_no_other_that_serves(
-    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_those_that_do_not_answer_hide_no_other_that_serves(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Load balancers took all gateways out where one of several servers stood still."""
+    """Load balancers took all gateways out where some of several servers stood still."""
     monkeypatch.setattr(open_pages, "_SHARED_FOR", 0.0)
     scripted.answer = lambda _: SERVING
-    async with stuck() as other:
-        with gateway_to(f"ipv4:{scripted.address},{other.address}") as http_:
+    async with contextlib.AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(stuck()) for _ in range(number)]
+        servers = ",".join(each.address for each in (scripted, *others))
+        with gateway_to(f"ipv4:{servers}") as http_:
             looks = 0
-            while not other.requests or looks < 2:
+            while looks < 5 or not all(other.requests for other in others):
                 assert (await asyncio.to_thread(http_.get, "/readyz")).status == 200
                 looks += 1
+
+
+async def test_nor_do_those_of_which_none_is_reached(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a proxy says it of what is behind it: one call's five attempts made it a 503."""
+    monkeypatch.setattr(open_pages, "_SHARED_FOR", 0.0)
+    asked: Counter[str] = Counter()
+
+    def answer(context: Any) -> Any:
+        service = str(scripted.requests[-1])
+        asked[service] += 1
+        if service == next(iter(asked)) and asked[service] < 60:
+            return context.abort(grpc.StatusCode.UNAVAILABLE)
+        return SERVING
+
+    scripted.answer = answer
+    with gateway_to(scripted.address) as http_:
+        assert (await asyncio.to_thread(http_.get, "/readyz")).status == 200
 
 
 @pytest.mark.parametrize(("answer", "status"), [("not serving", 503), ("none", 504)])

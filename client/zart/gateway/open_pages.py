@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 from collections.abc import Collection
+from random import random
 
 import grpc
 import grpc.aio
@@ -25,8 +26,9 @@ from zart.networks import network_of
 
 _LOOK_TIMEOUT = 3.0  # seconds
 _SHARED_FOR = 1.0  # seconds
-_ASKED = 9  # times, one server after the other as a rule: other calls take their turns, too
-_PATIENCE = 0.5  # seconds that one may take before the next is asked as well
+_ASKED = 60  # times in one look, one server after the other: other calls take their turns, too
+_PATIENCE = 0.05  # seconds that they may take before the next is asked as well
+_LEAST = 0.1  # seconds that must be left to ask in
 _PROBES = 256  # that wait at once
 _READERS = 32  # of the document at once
 _PART = 64 * 1024  # bytes of the document: no more is written before some are taken
@@ -66,59 +68,87 @@ class Ready:
         return self._look
 
     async def _ask(self) -> Response:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + _LOOK_TIMEOUT
         try:
-            asked = [self._why_not_served(service, until) for service in self._services]
-            failing = [why for why in await asyncio.gather(*asked) if why is not None]
+            why = await _Look(self._health, self._services).why_not_served()
         finally:
-            self._until = loop.time() + _SHARED_FOR
-        return response_of(failing[0]) if failing else JSONResponse({"status": "SERVING"})
+            self._until = asyncio.get_running_loop().time() + _SHARED_FOR
+        return JSONResponse({"status": "SERVING"}) if why is None else response_of(why)
 
-    async def _why_not_served(self, service: str, until: float) -> status_pb2.Status | None:
-        """Return why no server serves a service, as far as they are asked; None: one does.
 
-        The channel deals calls out among the servers. One that is about to stop says NOT_SERVING
-        a while before, and others have its calls then; one that is stuck says nothing. So the next
-        is asked, and who is slow may answer meanwhile: there may be no other.
-        """
-        left = _ASKED
-        asking: set[asyncio.Task[status_pb2.Status | None]] = set()
-        found: list[status_pb2.Status] = []
+class _Look:
+    """Looks for one server that serves, and whether each service is served.
+
+    The channel deals calls out among the servers. One that is about to stop says NOT_SERVING a
+    while before, and others have its calls then; one that is stuck says nothing. So others are
+    asked in turn, and who is slow may answer meanwhile: there may be no other. Whenever it is the
+    turn of one that serves, a service more is known to be served.
+    """
+
+    def __init__(self, health: health_pb2_grpc.HealthStub, services: Collection[str]) -> None:
+        self._health = health
+        self._unserved = dict.fromkeys(services, 0)  # and how often each was asked for
+        self._asking: dict[asyncio.Task[status_pb2.Status | None], str] = {}
+        self._whys: dict[str, status_pb2.Status] = {}
+        self._left = _ASKED
+        self._until = asyncio.get_running_loop().time() + _LOOK_TIMEOUT
+        self._is_reached, self._is_unreached = False, False
+
+    async def why_not_served(self) -> status_pb2.Status | None:
+        """Return why one service is served by none, as far as they are asked; None: all are."""
+        for service in self._unserved:
+            self._ask(service)
         try:
-            while left or asking:
-                if left:
-                    left -= 1
-                    asking.add(asyncio.create_task(self._check(service, until)))
-                ended, asking = await asyncio.wait(
-                    asking, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            while self._unserved and self._asking and (self._is_reached or not self._is_unreached):
+                ended, _ = await asyncio.wait(
+                    self._asking, timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
                 )
-                for task in ended:
-                    why = task.result()
-                    if why is None:
-                        return None
-                    found.append(why)
-        except grpc.aio.AioRpcError as error:
-            return status_of_call(error)
+                refused = [service for task in ended if (service := self._refused_by(task))]
+                self._ask_again(refused if ended else [min(self._unserved, key=self._turn)])
         finally:
-            for task in asking:
+            for task in self._asking:
                 task.cancel()
-        return found[0]
+        return next((why for service, why in self._whys.items() if service in self._unserved), None)
 
-    async def _check(self, service: str, until: float) -> status_pb2.Status | None:
-        """Ask one server. Raises AioRpcError where none is reached, nor is by asking again."""
+    def _ask(self, service: str) -> None:
+        self._unserved[service] += 1
+        self._asking[asyncio.create_task(self._check(service))] = service
+
+    def _ask_again(self, services: list[str]) -> None:
+        for service in services if self._seconds_left() > _LEAST else ():
+            if self._left and service in self._unserved:
+                self._left -= 1
+                self._ask(service)
+
+    def _turn(self, service: str) -> tuple[int, float]:
+        """By chance, so that no service has its turns with those of one that is stuck."""
+        return self._unserved[service], random()  # noqa: S311 - no secret
+
+    def _refused_by(self, task: asyncio.Task[status_pb2.Status | None]) -> str:
+        """Take an answer. Return which service it is to be asked again for; none: empty."""
+        service, why = self._asking.pop(task), task.result()
+        if why is None:
+            self._unserved.pop(service, None)
+            return ""
+        self._whys.setdefault(service, why)
+        return service
+
+    async def _check(self, service: str) -> status_pb2.Status | None:
+        """Ask one server. Where none is reached, none is by asking again."""
         request = health_pb2.HealthCheckRequest(service=service)
-        left = max(0.001, until - asyncio.get_running_loop().time())
+        left = max(0.001, self._seconds_left())
         try:
             answer = await self._health.Check(request, metadata=NOBODY, timeout=left)
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                raise
+            self._is_unreached |= error.code() is grpc.StatusCode.UNAVAILABLE
             return status_of_call(error)
+        self._is_reached = True
         if answer.status == _SERVING:
             return None
         message = f"{service} is not serving"
         return refusal(code_pb2.UNAVAILABLE, message, retry_in(1)).status
+
+    def _seconds_left(self) -> float:
+        return self._until - asyncio.get_running_loop().time()
 
 
 class Document:
