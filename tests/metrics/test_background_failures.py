@@ -39,7 +39,8 @@ def fails(loop: BackgroundLoop, kind: str, before: int) -> bool:
 
 async def test_each_loop_is_told_and_none_has_failed(zart_server: ServerUnderTest) -> None:
     loops = zart_server.running.runtime.loops
-    assert {type(each) for each in loops} == set(BackgroundLoop.__subclasses__())
+    made = {each for each in BackgroundLoop.__subclasses__() if "zart_server" in each.__module__}
+    assert {type(each) for each in loops} == made  # and none that only a test has
     found = await scraped(zart_server.running.metrics)
     told = {
         (labels["loop"], labels["kind"]): value

@@ -43,6 +43,11 @@ class Failing:
         """Note that a turn is over, and nothing is under way beside it."""
         self._is_well |= not self._has_failed
 
+    @property
+    def is_well(self) -> bool:
+        """Whether what was last tried to the end went well."""
+        return self._is_well
+
     def seconds(self) -> float:
         """Return for how long it has failed; 0: it does not."""
         now = self._now()

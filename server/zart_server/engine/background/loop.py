@@ -136,3 +136,6 @@ class BackgroundLoop(abc.ABC):
                 self.is_in_turn = False
                 if not self.is_beside:
                     self.failing.end()
+            # Whether it goes well by now, only another turn tells, which nobody may kick it for.
+            if pause is None and (self.is_beside or not self.failing.is_well):
+                pause = _AGAIN
