@@ -80,6 +80,27 @@ def test_what_is_passed_over_for_seconds_goes_on_failing(failing: Failing, clock
     assert failing.seconds() == 600
 
 
+@pytest.mark.parametrize("takes", [30, 3600])
+def test_a_turn_of_hours_in_which_a_piece_failed_is_over_within_a_minute(
+    failing: Failing, clock: Clock, takes: float
+) -> None:
+    turn(failing, clock, takes=takes, fails=True)
+    turn(failing, clock)
+    clock.now += 59
+    assert failing.seconds() == 59
+    clock.now += 2
+    assert failing.seconds() == 0
+
+
+def test_a_turn_goes_on_for_hours_after_a_piece_failed(failing: Failing, clock: Clock) -> None:
+    failing.begin()
+    failing.fail()
+    clock.now += 1
+    failing.go_well()
+    clock.now += 3600
+    assert failing.seconds() == 0
+
+
 def test_two_servers_that_fail_slowly_by_turns_go_on_failing(
     failing: Failing, clock: Clock
 ) -> None:

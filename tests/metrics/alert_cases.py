@@ -110,6 +110,7 @@ CASES: dict[str, Case] = {
         never=(
             {_FAILING.format("0"): "0+60x40", 'zart_database_up{instance="i"}': "0x40"},
             {_FAILING.format("0"): "0+60x16 0x40", 'zart_database_up{instance="i"}': "0x15 1x40"},
+            {_FAILING.format("0"): "0+60x18 0x40", 'zart_database_up{instance="i"}': "0x15 1x40"},
             {_FAILING.format("0"): "0+60x8 0+60x8 0+60x8"},
         ),
     ),

@@ -34,7 +34,8 @@ def lasts(rule: dict[str, Any]) -> int:
     """Return for how many minutes it is to be true before the alert is told."""
     waits = re.fullmatch(r"(\d+)([mh])", rule.get("for", "0m"))
     assert waits is not None
-    back = [minutes(*found) for found in _LASTS.findall(rule["expr"])]
+    told_by, _, _ = rule["expr"].partition("unless")  # by what follows it is not told
+    back = [minutes(*found) for found in _LASTS.findall(told_by)]
     return minutes(*waits.groups()) + max(back, default=0)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 # Seconds from a failure on in which another one is of the same trouble, whatever goes well between:
 # what is in the way may be passed over for ten. More of them if it failed slowly: another server
-# may have been at it meanwhile.
+# may have been at it meanwhile. Never more than a minute: what goes well for so long is over, and a
+# turn may have gone on for hours before one piece of it failed.
 _STAYS = 20.0
 _TIMES_AS_LONG = 10.0
+_STAYS_AT_MOST = 60.0
 
 
 class Failing:
@@ -36,8 +38,13 @@ class Failing:
         if self._is_over(now):
             self._since, self._stays = now, 0.0
         self._failed_at = now
-        self._stays = max(_STAYS, self._stays, _TIMES_AS_LONG * (now - self._began_at))
+        slowly = min(_TIMES_AS_LONG * (now - self._began_at), _STAYS_AT_MOST)
+        self._stays = max(_STAYS, self._stays, slowly)
         self._is_well, self._has_failed = False, True
+
+    def go_well(self) -> None:
+        """Note that a piece of a turn went well: of a turn that may go on for hours."""
+        self._is_well, self._has_failed = True, False
 
     def end(self) -> None:
         """Note that a turn is over, and nothing is under way beside it."""

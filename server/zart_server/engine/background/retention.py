@@ -244,6 +244,7 @@ class Retention(BackgroundLoop):
             await self._do_with_fewer(way, piece)
         else:
             self._executions.took(time.monotonic() - begun)
+            self.failing.go_well()
             if ended_before is None:
                 way.walk.leave_task()
                 piece = way.looked
