@@ -80,3 +80,17 @@ async def test_of_many_with_something_wrong_the_same_have_labels_whatever_the_lo
     for turn in range(len(LOADS)):
         reading = replace(busy(empty, turn), dead=dead, oldest={"t0": 9000.0, "t8": 9000.0})
         assert labels_of(reading, "zart_steps", "dead") == {"t1", "t2", "t9", "other"}
+
+
+async def test_no_number_of_dead_steps_takes_the_label_of_an_open_breaker_or_a_doubt(
+    empty: DatabaseReading,
+) -> None:
+    """Those may be of long ago: an open breaker comes first, then what is in doubt."""
+    reading = replace(
+        busy(empty, 0),
+        dead=[Dead(f"t{n}", 50.0, 50.0) for n in range(BUSY)],
+        in_doubt={"d": 1, "t1": 1},
+        breakers=[BreakersInState("z", "open", 1)],
+    )
+    assert labels_of(reading, "zart_breakers", "open") == {"z"}
+    assert labels_of(reading, "zart_in_doubt_attempts", "") == {"d", "t1"}

@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
+from typing import NamedTuple
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -23,7 +24,22 @@ _RANKED_EVERY = 60.0  # seconds
 # stays.
 _IDLE = 5_000
 _LONG = 300.0  # seconds that a step has waited, at which ZartStepsWait begins
-_NONE_IS_WRONG: Mapping[str, int] = MappingProxyType({})
+
+
+class _Wrong(NamedTuple):
+    """What is wrong of a task, by what alerts are about: the worst first. Each as a power of two.
+
+    One open breaker is worse than any number of runs that failed long ago.
+    """
+
+    breakers: int = 0  # that are not closed
+    in_doubt: int = 0
+    dead: int = 0  # steps, or runs that failed
+    is_late: bool = False  # its steps wait for long, and nothing else: so may all tasks'
+
+
+_NOTHING = _Wrong()
+_NONE_IS_WRONG: Mapping[str, _Wrong] = MappingProxyType({})
 
 
 class OfTheDatabase(Collector):
@@ -171,41 +187,42 @@ class OfTheDatabase(Collector):
         )  # fmt: skip
 
     def _labels(
-        self, weighed: Iterable[tuple[str, int]], wrong: Mapping[str, int] = _NONE_IS_WRONG
+        self, weighed: Iterable[tuple[str, int]], wrong: Mapping[str, _Wrong] = _NONE_IS_WRONG
     ) -> dict[str, str]:
         """Return the labels of names: their own for those that weigh most, else all the same.
 
-        First those of which something is wrong, by how much that is alone: it stays as it is while
-        the load comes and goes. Whoever takes the maximum of several servers counts nothing twice:
-        their readings alone decide, and names among weights of one power of two, so that servers
-        which read at different moments seldom differ, and labels stay.
+        First those of which something is wrong, by what that is, and how much, alone: it stays as
+        it is while the load comes and goes. Whoever takes the maximum of several servers counts
+        nothing twice: their readings alone decide, and names among weights of one power of two, so
+        that servers which read at different moments seldom differ, and labels stay.
         """
 
-        def rank(each: tuple[str, int]) -> tuple[int, int, str]:
+        def rank(each: tuple[str, int]) -> tuple[list[int], int, str]:
             name, weight = each
-            much = wrong.get(name, 0).bit_length()
-            return -much, 0 if much else -weight.bit_length(), name
+            much = wrong.get(name, _NOTHING)
+            return [-n for n in much], 0 if any(much) else -weight.bit_length(), name
 
         ranked = sorted(weighed, key=rank)
         return {name: name if n < self._most else OTHER for n, (name, _) in enumerate(ranked)}
 
 
-def _wrong(reading: DatabaseReading) -> Counter[str]:
-    """Return how much is wrong of each task of which anything is: what alerts are about.
-
-    That its steps wait for long comes after all else, as with too few dispatchers of all tasks.
-    """
-    found: Counter[str] = Counter()
-    for dead in reading.dead:
-        found[dead.task_name] += 2 * math.ceil(max(dead.steps, dead.failed_runs))
-    for task, count in reading.in_doubt.items():
-        found[task] += 2 * count
+def _wrong(reading: DatabaseReading) -> dict[str, _Wrong]:
+    """Return what is wrong of each task of which anything is."""
+    breakers, in_doubt, dead = Counter[str](), Counter(reading.in_doubt), Counter[str]()
     for each in reading.breakers:
         if each.task_name and each.status != "closed":
-            found[each.task_name] += 2 * each.breakers
+            breakers[each.task_name] += each.breakers
+    for one in reading.dead:
+        dead[one.task_name] += math.ceil(max(one.steps, one.failed_runs))
+    found = {
+        task: _Wrong(
+            breakers[task].bit_length(), in_doubt[task].bit_length(), dead[task].bit_length()
+        )
+        for task in {*breakers, *in_doubt, *dead}
+    }
     for task, age in reading.oldest.items():
         if age > _LONG:
-            found[task] += 1
+            found.setdefault(task, _Wrong(is_late=True))
     return found
 
 
