@@ -16,6 +16,7 @@ from zart_server.store.reads.standing import (
     count_breakers,
     count_in_doubt,
     read_lanes,
+    read_oldest_ended,
     read_standing_batches,
     read_standing_rules,
 )
@@ -39,6 +40,7 @@ async def reading_the_backlog(tx: Explained) -> None:
 async def reading_what_stands(tx: Explained) -> None:
     assert await read_lanes(tx.tx, 0)
     await read_standing_rules(tx.tx)
+    await read_oldest_ended(tx.tx)
     await count_breakers(tx.tx)
     await read_standing_batches(tx.tx)
 

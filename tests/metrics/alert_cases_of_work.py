@@ -14,7 +14,7 @@ _AGE = 'zart_oldest_ready_step_age_seconds{task="t"}'
 _STEPS = 'zart_steps{{task="{}",status="dead"}}'
 _IN_DOUBT = 'zart_in_doubt_attempts{{task="{}"}}'
 _BREAKERS = 'zart_breakers{{task="{}",status="open"}}'
-_ENDED = 'zart_ended_rules_paused_steps{{instance="{}"}}'
+_ENDED = 'zart_oldest_ended_rule_age_seconds{{instance="{}"}}'
 _RELEASE = 'zart_release_steps{{rule="r",state="{}"}}'
 _BATCH = 'zart_batch_items{{batch="b",status="{}"}}'
 
@@ -106,15 +106,13 @@ OF_WORK: dict[str, Case] = {
         ),
     ),
     "ZartResumedStepsStay": Case(
-        {
-            _ENDED.format("i"): "0x5 500-50x4 300x50",
-            _ENDED.format("j"): "0x5 500-50x4 300x50",
-        },
-        30,
+        # That others are resumed meanwhile, and moved, is nothing to it.
+        {_ENDED.format("i"): "0x5 0+60x60", _ENDED.format("j"): "0x5 0+60x60"},
+        27,
         {},
-        # All of them are moved, slowly; and none is there.
+        # Each rule's are moved within minutes, while the next one has ended; and there is none.
         never=(
-            {_ENDED.format("i"): "0x5 50000-10x50"},
+            {_ENDED.format("i"): "0+60x15 0+60x18 0+60x10 0x20"},
             {_ENDED.format("i"): "0x60"},
         ),
     ),

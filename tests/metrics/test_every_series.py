@@ -15,7 +15,7 @@ MAY_BE_0 = {
     "zart_background_failures",
     "zart_background_failing_seconds",
     "zart_reading_age_seconds",
-    "zart_ended_rules_paused_steps",
+    "zart_oldest_ended_rule_age_seconds",
     "zart_gateway_requests_in_progress",
     "zart_dispatcher_running_steps",
     "zart_dispatcher_leased_ahead_steps",

@@ -20,6 +20,16 @@ ON r.rule_key = p.rule_key AND r.ended_at IS NULL
 WHERE (p.deleted_at IS NULL) = true
 ORDER BY p.rule_key LIMIT $1;
 
+-- store/reads/standing.py: read_oldest_ended
+-- Return the seconds since the first rule ended of which steps are still to be moved back.
+-- Locks: nothing.
+-- Parameters: most=$1.
+SELECT EXTRACT(epoch FROM statement_timestamp() - min(p.deleted_at))::float8
+FROM (SELECT rule_key FROM zart.pause_work WHERE work = 'release' AND execution_id = ''
+    ORDER BY rule_key LIMIT $1) w
+CROSS JOIN LATERAL (
+    SELECT deleted_at FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) p;
+
 -- store/reads/standing.py: count_breakers
 -- Return how many breakers there are, by task and state.
 -- Locks: nothing.

@@ -148,8 +148,9 @@ class OfTheDatabase(Collector):
             of_rules[labels.get(names.get(key, ""), OTHER),] += count
         yield gauge("zart_rule_paused_steps", "Steps that a rule has paused", ["rule"], of_rules)
         yield gauge(
-            "zart_ended_rules_paused_steps", "Steps that rules which have ended still keep paused",
-            [], {(): sum(count for key, count in paused.items() if key not in names)},
+            "zart_oldest_ended_rule_age_seconds",
+            "For how long the first rule has ended of which steps are still to be moved back",
+            [], {(): reading.oldest_ended},
         )  # fmt: skip
         steps: Counter[tuple[str, ...]] = Counter()
         rates: defaultdict[tuple[str, ...], float] = defaultdict(float)

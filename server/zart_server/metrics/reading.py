@@ -35,6 +35,7 @@ class DatabaseReading:
     Counts are by the key of the lane. ``oldest`` has seconds, by task: the age that was seen when
     it was looked for, to which nothing is added until the next look. ``looked`` are the tasks whose
     oldest step has been looked for: those that ``oldest`` lacks have none that is ready.
+    ``oldest_ended``: seconds since the first rule ended of which steps are still to be moved back.
     """
 
     queued: dict[int, float]
@@ -46,6 +47,7 @@ class DatabaseReading:
     breakers: Sequence[standing.BreakersInState]
     batches: Sequence[standing.StandingBatch]
     in_doubt: dict[str, int]
+    oldest_ended: float
     lanes: dict[int, str] = field(default_factory=dict)
     looked: frozenset[str] = frozenset()
     at: float = 0.0
@@ -125,6 +127,7 @@ class DatabaseReader:
                 breakers=await standing.count_breakers(connection),
                 batches=await standing.read_standing_batches(connection),
                 in_doubt=await standing.count_in_doubt(connection),
+                oldest_ended=await standing.read_oldest_ended(connection),
             )
             # Last: a lane may be new that was counted.
             await self._read_lanes(connection)

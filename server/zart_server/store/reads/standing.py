@@ -69,6 +69,25 @@ async def read_standing_rules(connection: Connection) -> list[StandingRule]:
     return [StandingRule(*row) for row in rows]
 
 
+_OLDEST_ENDED = Statement("""
+    SELECT EXTRACT(epoch FROM statement_timestamp() - min(p.deleted_at))::float8
+    FROM (SELECT rule_key FROM zart.pause_work WHERE work = 'release' AND execution_id = ''
+        ORDER BY rule_key LIMIT :most) w
+    CROSS JOIN LATERAL (
+        SELECT deleted_at FROM zart.pause_rules WHERE rule_key = w.rule_key OFFSET 0) p
+""")
+
+
+async def read_oldest_ended(connection: Connection) -> float:
+    """Return the seconds since the first rule ended of which steps are still to be moved back.
+
+    0: there is none. No step is looked at, however many there are.
+    """
+    values = _OLDEST_ENDED.arguments(most=_MOST)
+    ago: float | None = await connection.fetchval(_OLDEST_ENDED.text, *values)
+    return max(ago or 0.0, 0.0)
+
+
 class BreakersInState(NamedTuple):
     """How many breakers of a task (None: of all tasks) are in a state."""
 
