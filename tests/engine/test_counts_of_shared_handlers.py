@@ -30,6 +30,12 @@ async def test_what_is_exempt_beyond_what_is_looked_at_is_not_taken_off(
     await settled(rig)
     rule = await rig.client.get_pause_rule(rule_id)
     assert (rule.paused_steps, rule.paused_steps_is_lower_bound) == (3, True)
+    # But what is looked at is.
+    await rig.client.pause(execution_id="first-0")  # else it would go, and not be looked at
+    await rig.client.update_pause_rule(rule_id, exempt=["first-0"])
+    await settled(rig)
+    rule = await rig.client.get_pause_rule(rule_id)
+    assert (rule.paused_steps, rule.paused_steps_is_lower_bound) == (2, True)
 
 
 async def test_canaries_are_promised_what_was_found_once(
